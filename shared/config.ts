@@ -1,0 +1,237 @@
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { CronExpressionParser } from 'cron-parser';
+import { parse as parseDotenv } from 'dotenv';
+import { z } from 'zod';
+import { type EncryptionKey, KEY_BYTES } from './encryption.ts';
+import { MnemoqError } from './errors.ts';
+import { ENCODINGS } from './tokenizer.ts';
+import { describe } from './validate.ts';
+
+/** Two days, in seconds. */
+const TWO_DAYS = 172_800;
+
+/** What a variable must be, in words for the error message; a secret's value is never shown. */
+interface Expectation {
+  expected: string;
+  secret?: true;
+}
+
+function variable<T>(schema: z.ZodType<T, string | undefined>, expected: string, secret?: 'secret') {
+  return { schema, expectation: { expected, ...(secret && { secret: true }) } satisfies Expectation };
+}
+
+const text = z.string();
+const url = (...protocols: string[]) =>
+  text.refine((value) => URL.canParse(value) && protocols.includes(new URL(value).protocol));
+const wholeNumber = (min: number, max: number, fallback: number) =>
+  text
+    .regex(/^\d+$/)
+    .transform(Number)
+    .refine((n) => n >= min && n <= max)
+    .default(fallback);
+const oneOf = <const T extends readonly [string, ...string[]]>(values: T, fallback: T[number]) =>
+  z.enum(values).default(fallback as never);
+const identifier = (fallback: string) => text.regex(/^[A-Za-z_][A-Za-z0-9_]{0,62}$/).default(fallback);
+const port = (fallback: number) => wholeNumber(0, 65_535, fallback);
+
+/**
+ * Every variable Mnemoq reads, in the order of `.env.example`. The environment is read here and nowhere else.
+ * A variable that is unset or empty takes its default.
+ */
+const VARIABLES = {
+  redisUrl: variable(url('redis:', 'rediss:').optional(), 'a redis:// or rediss:// URL', 'secret'),
+  supabaseUrl: variable(url('http:', 'https:').optional(), 'an http:// or https:// URL'),
+  supabaseServiceRoleKey: variable(text.min(16).optional(), 'the service role key, 16 characters or more', 'secret'),
+  ipfsApiUrl: variable(url('http:', 'https:').optional(), "an http:// or https:// URL of a Kubo node's RPC"),
+  redisTtlSeconds: variable(wholeNumber(1, 31_536_000, TWO_DAYS), 'a whole number of seconds from 1 to 31536000'),
+  shortTermLimit: variable(wholeNumber(1, 10_000, 100), 'a whole number from 1 to 10000'),
+  encoding: variable(oneOf(ENCODINGS, 'cl100k_base'), `one of ${ENCODINGS.join(', ')}`),
+  writeMode: variable(oneOf(['batch', 'immediate'], 'batch'), 'batch or immediate'),
+  flushStrategy: variable(oneOf(['interval', 'off-peak'], 'interval'), 'interval or off-peak'),
+  flushIntervalMs: variable(wholeNumber(1_000, 86_400_000, 300_000), 'a whole number of ms from 1000 to 86400000'),
+  flushOffPeakCron: variable(text.refine(isCron).default('0 3 * * *'), 'a cron expression such as "0 3 * * *"'),
+  flushTz: variable(text.refine(isTimeZone).default('UTC'), 'an IANA time zone such as Asia/Taipei'),
+  flushBatchSize: variable(wholeNumber(1, 1_000, 500), 'a whole number of rows from 1 to 1000'),
+  flushMaxPending: variable(wholeNumber(1, 10_000_000, 1_000), 'a whole number of records from 1 to 10000000'),
+  textCache: variable(oneOf(['encrypted', 'plain', 'off'], 'encrypted'), 'encrypted, plain or off'),
+  encryptTokens: variable(
+    oneOf(['true', 'false'], 'false').transform((value) => value === 'true'),
+    'true or false',
+  ),
+  encryptionKeys: variable(
+    text.transform(parseEncryptionKeys).optional(),
+    'kid:base64 of 32 random bytes, several separated by commas, the first one writes (openssl rand -base64 32)',
+    'secret',
+  ),
+  signingKey: variable(
+    text.transform(parseSigningKey).optional(),
+    'base64 of 32 random bytes, an Ed25519 seed (openssl rand -base64 32)',
+    'secret',
+  ),
+  apiKeys: variable(
+    text.transform(parseApiKeys).optional(),
+    'name:secret, several separated by commas, each secret 16 characters or more',
+    'secret',
+  ),
+  dataDir: variable(text.default('.mnemoq'), 'a folder'),
+  memoriesTable: variable(identifier('memories'), 'a table name of letters, digits and underscores'),
+  reflectionsTable: variable(identifier('memory_reflections'), 'a table name of letters, digits and underscores'),
+  redisTimeoutMs: variable(wholeNumber(100, 600_000, 5_000), 'a whole number of ms from 100 to 600000'),
+  redisMaxUsedPercent: variable(wholeNumber(1, 100, 90), 'a whole number from 1 to 100'),
+  supabaseTimeoutMs: variable(wholeNumber(100, 600_000, 20_000), 'a whole number of ms from 100 to 600000'),
+  ipfsTimeoutMs: variable(wholeNumber(100, 600_000, 30_000), 'a whole number of ms from 100 to 600000'),
+  shutdownTimeoutMs: variable(wholeNumber(100, 600_000, 25_000), 'a whole number of ms from 100 to 600000'),
+  workerConcurrency: variable(wholeNumber(1, 1_000, 50), 'a whole number from 1 to 1000'),
+  healthHost: variable(text.default('127.0.0.1'), 'an address to listen on'),
+  healthPort: variable(port(0), 'a port from 0 to 65535; 0 switches it off'),
+  dashboardHost: variable(text.default('127.0.0.1'), 'an address to listen on'),
+  dashboardPort: variable(port(3001), 'a port from 0 to 65535; 0 takes a free one'),
+  logLevel: variable(
+    oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], 'info'),
+    'trace, debug, info, warn, error, fatal or silent',
+  ),
+} as const;
+
+/** The variable behind each setting. Names outside this table are not Mnemoq's. */
+export const VARIABLE_NAMES = {
+  redisUrl: 'REDIS_URL',
+  supabaseUrl: 'SUPABASE_URL',
+  supabaseServiceRoleKey: 'SUPABASE_SERVICE_ROLE_KEY',
+  ipfsApiUrl: 'IPFS_API_URL',
+  redisTtlSeconds: 'MEMORY_REDIS_TTL_SECONDS',
+  shortTermLimit: 'MEMORY_SHORT_TERM_LIMIT',
+  encoding: 'MEMORY_ENCODING',
+  writeMode: 'MEMORY_WRITE_MODE',
+  flushStrategy: 'MEMORY_FLUSH_STRATEGY',
+  flushIntervalMs: 'MEMORY_FLUSH_INTERVAL_MS',
+  flushOffPeakCron: 'MEMORY_FLUSH_OFF_PEAK_CRON',
+  flushTz: 'MEMORY_FLUSH_TZ',
+  flushBatchSize: 'MEMORY_FLUSH_BATCH_SIZE',
+  flushMaxPending: 'MEMORY_FLUSH_MAX_PENDING',
+  textCache: 'MEMORY_TEXT_CACHE',
+  encryptTokens: 'MEMORY_ENCRYPT_TOKENS',
+  encryptionKeys: 'MEMORY_ENCRYPTION_KEYS',
+  signingKey: 'MEMORY_SIGNING_KEY',
+  apiKeys: 'MEMORY_API_KEYS',
+  dataDir: 'MNEMOQ_DATA_DIR',
+  memoriesTable: 'MEMORY_MEMORIES_TABLE',
+  reflectionsTable: 'MEMORY_REFLECTIONS_TABLE',
+  redisTimeoutMs: 'MEMORY_REDIS_TIMEOUT_MS',
+  redisMaxUsedPercent: 'MEMORY_REDIS_MAX_USED_PERCENT',
+  supabaseTimeoutMs: 'MEMORY_SUPABASE_TIMEOUT_MS',
+  ipfsTimeoutMs: 'MEMORY_IPFS_TIMEOUT_MS',
+  shutdownTimeoutMs: 'MEMORY_SHUTDOWN_TIMEOUT_MS',
+  workerConcurrency: 'MEMORY_WORKER_CONCURRENCY',
+  healthHost: 'MEMORY_HEALTH_HOST',
+  healthPort: 'MEMORY_HEALTH_PORT',
+  dashboardHost: 'MEMORY_DASHBOARD_HOST',
+  dashboardPort: 'MEMORY_DASHBOARD_PORT',
+  logLevel: 'MEMORY_LOG_LEVEL',
+} as const satisfies Record<keyof typeof VARIABLES, string>;
+
+export type Setting = keyof typeof VARIABLES;
+export type Config = { [K in Setting]: z.output<(typeof VARIABLES)[K]['schema']> };
+/** A configuration in which these settings are certainly there. */
+export type ConfigWith<K extends Setting> = Config & { [P in K]: NonNullable<Config[P]> };
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** What a process that enqueues and reads cannot do without. */
+export const STORE_SETTINGS = ['redisUrl', 'supabaseUrl', 'supabaseServiceRoleKey'] as const;
+
+/**
+ * Reads and checks the whole environment, and that every setting in `needed` is there.
+ * Throws `invalid_configuration` naming each wrong variable, what was expected and what was found.
+ */
+export function loadConfig<const K extends Setting>(environment: Environment, needed: readonly K[]): ConfigWith<K> {
+  const settings = Object.keys(VARIABLES) as Setting[];
+  const problems: string[] = [];
+  const config: Partial<Record<Setting, unknown>> = {};
+  for (const setting of settings) {
+    const name = VARIABLE_NAMES[setting];
+    const { schema, expectation } = VARIABLES[setting];
+    const found = environment[name] || undefined;
+    const result = schema.safeParse(found);
+    const missing =
+      found === undefined && (needed as readonly Setting[]).includes(setting) && result.data === undefined;
+    if (!result.success || missing)
+      problems.push(`${name}: expected ${expectation.expected}, found ${shown(found, expectation)}`);
+    config[setting] = result.data;
+  }
+  if (problems.length > 0) {
+    throw new MnemoqError('invalid_configuration', `the configuration is not complete:\n  ${problems.join('\n  ')}`);
+  }
+  return config as ConfigWith<K>;
+}
+
+function shown(found: string | undefined, expectation: Expectation): string {
+  if (found === undefined) return 'nothing';
+  return expectation.secret ? describe(found) : JSON.stringify(found);
+}
+
+/** Where `mnemoq dev` leaves the addresses and keys of its embedded parts while it runs. */
+export function devEnvironmentFile(dataDir: string): string {
+  return path.join(dataDir, 'dev.env');
+}
+
+/** The process's environment over `.env` over what a running `mnemoq dev` has left in the data folder. */
+export function readEnvironment(): Environment {
+  const dotenv = readEnvironmentFile('.env');
+  const dataDir = process.env['MNEMOQ_DATA_DIR'] || dotenv['MNEMOQ_DATA_DIR'] || '.mnemoq';
+  return { ...readEnvironmentFile(devEnvironmentFile(dataDir)), ...dotenv, ...process.env };
+}
+
+export function readEnvironmentFile(file: string): Record<string, string> {
+  return existsSync(file) ? parseDotenv(readFileSync(file)) : {};
+}
+
+function isCron(value: string): boolean {
+  try {
+    CronExpressionParser.parse(value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isTimeZone(value: string): boolean {
+  try {
+    return Boolean(new Intl.DateTimeFormat('en', { timeZone: value }));
+  } catch {
+    return false;
+  }
+}
+
+/** A zod transform reports a wrong value by adding an issue and returning NEVER. */
+function refuse(context: z.RefinementCtx): never {
+  context.addIssue({ code: 'custom' });
+  return z.NEVER;
+}
+
+function keyBytes(base64: string): Buffer | undefined {
+  const bytes = Buffer.from(base64, 'base64');
+  return /^[A-Za-z0-9+/_-]+=*$/.test(base64) && bytes.length === KEY_BYTES ? bytes : undefined;
+}
+
+function parseEncryptionKeys(value: string, context: z.RefinementCtx): [EncryptionKey, ...EncryptionKey[]] {
+  const keys = value.split(',').map((entry) => {
+    const [kid = '', base64 = ''] = entry.trim().split(/:(.*)/s);
+    const key = keyBytes(base64);
+    return key && /^[A-Za-z0-9_-]{1,32}$/.test(kid) ? { kid, key } : undefined;
+  });
+  const [first, ...rest] = keys.filter((key) => key !== undefined);
+  const distinct = new Set(keys.map((key) => key?.kid)).size === keys.length;
+  if (!first || rest.length + 1 !== keys.length || !distinct) return refuse(context);
+  return [first, ...rest];
+}
+
+function parseSigningKey(value: string, context: z.RefinementCtx): Buffer {
+  return keyBytes(value) ?? refuse(context);
+}
+
+function parseApiKeys(value: string, context: z.RefinementCtx): { name: string; secret: string }[] {
+  const keys = value.split(',').map((entry) => /^([\w-]{1,64}):(\S{16,})$/.exec(entry.trim()));
+  return keys.every((match) => match !== null)
+    ? keys.map(([, name = '', secret = '']) => ({ name, secret }))
+    : refuse(context);
+}

@@ -1,0 +1,76 @@
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { MnemoqError } from './errors.ts';
+
+/** AES-256 key length, and the IV length NIST SP 800-38D recommends for GCM with random IVs; the tag is 128 bits. */
+export const KEY_BYTES = 32;
+const IV_BYTES = 12;
+const TAG_BYTES = 16;
+
+export interface EncryptionKey {
+  kid: string;
+  key: Buffer;
+}
+
+/**
+ * Seals and opens with AES-256-GCM. A sealed value reads `v1.<kid>.<iv>.<tag+ciphertext>`, the last two base64url.
+ * `purpose` is authenticated with it (additional data), so that a value cannot be moved to another record or column.
+ */
+export class Keyring {
+  readonly #keys: ReadonlyMap<string, Buffer>;
+  readonly #writer: EncryptionKey;
+
+  /** The first key seals; all of them open. */
+  constructor(keys: readonly [EncryptionKey, ...EncryptionKey[]]) {
+    this.#writer = keys[0];
+    this.#keys = new Map(keys.map(({ kid, key }) => [kid, key]));
+  }
+
+  seal(plain: Buffer, purpose: string): string {
+    return sealWith(this.#writer, plain, purpose);
+  }
+
+  /** Throws `key_missing` when the key is gone, `sealed_data_damaged` when the value was altered or belongs elsewhere. */
+  open(sealed: string, purpose: string): Buffer {
+    const kid = sealed.split('.')[1] ?? '';
+    const key = this.#keys.get(kid);
+    if (!key) {
+      throw new MnemoqError(
+        'key_missing',
+        `sealed with key "${kid}", which MEMORY_ENCRYPTION_KEYS does not hold: add it after the writing key`,
+      );
+    }
+    return openWith({ kid, key }, sealed, purpose);
+  }
+}
+
+export function sealWith(
+  { kid, key }: EncryptionKey,
+  plain: Buffer,
+  purpose: string,
+  iv: Buffer = randomBytes(IV_BYTES),
+): string {
+  const cipher = createCipheriv('aes-256-gcm', key, iv, { authTagLength: TAG_BYTES });
+  cipher.setAAD(Buffer.from(purpose));
+  const ciphertext = Buffer.concat([cipher.update(plain), cipher.final()]);
+  const body = Buffer.concat([cipher.getAuthTag(), ciphertext]);
+  return `v1.${kid}.${iv.toString('base64url')}.${body.toString('base64url')}`;
+}
+
+export function openWith({ kid, key }: EncryptionKey, sealed: string, purpose: string): Buffer {
+  const [version, sealedKid, iv, body, ...rest] = sealed.split('.');
+  const bytes = Buffer.from(body ?? '', 'base64url');
+  const wellFormed = version === 'v1' && sealedKid === kid && iv && rest.length === 0 && bytes.length >= TAG_BYTES;
+  if (!wellFormed) throw damaged('not of the form v1.<kid>.<iv>.<tag+ciphertext>');
+  try {
+    const decipher = createDecipheriv('aes-256-gcm', key, Buffer.from(iv, 'base64url'), { authTagLength: TAG_BYTES });
+    decipher.setAAD(Buffer.from(purpose));
+    decipher.setAuthTag(bytes.subarray(0, TAG_BYTES));
+    return Buffer.concat([decipher.update(bytes.subarray(TAG_BYTES)), decipher.final()]);
+  } catch (error) {
+    throw damaged('authentication failed: wrong key, altered bytes, or moved from another record', error);
+  }
+}
+
+function damaged(reason: string, cause?: unknown): MnemoqError {
+  return new MnemoqError('sealed_data_damaged', `sealed data cannot be opened: ${reason}`, { cause });
+}

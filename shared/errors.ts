@@ -1,0 +1,43 @@
+/** Everything that can go wrong, as a closed set: a program branches on `code`, a person reads `message`. */
+export type ErrorCode =
+  | 'invalid_input' // the caller's value is wrong; trying again with the same value is pointless
+  | 'invalid_configuration' // an environment variable is missing or wrong; the process does not start
+  | 'not_found' // no tier knows the record
+  | 'timeout' // not finished while the caller waited; it goes on by itself
+  | 'redis_unavailable' // Redis did not accept or answer in time
+  | 'redis_full' // Redis is at its memory limit: saves are refused, flush goes on
+  | 'long_term_unavailable' // Supabase is away, refuses the key or lacks the tables; pending records are kept
+  | 'ipfs_unavailable' // the IPFS node did not answer or answered wrongly; the pin is tried again
+  | 'cid_mismatch' // the IPFS node's CID is not the one computed before the upload
+  | 'key_missing' // sealed with a key that MEMORY_ENCRYPTION_KEYS does not hold
+  | 'sealed_data_damaged'; // authentication of sealed data failed: wrong key or altered bytes
+
+/** One thing wrong with one field. `received` describes the value (type and size) and never quotes a message's text. */
+export interface FieldProblem {
+  field: string;
+  expected: string;
+  received: string;
+}
+
+export class MnemoqError extends Error {
+  override readonly name = 'MnemoqError';
+  readonly code: ErrorCode;
+  readonly problems: readonly FieldProblem[];
+
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; problems?: readonly FieldProblem[] } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.problems = options.problems ?? [];
+  }
+}
+
+/** Whether `error` is one of ours with this code. */
+export function isError(error: unknown, code: ErrorCode): error is MnemoqError {
+  return error instanceof MnemoqError && error.code === code;
+}
+
+/** A thrown value as one line, without stack. */
+export function messageOf(error: unknown): string {
+  if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join('; ');
+  return error instanceof Error ? error.message || error.name : String(error);
+}

@@ -1,0 +1,98 @@
+import { BlackHoleBlockstore } from 'blockstore-core';
+import { create, type KuboRPCClient } from 'ipfs-http-client';
+import { fixedSize } from 'ipfs-unixfs-importer/chunker';
+import { importBytes } from 'ipfs-unixfs-importer';
+import { balanced } from 'ipfs-unixfs-importer/layout';
+import { CID } from 'multiformats/cid';
+import { MnemoqError, messageOf } from './errors.ts';
+
+/** Kubo's own defaults for `add`, spelled out so that the CID does not change with a node's configuration. */
+const CHUNK_BYTES = 262_144;
+const LINKS_PER_NODE = 174;
+export const ADD_OPTIONS = { cidVersion: 1, rawLeaves: true, chunker: `size-${CHUNK_BYTES}` } as const;
+
+/** How the importer is told the same. */
+export const IMPORT_OPTIONS = {
+  cidVersion: 1,
+  rawLeaves: true,
+  wrapWithDirectory: false,
+  chunker: fixedSize({ chunkSize: CHUNK_BYTES }),
+  layout: balanced({ maxChildrenPerNode: LINKS_PER_NODE }),
+} as const;
+
+/** The CID a file will have, computed here, without storing anything. */
+export async function computeCid(bytes: Uint8Array): Promise<string> {
+  const { cid } = await importBytes(bytes, new BlackHoleBlockstore(), IMPORT_OPTIONS);
+  return cid.toString();
+}
+
+export function isCid(value: string): boolean {
+  try {
+    return CID.parse(value).toString() === value;
+  } catch {
+    return false;
+  }
+}
+
+/** An IPFS node behind Kubo's RPC API: Kubo itself, a cluster, or the embedded block store. */
+export class Ipfs {
+  readonly #client: KuboRPCClient;
+  readonly #timeoutMs: number;
+
+  constructor(apiUrl: string, timeoutMs: number) {
+    this.#client = create({ url: new URL(apiUrl) });
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /** Stores and pins a file. Throws `cid_mismatch` when the node answers another CID than `expectedCid`. */
+  async pin(bytes: Uint8Array, expectedCid: string): Promise<void> {
+    const { cid } = await this.#ask('pinning', (signal) =>
+      this.#client.add(bytes, { ...ADD_OPTIONS, pin: true, signal }),
+    );
+    if (cid.toString() !== expectedCid) {
+      throw new MnemoqError(
+        'cid_mismatch',
+        `the IPFS node answered CID ${cid.toString()}, computed was ${expectedCid}`,
+      );
+    }
+  }
+
+  /** Fetches a file whole; at most `maxBytes`, for nobody knows what is behind a CID. */
+  async fetch(cid: string, maxBytes: number): Promise<Uint8Array> {
+    return this.#ask(`fetching ${cid}`, async (signal) => {
+      const chunks: Uint8Array[] = [];
+      let size = 0;
+      for await (const chunk of this.#client.cat(cid, { signal })) {
+        size += chunk.length;
+        if (size > maxBytes) throw new Error(`it is larger than ${maxBytes} bytes`);
+        chunks.push(chunk);
+      }
+      return Buffer.concat(chunks);
+    });
+  }
+
+  async isPinned(cid: string): Promise<boolean> {
+    return this.#ask(`looking for the pin of ${cid}`, async (signal) => {
+      try {
+        for await (const _pin of this.#client.pin.ls({ paths: CID.parse(cid), signal })) return true;
+      } catch (error) {
+        if (!/not pinned/.test(messageOf(error))) throw error; // how Kubo says no
+      }
+      return false;
+    });
+  }
+
+  /** The node's name and version. */
+  async version(): Promise<string> {
+    return this.#ask('asking its version', async (signal) => (await this.#client.version({ signal })).version);
+  }
+
+  /** Every call gets a signal: the client's own `timeout` option does nothing (kubo-rpc-client 7.1). */
+  async #ask<T>(doing: string, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    try {
+      return await call(AbortSignal.timeout(this.#timeoutMs));
+    } catch (error) {
+      throw new MnemoqError('ipfs_unavailable', `${doing} on IPFS failed: ${messageOf(error)}`, { cause: error });
+    }
+  }
+}

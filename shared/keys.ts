@@ -1,0 +1,74 @@
+/**
+ * Every Redis key of Mnemoq, in one place. BullMQ keeps its own under the queue prefix.
+ *
+ * | key | type | holds |
+ * |---|---|---|
+ * | `memory:conversation:<contextId>` | hash | record id → cached record (JSON); field `floor` → see short-term.ts |
+ * | `memory:order:<contextId>` | sorted set | positions of all cached records, all of score 0, so ordered by position |
+ * | `memory:uncommitted:<contextId>` | sorted set | positions of those not yet in Supabase |
+ * | `memory:refill:<contextId>` | string | token of the one refill under way |
+ * | `memory:reflection:<id>` | string | a reflection's summary with its CID (JSON) |
+ * | `memory:pending` | stream | one entry per record to flush: contextId, id, size |
+ * | `memory:pending-index` | hash | record id → `<stream entry> <contextId>`, while pending |
+ *
+ * The caller's ids stand last in a key, after a prefix that no other key type shares, so no id can make two keys collide.
+ *
+ * On Redis Cluster all keys of one conversation and its part of the pending stream must live in one slot, so that a step
+ * is one script. Conversations are spread over SHARDS parts, and a hash tag with the part's number stands before the id:
+ * `memory:conversation:{7}:<contextId>`, `memory:pending:{7}`. A single Redis has one part and no tags.
+ */
+export class Keys {
+  /** Parts of the pending stream: a multiple of usual node counts, few enough to look through one by one. */
+  static readonly CLUSTER_SHARDS = 12;
+
+  readonly shards: readonly string[];
+  readonly queuePrefix: string;
+  readonly #cluster: boolean;
+
+  constructor(cluster: boolean) {
+    this.#cluster = cluster;
+    this.shards = cluster ? Array.from({ length: Keys.CLUSTER_SHARDS }, (_, part) => `{${part}}`) : [''];
+    this.queuePrefix = cluster ? '{bull}' : 'bull';
+  }
+
+  conversation(contextId: string): string {
+    return this.#of('memory:conversation', contextId);
+  }
+
+  order(contextId: string): string {
+    return this.#of('memory:order', contextId);
+  }
+
+  uncommitted(contextId: string): string {
+    return this.#of('memory:uncommitted', contextId);
+  }
+
+  refill(contextId: string): string {
+    return this.#of('memory:refill', contextId);
+  }
+
+  reflection(id: string): string {
+    return `memory:reflection:${id}`;
+  }
+
+  pending(shard: string): string {
+    return shard ? `memory:pending:${shard}` : 'memory:pending';
+  }
+
+  pendingIndex(shard: string): string {
+    return shard ? `memory:pending-index:${shard}` : 'memory:pending-index';
+  }
+
+  /** The part a conversation belongs to, by FNV-1a over its id: stable across processes and releases. */
+  shardOf(contextId: string): string {
+    if (!this.#cluster) return '';
+    let hash = 0x811c9dc5;
+    for (const byte of Buffer.from(contextId)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+    return `{${hash % Keys.CLUSTER_SHARDS}}`;
+  }
+
+  #of(prefix: string, contextId: string): string {
+    const shard = this.shardOf(contextId);
+    return shard ? `${prefix}:${shard}:${contextId}` : `${prefix}:${contextId}`;
+  }
+}

@@ -1,0 +1,11 @@
+import { type Logger, pino } from 'pino';
+
+export type { Logger };
+
+/**
+ * Structured logs on standard error, one JSON object a line, so that standard output stays for data.
+ * Log ids, counts and durations; never a message's text, a token, a key or a URL that may carry a password.
+ */
+export function createLogger(level: string, name: string): Logger {
+  return pino({ name, level, base: { name, pid: process.pid } }, pino.destination({ dest: 2, sync: true }));
+}

@@ -1,0 +1,202 @@
+import { createClient, type PostgrestError, type SupabaseClient } from '@supabase/supabase-js';
+import type { ConfigWith } from './config.ts';
+import { MnemoqError } from './errors.ts';
+import { byPosition, fromRow, type MemoryRecord, type MemoryRow, toRow, type Visibility } from './records.ts';
+
+/** The newest migration in supabase/migrations. */
+export const SCHEMA_VERSION = 1;
+
+/** Most rows asked for at once: hosted Supabase cuts answers at 1000 (`max-rows`). */
+export const MAX_ROWS = 1000;
+
+/** Why a write did not happen. Only `refused` is the row's own fault; the rest is the service's and is tried again. */
+export type FailureKind = 'refused' | 'outage' | 'auth' | 'schema';
+
+export interface Failure {
+  kind: FailureKind;
+  /** SQLSTATE, PostgREST code or HTTP status. */
+  code: string;
+  message: string;
+}
+
+/** The end of one write: committed, with the ids that had no row before, or not. */
+export type CommitResult = { failure: null; inserted: ReadonlySet<string> } | { failure: Failure };
+
+/** A row of `memory_reflections`. */
+export interface ReflectionRow {
+  id: string;
+  context_id: string;
+  user_id: string | null;
+  cid: string;
+  sha256: string;
+  signature: string;
+  signing_kid: string;
+  signing_key: string;
+  wrapped_key: string | null;
+  visibility: Visibility;
+  source_ids: string[];
+  pinned_at: string | null;
+  created_at: string;
+}
+
+interface Answer<T> {
+  data: T | null;
+  error: PostgrestError | null;
+  status: number;
+}
+
+/** Every record, for ever, in Supabase, through supabase-js. */
+export class LongTerm {
+  readonly #client: SupabaseClient;
+  readonly #memories: string;
+  readonly #reflections: string;
+
+  constructor(config: ConfigWith<'supabaseUrl' | 'supabaseServiceRoleKey'>) {
+    this.#client = createClient(config.supabaseUrl, config.supabaseServiceRoleKey, {
+      auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
+      global: { fetch: (input, init) => fetchWithin(config.supabaseTimeoutMs, input, init) },
+    });
+    this.#memories = config.memoriesTable;
+    this.#reflections = config.reflectionsTable;
+  }
+
+  /** Inserts records in one request; those whose id has a row already are left as they are. */
+  async insert(records: readonly MemoryRecord[]): Promise<CommitResult> {
+    const { data, error, status } = await this.#client
+      .from(this.#memories)
+      .upsert(records.map(toRow), { onConflict: 'id', ignoreDuplicates: true })
+      .select('id');
+    if (error) return { failure: classifyLongTermError(error, status) };
+    return { failure: null, inserted: new Set(data.map(({ id }) => id as string)) };
+  }
+
+  /** The newest records of a conversation, oldest first. */
+  async recent(contextId: string, limit: number): Promise<MemoryRecord[]> {
+    const rows = unwrap(
+      await this.#client
+        .from(this.#memories)
+        .select('*')
+        .eq('context_id', contextId)
+        .order('created_at', { ascending: false })
+        .order('id', { ascending: false })
+        .limit(limit),
+      'reading a conversation',
+    );
+    return (rows as MemoryRow[]).map(fromRow).toSorted(byPosition);
+  }
+
+  /** Records of a conversation after a position, or from its beginning, oldest first. */
+  async after(contextId: string, position: string | null, limit: number): Promise<MemoryRecord[]> {
+    const query = this.#client.from(this.#memories).select('*').eq('context_id', contextId);
+    const [createdAt, id] = position?.split('|') ?? [];
+    // The plain lower bound lets the index skip to the place; the pair decides among equal times.
+    const bounded =
+      createdAt === undefined
+        ? query
+        : query
+            .gte('created_at', createdAt)
+            .or(`created_at.gt.${createdAt},and(created_at.eq.${createdAt},id.gt.${id})`);
+    const rows = unwrap(await bounded.order('created_at').order('id').limit(limit), 'reading a conversation');
+    return (rows as MemoryRow[]).map(fromRow);
+  }
+
+  async find(id: string): Promise<MemoryRecord | null> {
+    const [row] = unwrap(await this.#client.from(this.#memories).select('*').eq('id', id), 'reading a record');
+    return row ? fromRow(row as MemoryRow) : null;
+  }
+
+  async count(): Promise<number> {
+    const answer = await this.#client.from(this.#memories).select('*', { count: 'exact', head: true });
+    unwrap({ ...answer, data: [] }, 'counting records');
+    return answer.count ?? 0;
+  }
+
+  /** Keeps what is needed to verify and read a reflection, before it is pinned; an existing row wins and is returned. */
+  async addReflection(row: ReflectionRow): Promise<ReflectionRow> {
+    const inserted = await this.#client
+      .from(this.#reflections)
+      .upsert(row, { onConflict: 'id', ignoreDuplicates: true })
+      .select('*');
+    const [created] = unwrap(inserted, 'keeping a reflection');
+    return (created as ReflectionRow | undefined) ?? ((await this.findReflection({ id: row.id })) as ReflectionRow);
+  }
+
+  async findReflection(by: { id: string } | { cid: string }): Promise<ReflectionRow | null> {
+    const [column, value] = Object.entries(by)[0] as [string, string];
+    const answer = await this.#client.from(this.#reflections).select('*').eq(column, value).limit(1);
+    return (unwrap(answer, 'reading a reflection')[0] as ReflectionRow | undefined) ?? null;
+  }
+
+  /** Writes a pinned reflection back: its whole row, for the signing key may have changed since it was added, and its CID. */
+  async setPinned(row: ReflectionRow): Promise<void> {
+    unwrap(await this.#client.from(this.#reflections).update(row).eq('id', row.id).select('id'), 'writing a CID back');
+    const memory = await this.#client.from(this.#memories).update({ cid: row.cid }).eq('id', row.id).select('id');
+    unwrap(memory, 'writing a CID back');
+  }
+
+  /** The reflections of a conversation, newest first. */
+  async reflections(contextId: string, limit: number): Promise<ReflectionRow[]> {
+    const answer = await this.#client
+      .from(this.#reflections)
+      .select('*')
+      .eq('context_id', contextId)
+      .order('created_at', { ascending: false })
+      .order('id', { ascending: false })
+      .limit(limit);
+    return unwrap(answer, 'reading reflections') as ReflectionRow[];
+  }
+
+  /** Which migration the database has; throws when it cannot say, as when there is none. */
+  async schemaVersion(): Promise<number> {
+    return unwrap((await this.#client.rpc('mnemoq_schema_version')) as Answer<number>, 'reading the schema version');
+  }
+
+  /** Throws unless both tables answer. */
+  async check(): Promise<void> {
+    for (const table of [this.#memories, this.#reflections]) {
+      unwrap(await this.#client.from(table).select('id').limit(1), `reading ${table}`);
+    }
+  }
+}
+
+function unwrap<T>({ data, error, status }: Answer<T>, doing: string): T {
+  if (!error && data !== null) return data;
+  const { kind, code, message } = classifyLongTermError(error, status);
+  throw new MnemoqError('long_term_unavailable', `${doing} failed: ${WORDS[kind]} (${code}: ${message})`);
+}
+
+const WORDS: Record<FailureKind, string> = {
+  refused: 'Supabase refused the data',
+  outage: 'Supabase does not answer as it should',
+  auth: 'Supabase refused the key: check SUPABASE_SERVICE_ROLE_KEY',
+  schema: 'a table or column is missing: apply supabase/migrations (mnemoq doctor tells more)',
+};
+
+/**
+ * What a failed answer means. Only code and message are kept: `details` may quote the whole failing row.
+ * Data errors are SQLSTATE classes 22 (data exception) and 23 (integrity constraint), and
+ * 54000 (a value too large for an index row); everything unknown is an outage, so that no row is blamed for it.
+ */
+export function classifyLongTermError(error: PostgrestError | null, status: number): Failure {
+  const code = error?.code || (status ? `HTTP ${status}` : 'no answer');
+  const message = (error?.message ?? 'an answer without data').slice(0, 300);
+  return { kind: kindOf(error?.code ?? '', status), code, message };
+}
+
+function kindOf(code: string, status: number): FailureKind {
+  if (isOutage(status)) return 'outage';
+  // 22023 is a JWT with a role that the database does not have; no value in a row causes it.
+  if (status === 401 || status === 403 || /^(42501|22023|PGRST3.*)$/.test(code)) return 'auth';
+  if (/^(22|23)...$|^54000$/.test(code) || status === 413) return 'refused';
+  if (code.startsWith('42') || code.startsWith('PGRST2') || status === 404) return 'schema';
+  return 'outage';
+}
+
+function isOutage(status: number): boolean {
+  return status === 0 || status >= 500 || status === 408 || status === 429;
+}
+
+function fetchWithin(timeoutMs: number, input: Parameters<typeof fetch>[0], init?: RequestInit): Promise<Response> {
+  const timeout = AbortSignal.timeout(timeoutMs);
+  return fetch(input, { ...init, signal: init?.signal ? AbortSignal.any([init.signal, timeout]) : timeout });
+}

@@ -1,0 +1,167 @@
+import { z } from 'zod';
+import type { Tokens } from './tokens.ts';
+
+/** Longest contextId, userId and idempotency key, in UTF-16 units: fits a PostgreSQL index row whatever the script. */
+const ID_LENGTH = 512;
+/** Longest text, in bytes of UTF-8: 2 MiB keeps a job far below Redis's 512 MB value limit and a row below a request's. */
+export const TEXT_BYTES = 2 * 1024 * 1024;
+
+/** Conversation and user ids: any text but NUL (PostgreSQL cannot store it) and lone surrogates (UTF-8 cannot). */
+export const identifier = z
+  .string()
+  .min(1)
+  .max(ID_LENGTH)
+  .refine((value) => value.isWellFormed() && !value.includes('\0'), 'text without NUL characters and lone surrogates');
+
+const text = z
+  .string()
+  .min(1)
+  .refine((value) => Buffer.byteLength(value) <= TEXT_BYTES, `at most ${TEXT_BYTES} bytes of UTF-8`);
+
+/** An existing moment, normalised to UTC and milliseconds. The year range keeps the text sortable. */
+const moment = z.iso
+  .datetime({ offset: true })
+  .transform((value) => new Date(value).toISOString())
+  .refine((value) => value >= '1970' && value < '9999-12-31', 'a date from 1970 to 9998');
+
+export const recordId = z.uuid().toLowerCase();
+const visibility = z.enum(['private', 'public']);
+const sourceIds = z.array(recordId).max(1000);
+
+/** Data of a job in queue `chat`. */
+export const chatJob = z.strictObject({
+  id: recordId,
+  contextId: identifier,
+  userId: identifier,
+  userMessage: text,
+  assistantMessage: text,
+  createdAt: moment,
+  important: z.boolean().optional(),
+});
+export type ChatJob = z.infer<typeof chatJob>;
+
+/** Data of a job in queue `reflection`. */
+export const reflectionJob = z.strictObject({
+  id: recordId,
+  contextId: identifier,
+  userId: identifier.optional(),
+  reflectionText: text,
+  visibility,
+  sourceIds: sourceIds.optional(),
+  createdAt: moment,
+});
+export type ReflectionJob = z.infer<typeof reflectionJob>;
+
+/** Data of a job in queue `flush`. */
+export const flushJob = z.strictObject({
+  reason: z.string().min(1).max(100),
+  batchSize: z.int().min(1).max(1000).optional(),
+  attempt: z.int().min(0).optional(),
+});
+export type FlushJob = z.infer<typeof flushJob>;
+
+/** What `saveChat` takes; the producer fills in what is missing. */
+export const chatInput = chatJob
+  .partial({ id: true, createdAt: true })
+  .extend({ idempotencyKey: identifier.optional() });
+export type ChatInput = z.input<typeof chatInput>;
+
+/** What `saveReflection` takes. */
+export const reflectionInput = reflectionJob
+  .partial({ id: true, createdAt: true, visibility: true })
+  .extend({ idempotencyKey: identifier.optional() });
+export type ReflectionInput = z.input<typeof reflectionInput>;
+
+export type Module = 'chat' | 'reflection' | 'finetune' | 'knowledge';
+export type Visibility = z.infer<typeof visibility>;
+
+/** A record once its worker has tokenized it: what the tiers hold. */
+export interface MemoryRecord {
+  id: string;
+  contextId: string;
+  userId: string | null;
+  module: Module;
+  /** ISO 8601, UTC, milliseconds. */
+  createdAt: string;
+  tokens: Tokens;
+  /** The text for people who need it searchable or readable, by MEMORY_TEXT_CACHE; null when off. */
+  textCache: string | null;
+  cid: string | null;
+}
+
+/** A row as it waits in quarantine, perhaps mended by hand. What the database refuses it says itself. */
+export const quarantineJob = z.strictObject({
+  row: z.strictObject({
+    id: recordId,
+    user_id: identifier.nullable(),
+    context_id: identifier,
+    tokens: z.custom<Tokens>((value) => typeof value === 'object' && value !== null, 'an object'),
+    text_cache: z.string().nullable(),
+    module: z.enum(['chat', 'reflection', 'finetune', 'knowledge']),
+    cid: z.string().nullable(),
+    created_at: moment,
+  }),
+  error: z.strictObject({ code: z.string(), message: z.string() }),
+});
+export type QuarantineJob = z.infer<typeof quarantineJob>;
+
+/** A row of `memories`. */
+export interface MemoryRow {
+  id: string;
+  user_id: string | null;
+  context_id: string;
+  tokens: Tokens;
+  text_cache: string | null;
+  module: Module;
+  cid: string | null;
+  created_at: string;
+}
+
+export function toRow(record: MemoryRecord): MemoryRow {
+  return {
+    id: record.id,
+    user_id: record.userId,
+    context_id: record.contextId,
+    tokens: record.tokens,
+    text_cache: record.textCache,
+    module: record.module,
+    cid: record.cid,
+    created_at: record.createdAt,
+  };
+}
+
+export function fromRow(row: MemoryRow): MemoryRecord {
+  return {
+    id: row.id,
+    contextId: row.context_id,
+    userId: row.user_id,
+    module: row.module,
+    createdAt: new Date(row.created_at).toISOString(),
+    tokens: row.tokens,
+    textCache: row.text_cache,
+    cid: row.cid,
+  };
+}
+
+/** The form a record takes in a conversation's hash: `{"user":[…],"assistant":[…],"timestamp":"…", …}`. */
+export function toCached(record: MemoryRecord): string {
+  const { createdAt, tokens, contextId: _inTheKey, ...rest } = record;
+  return JSON.stringify({ ...tokens, timestamp: createdAt, ...rest });
+}
+
+export function fromCached(contextId: string, cached: string): MemoryRecord {
+  const { timestamp, id, userId, module, textCache, cid, ...tokens } = JSON.parse(cached);
+  return { id, contextId, userId, module, createdAt: timestamp, tokens, textCache, cid };
+}
+
+/**
+ * A record's place in its conversation: `<createdAt>|<id>`. Both parts have a fixed form, so positions compare as plain
+ * text, the same way everywhere: here, in Redis (by bytes) and in PostgreSQL (by timestamp, then uuid).
+ */
+export function positionOf(record: Pick<MemoryRecord, 'createdAt' | 'id'>): string {
+  return `${record.createdAt}|${record.id}`;
+}
+
+export function byPosition(a: MemoryRecord, b: MemoryRecord): number {
+  return positionOf(a) < positionOf(b) ? -1 : 1;
+}

@@ -1,0 +1,103 @@
+import { createHash, createHmac, hkdfSync, randomBytes } from 'node:crypto';
+import canonicalize from 'canonicalize';
+import { z } from 'zod';
+import { KEY_BYTES, openWith, sealWith } from './encryption.ts';
+import type { ReflectionJob } from './records.ts';
+import { type Signer, verifySignature } from './signing.ts';
+import { validate } from './validate.ts';
+
+/** The kid that stands in the envelope of a private text: its key is the reflection's own, not one of the keyring. */
+const OWN_KEY = 'self';
+
+const unsigned = z.strictObject({
+  version: z.literal(1),
+  id: z.uuid(),
+  type: z.literal('reflection'),
+  contextId: z.string(),
+  createdAt: z.string(),
+  sourceIds: z.array(z.uuid()),
+  /** Hex. Public: SHA-256 of the text. Private: HMAC-SHA-256 of the text under the reflection's key. */
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+  signingKeyId: z.string(),
+  signingKey: z.string(),
+  /** Exactly one of the two. */
+  text: z.string().optional(),
+  ciphertext: z.string().optional(),
+});
+const document = unsigned
+  .extend({ signature: z.string() })
+  .refine((doc) => (doc.text === undefined) !== (doc.ciphertext === undefined), 'either text or ciphertext');
+
+/** The JSON file a reflection is on IPFS, version 1. */
+export type ReflectionDocument = z.infer<typeof document>;
+
+/** A random key for one private reflection. */
+export function newReflectionKey(): Buffer {
+  return randomBytes(KEY_BYTES);
+}
+
+/**
+ * Builds and signs the document. The same record, key and signer always give the same bytes and so the same CID: the
+ * signature is deterministic, and the IV is derived from the reflection's key, which seals this one text and nothing else.
+ * `key` is null for a public reflection.
+ */
+export function createReflectionDocument(job: ReflectionJob, key: Buffer | null, signer: Signer): ReflectionDocument {
+  const text = job.reflectionText.toWellFormed();
+  const body = {
+    version: 1 as const,
+    id: job.id,
+    type: 'reflection' as const,
+    contextId: job.contextId,
+    createdAt: job.createdAt,
+    sourceIds: job.sourceIds ?? [],
+    sha256: digestOf(text, key),
+    signingKeyId: signer.kid,
+    signingKey: signer.publicKey,
+    ...(key ? { ciphertext: sealWith({ kid: OWN_KEY, key }, Buffer.from(text), job.id, ivOf(key)) } : { text }),
+  };
+  return { ...body, signature: signer.sign(serialize(body)) };
+}
+
+/**
+ * What proves the text. A plain digest of a private text would let anybody who guesses the text confirm the guess, so it
+ * is keyed with the reflection's own key there.
+ */
+export function digestOf(text: string, key: Buffer | null): string {
+  return (key ? createHmac('sha256', key) : createHash('sha256')).update(text).digest('hex');
+}
+
+function ivOf(key: Buffer): Buffer {
+  return Buffer.from(hkdfSync('sha256', key, '', 'mnemoq reflection iv', 12));
+}
+
+/** The bytes that go to IPFS: UTF-8 JSON with the keys in canonical order (RFC 8785). */
+export function toBytes(doc: ReflectionDocument): Uint8Array {
+  return new TextEncoder().encode(serialize(doc));
+}
+
+/** Reads a document; throws `invalid_input` when the bytes are not one. */
+export function fromBytes(bytes: Uint8Array): ReflectionDocument {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch {
+    value = undefined;
+  }
+  return validate(document, value, 'the document on IPFS');
+}
+
+export function signatureHolds(doc: ReflectionDocument): boolean {
+  const { signature, ...body } = doc;
+  return verifySignature(serialize(body), signature, doc.signingKey);
+}
+
+/** The text of a document; `key` opens a private one. */
+export function textOf(doc: ReflectionDocument, key: Buffer | null): string | null {
+  if (doc.text !== undefined) return doc.text;
+  if (!key || doc.ciphertext === undefined) return null;
+  return openWith({ kid: OWN_KEY, key }, doc.ciphertext, doc.id).toString();
+}
+
+function serialize(value: object): string {
+  return canonicalize(value) as string;
+}

@@ -1,0 +1,156 @@
+/**
+ * The steps of a conversation in Redis, each one Lua script and so atomic. short-term.ts says what they mean.
+ * Comparing positions is left to ZRANGEBYLEX and ZLEXCOUNT, which compare bytes: Lua's `<` follows the server's locale.
+ */
+
+/**
+ * Drops committed records that are no longer among the newest `limit`, looking at `count` places below that border.
+ * Where a dropped record was within the complete part, the complete part now begins at the border.
+ */
+const TRIM = `
+local function trim(conversation, order, uncommitted, limit, count)
+  local border = redis.call('ZREVRANGE', order, limit - 1, limit - 1)[1]
+  if not border then return end
+  local floor = redis.call('HGET', conversation, 'floor')
+  for _, position in ipairs(redis.call('ZREVRANGE', order, limit, limit + count - 1)) do
+    if not redis.call('ZSCORE', uncommitted, position) then
+      if floor and redis.call('ZLEXCOUNT', order, '[' .. floor, '[' .. position) > 0 then
+        redis.call('HSET', conversation, 'floor', border)
+      end
+      redis.call('ZREM', order, position)
+      redis.call('HDEL', conversation, string.match(position, '|(.+)$'))
+    end
+  end
+end
+`;
+
+/** Gives committed conversations their time to live, and takes it from those that hold something uncommitted. */
+const EXPIRE = `
+local function expire(conversation, order, uncommitted, ttl)
+  if redis.call('EXISTS', uncommitted) == 1 then
+    redis.call('PERSIST', conversation)
+    redis.call('PERSIST', order)
+  else
+    redis.call('PEXPIRE', conversation, ttl)
+    redis.call('PEXPIRE', order, ttl)
+  end
+end
+`;
+
+/**
+ * KEYS conversation order uncommitted pending index; ARGV id position json contextId limit bytes.
+ * Returns {1 if added, pending length, its stream entry or ''}.
+ */
+export const REMEMBER = `${TRIM}
+local conversation, order, uncommitted, pending, index = unpack(KEYS)
+local id, position, json, contextId, limit, bytes = unpack(ARGV)
+local known = redis.call('HGET', index, id)
+if known then return {0, redis.call('XLEN', pending), string.match(known, '^%S*')} end
+if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN', pending), ''} end
+local entry = redis.call('XADD', pending, '*', 'contextId', contextId, 'id', id, 'bytes', bytes)
+redis.call('HSET', index, id, entry .. ' ' .. contextId)
+redis.call('HSET', conversation, id, json)
+redis.call('ZADD', order, 0, position)
+redis.call('ZADD', uncommitted, 0, position)
+redis.call('PERSIST', conversation)
+redis.call('PERSIST', order)
+trim(conversation, order, uncommitted, tonumber(limit), 2)
+return {1, redis.call('XLEN', pending), entry}
+`;
+
+/**
+ * KEYS conversation order uncommitted refill pending index; ARGV group limit ttl, then id position entry inserted…
+ * `inserted` is 0 where Supabase already had the id: its row is the truth, so the cached copy goes and the complete part
+ * is unknown until the next refill.
+ */
+export const ACKNOWLEDGE = `${TRIM}${EXPIRE}
+local conversation, order, uncommitted, refill, pending, index = unpack(KEYS)
+local group, limit, ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+for i = 4, #ARGV, 4 do
+  local id, position, entry, inserted = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  if entry ~= '' then
+    redis.call('XACK', pending, group, entry)
+    redis.call('XDEL', pending, entry)
+  end
+  redis.call('HDEL', index, id)
+  if redis.call('ZREM', uncommitted, position) == 1 then
+    if inserted == '0' then
+      redis.call('HDEL', conversation, id, 'floor')
+      redis.call('ZREM', order, position)
+    else
+      local rank = redis.call('ZREVRANK', order, position)
+      if rank and rank >= limit then trim(conversation, order, uncommitted, rank, 1) end
+    end
+  end
+end
+redis.call('DEL', refill)
+expire(conversation, order, uncommitted, ttl)
+`;
+
+/**
+ * KEYS pending index; ARGV group, then id entry…
+ * Takes refused records off the stream. They stay uncommitted, so they are neither trimmed nor expired and every read
+ * still has them, until they are mended and acknowledged.
+ */
+export const SET_ASIDE = `
+local pending, index = unpack(KEYS)
+for i = 2, #ARGV, 2 do
+  redis.call('XACK', pending, ARGV[1], ARGV[i + 1])
+  redis.call('XDEL', pending, ARGV[i + 1])
+  redis.call('HDEL', index, ARGV[i])
+end
+`;
+
+/** KEYS conversation order; ARGV limit. Returns {1 if these are certainly the newest, records newest first}. */
+export const RECENT = `
+local conversation, order = KEYS[1], KEYS[2]
+local limit = tonumber(ARGV[1])
+local floor = redis.call('HGET', conversation, 'floor')
+local complete = 0
+if floor and (floor == '0' or redis.call('ZLEXCOUNT', order, '[' .. floor, '+') >= limit) then complete = 1 end
+local records = {}
+for _, position in ipairs(redis.call('ZREVRANGE', order, 0, limit - 1)) do
+  records[#records + 1] = redis.call('HGET', conversation, string.match(position, '|(.+)$'))
+end
+return {complete, records}
+`;
+
+/**
+ * KEYS conversation order uncommitted; ARGV after limit. Returns {1 if the whole conversation is cached, records oldest
+ * first}: of the whole conversation if it is cached, else of what Supabase does not have yet.
+ */
+export const AFTER = `
+local conversation, order, uncommitted = unpack(KEYS)
+local whole = redis.call('HGET', conversation, 'floor') == '0'
+local from = ARGV[1] == '' and '-' or '(' .. ARGV[1]
+local records = {}
+for _, position in ipairs(redis.call('ZRANGEBYLEX', whole and order or uncommitted, from, '+', 'LIMIT', 0, ARGV[2])) do
+  records[#records + 1] = redis.call('HGET', conversation, string.match(position, '|(.+)$'))
+end
+return {whole and 1 or 0, records}
+`;
+
+/**
+ * KEYS conversation order uncommitted refill; ARGV token limit ttl floor, then id position json…
+ * Does nothing when the token is gone: then something was committed, and perhaps dropped, since Supabase was read.
+ */
+export const REFILL = `${TRIM}${EXPIRE}
+local conversation, order, uncommitted, refill = unpack(KEYS)
+local token, limit, ttl, floor = unpack(ARGV)
+if redis.call('GET', refill) ~= token then return 0 end
+local count = 0
+for i = 5, #ARGV, 3 do
+  if redis.call('HSETNX', conversation, ARGV[i], ARGV[i + 2]) == 1 then redis.call('ZADD', order, 0, ARGV[i + 1]) end
+  count = count + 1
+end
+redis.call('HSET', conversation, 'floor', floor)
+trim(conversation, order, uncommitted, tonumber(limit), count)
+redis.call('DEL', refill)
+expire(conversation, order, uncommitted, ttl)
+return 1
+`;
+
+/** KEYS conversation; ARGV id json. Replaces a cached record, unless it is no longer cached. */
+export const REPLACE = `
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
+`;

@@ -1,0 +1,208 @@
+import type { Keys } from './keys.ts';
+import { PENDING_GROUP } from './pending.ts';
+import { fromCached, type MemoryRecord, positionOf, toCached, type Visibility } from './records.ts';
+import type { RedisClient } from './redis.ts';
+import { ACKNOWLEDGE, AFTER, RECENT, REFILL, REMEMBER, REPLACE, SET_ASIDE } from './short-term-scripts.ts';
+
+/** How long one process may take to refill a conversation before another may try. */
+const REFILL_LOCK_MS = 10_000;
+
+/** The floor of a conversation that is cached from its first record on: sorts before every position. */
+const BEGINNING = '0';
+
+export interface Remembered {
+  /** False when the record was already there: a repeated delivery. */
+  added: boolean;
+  /** Records waiting to be flushed in this part of the pending stream, this one included. */
+  pendingLength: number;
+  /** Its entry in the pending stream; empty when it is no longer pending. */
+  entry: string;
+}
+
+/** A record that Supabase has now; `inserted` is false when it had a row with this id before. */
+export interface Committed {
+  record: MemoryRecord;
+  entry: string;
+  inserted: boolean;
+}
+
+export interface CachedRecords {
+  /** Whether these are certainly all there are of what was asked for; otherwise Supabase must be asked too. */
+  complete: boolean;
+  records: MemoryRecord[];
+}
+
+/** The summary behind `memory:reflection:<id>`. */
+export interface PinnedReflection {
+  id: string;
+  contextId: string;
+  cid: string;
+  sha256: string;
+  signature: string;
+  visibility: Visibility;
+  createdAt: string;
+  pinnedAt: string;
+}
+
+type Script = (...args: (string | number)[]) => Promise<unknown>;
+interface Scripts {
+  mnemoqRemember: Script;
+  mnemoqAcknowledge: Script;
+  mnemoqSetAside: Script;
+  mnemoqRecent: Script;
+  mnemoqAfter: Script;
+  mnemoqRefill: Script;
+  mnemoqReplace: Script;
+}
+
+/**
+ * The recent past of every conversation, in Redis.
+ *
+ * A conversation's hash holds its newest `limit` records and every uncommitted one, however many. Uncommitted records are
+ * never trimmed, and a conversation that has any does not expire.
+ *
+ * Its `floor` is the position from which on the cache is complete: every record at or above it is in Redis. A read that
+ * needs nothing below the floor needs no Supabase. Without a floor (a conversation that just began, or came back after it
+ * expired) nothing is known, and the first read fills up from Supabase and sets it. Dropping a record raises the floor.
+ */
+export class ShortTerm {
+  readonly #redis: RedisClient & Scripts;
+  readonly #keys: Keys;
+  readonly #limit: number;
+  readonly #ttlMs: number;
+
+  constructor(redis: RedisClient, keys: Keys, options: { limit: number; ttlSeconds: number }) {
+    redis.defineCommand('mnemoqRemember', { lua: REMEMBER, numberOfKeys: 5 });
+    redis.defineCommand('mnemoqAcknowledge', { lua: ACKNOWLEDGE, numberOfKeys: 6 });
+    redis.defineCommand('mnemoqSetAside', { lua: SET_ASIDE, numberOfKeys: 2 });
+    redis.defineCommand('mnemoqRecent', { lua: RECENT, numberOfKeys: 2, readOnly: true });
+    redis.defineCommand('mnemoqAfter', { lua: AFTER, numberOfKeys: 3, readOnly: true });
+    redis.defineCommand('mnemoqRefill', { lua: REFILL, numberOfKeys: 4 });
+    redis.defineCommand('mnemoqReplace', { lua: REPLACE, numberOfKeys: 1 });
+    this.#redis = redis as RedisClient & Scripts;
+    this.#keys = keys;
+    this.#limit = options.limit;
+    this.#ttlMs = options.ttlSeconds * 1000;
+  }
+
+  /** How many records a conversation keeps. */
+  get limit(): number {
+    return this.#limit;
+  }
+
+  /** Adds a record to its conversation and to the pending stream, in one atomic step; a known id changes nothing. */
+  async remember(record: MemoryRecord): Promise<Remembered> {
+    const { contextId, id } = record;
+    const json = toCached(record);
+    const shard = this.#keys.shardOf(contextId);
+    const [added, pendingLength, entry] = (await this.#redis.mnemoqRemember(
+      ...this.#conversation(contextId),
+      this.#keys.pending(shard),
+      this.#keys.pendingIndex(shard),
+      id,
+      positionOf(record),
+      json,
+      contextId,
+      this.#limit,
+      Buffer.byteLength(json),
+    )) as [number, number, string];
+    return { added: added === 1, pendingLength, entry };
+  }
+
+  /** Marks records of one conversation as committed: off the stream, free to be trimmed and to expire. */
+  async acknowledge(contextId: string, committed: readonly Committed[]): Promise<void> {
+    const shard = this.#keys.shardOf(contextId);
+    await this.#redis.mnemoqAcknowledge(
+      ...this.#conversation(contextId),
+      this.#keys.refill(contextId),
+      this.#keys.pending(shard),
+      this.#keys.pendingIndex(shard),
+      PENDING_GROUP,
+      this.#limit,
+      this.#ttlMs,
+      ...committed.flatMap(({ record, entry, inserted }) => [record.id, positionOf(record), entry, inserted ? 1 : 0]),
+    );
+  }
+
+  /** Takes a refused record off the stream. It stays readable and is kept until it is mended and acknowledged. */
+  async setAside(contextId: string, id: string, entry: string): Promise<void> {
+    const shard = this.#keys.shardOf(contextId);
+    await this.#redis.mnemoqSetAside(
+      this.#keys.pending(shard),
+      this.#keys.pendingIndex(shard),
+      PENDING_GROUP,
+      id,
+      entry,
+    );
+  }
+
+  /** The cached records of one conversation, by id; null where it is not cached. */
+  async find(contextId: string, ids: readonly string[]): Promise<(MemoryRecord | null)[]> {
+    const cached = await this.#redis.hmget(this.#keys.conversation(contextId), ...ids);
+    return cached.map((json) => (json === null ? null : fromCached(contextId, json)));
+  }
+
+  /** Takes over a change to a record, such as its CID; does nothing when it is no longer cached. */
+  async replace(record: MemoryRecord): Promise<void> {
+    await this.#redis.mnemoqReplace(this.#keys.conversation(record.contextId), record.id, toCached(record));
+  }
+
+  /** Keeps a pinned reflection's summary at hand for as long as a conversation. */
+  async rememberPin(pin: PinnedReflection): Promise<void> {
+    await this.#redis.set(this.#keys.reflection(pin.id), JSON.stringify(pin), 'PX', this.#ttlMs);
+  }
+
+  async findPin(id: string): Promise<PinnedReflection | null> {
+    const json = await this.#redis.get(this.#keys.reflection(id));
+    return json === null ? null : JSON.parse(json);
+  }
+
+  /** The newest cached records, oldest first. */
+  async recent(contextId: string, limit: number): Promise<CachedRecords> {
+    const [conversation, order] = this.#conversation(contextId);
+    const [complete, cached] = (await this.#redis.mnemoqRecent(conversation, order, limit)) as [number, string[]];
+    return { complete: complete === 1, records: cached.map((json) => fromCached(contextId, json)).toReversed() };
+  }
+
+  /**
+   * Records after a position (from the beginning without one), oldest first: of the whole conversation when it is cached
+   * from its first record on, else only those Supabase does not have yet.
+   */
+  async after(contextId: string, position: string | null, limit: number): Promise<CachedRecords> {
+    const [whole, cached] = (await this.#redis.mnemoqAfter(
+      ...this.#conversation(contextId),
+      position ?? '',
+      limit,
+    )) as [number, string[]];
+    return { complete: whole === 1, records: cached.map((json) => fromCached(contextId, json)) };
+  }
+
+  /** Reserves a conversation for refilling; false while somebody else does it. Call before asking Supabase. */
+  async beginRefill(contextId: string, token: string): Promise<boolean> {
+    const reserved = await this.#redis.set(this.#keys.refill(contextId), token, 'PX', REFILL_LOCK_MS, 'NX');
+    return reserved === 'OK';
+  }
+
+  /**
+   * Puts back what Supabase holds: its newest records, as many as a conversation keeps or all there are.
+   * False when a commit came between; then the next read refills.
+   */
+  async refill(contextId: string, token: string, newest: readonly MemoryRecord[]): Promise<boolean> {
+    const oldest = newest[0];
+    const floor = oldest && newest.length >= this.#limit ? positionOf(oldest) : BEGINNING;
+    const done = await this.#redis.mnemoqRefill(
+      ...this.#conversation(contextId),
+      this.#keys.refill(contextId),
+      token,
+      this.#limit,
+      this.#ttlMs,
+      floor,
+      ...newest.flatMap((record) => [record.id, positionOf(record), toCached(record)]),
+    );
+    return done === 1;
+  }
+
+  #conversation(contextId: string): [string, string, string] {
+    return [this.#keys.conversation(contextId), this.#keys.order(contextId), this.#keys.uncommitted(contextId)];
+  }
+}

@@ -1,0 +1,58 @@
+import type { Keyring } from './encryption.ts';
+import { MnemoqError } from './errors.ts';
+import { decode, encode, type Encoding } from './tokenizer.ts';
+
+/** Token ids of a turn, or of a record with one text. */
+type TokenArrays = { user: number[]; assistant: number[] } | { text: number[] };
+/** The same shape with how many tokens each part has. */
+type TokenCounts = { user: number; assistant: number } | { text: number };
+
+/** What the column `tokens` holds: the arrays, or with MEMORY_ENCRYPT_TOKENS their sealed JSON beside the counts. */
+export type Tokens = { encoding: Encoding } & (TokenArrays | { sealed: string; counts: TokenCounts });
+
+/** A record's text: a turn has two, everything else one. */
+export type RecordText = { user: string; assistant: string } | { text: string };
+
+export function tokenize(text: RecordText, encoding: Encoding): Tokens {
+  return 'text' in text
+    ? { encoding, text: encode(text.text, encoding) }
+    : { encoding, user: encode(text.user, encoding), assistant: encode(text.assistant, encoding) };
+}
+
+/** How many tokens a record has, from what is stored: nothing is tokenized or opened. */
+export function countTokens(tokens: Tokens): number {
+  if ('sealed' in tokens) return sum(tokens.counts);
+  return 'text' in tokens ? tokens.text.length : tokens.user.length + tokens.assistant.length;
+}
+
+function sum(counts: TokenCounts): number {
+  return 'text' in counts ? counts.text : counts.user + counts.assistant;
+}
+
+export function sealTokens(tokens: Tokens, keyring: Keyring, recordId: string): Tokens {
+  if ('sealed' in tokens) return tokens;
+  const { encoding, ...arrays } = tokens;
+  const counts =
+    'text' in arrays ? { text: arrays.text.length } : { user: arrays.user.length, assistant: arrays.assistant.length };
+  return { encoding, sealed: keyring.seal(Buffer.from(JSON.stringify(arrays)), `tokens:${recordId}`), counts };
+}
+
+/** The token arrays, opened when sealed. Throws `key_missing` when they are sealed and there is no key to open them. */
+export function openTokens(
+  tokens: Tokens,
+  keyring: Keyring | null,
+  recordId: string,
+): { encoding: Encoding } & TokenArrays {
+  if (!('sealed' in tokens)) return tokens;
+  if (!keyring) {
+    throw new MnemoqError('key_missing', 'the tokens are encrypted: set MEMORY_ENCRYPTION_KEYS to read them');
+  }
+  const arrays = JSON.parse(keyring.open(tokens.sealed, `tokens:${recordId}`).toString()) as TokenArrays;
+  return { encoding: tokens.encoding, ...arrays };
+}
+
+export function decodeTokens(tokens: { encoding: Encoding } & TokenArrays): RecordText {
+  return 'text' in tokens
+    ? { text: decode(tokens.text, tokens.encoding) }
+    : { user: decode(tokens.user, tokens.encoding), assistant: decode(tokens.assistant, tokens.encoding) };
+}
