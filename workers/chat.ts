@@ -1,0 +1,36 @@
+import { type ChatJob, chatJob } from '../shared/records.ts';
+import type { ChatResult } from '../shared/queues.ts';
+import type { Remembered } from '../shared/short-term.ts';
+import { countTokens } from '../shared/tokens.ts';
+import { validate } from '../shared/validate.ts';
+import { commit } from './commit.ts';
+import { requestFlush } from './flush-schedule.ts';
+import { newRecord } from './new-record.ts';
+import type { Parts } from './parts.ts';
+
+/** One turn: validate, tokenize, remember; commit at once when it matters, else leave it to the flush. */
+export async function processChat(data: unknown, parts: Parts): Promise<ChatResult> {
+  const turn = validate(chatJob, data, 'the chat job');
+  const { id, contextId, userId, createdAt } = turn;
+  const text = { user: turn.userMessage, assistant: turn.assistantMessage };
+  const record = newRecord({ id, contextId, userId, createdAt, module: 'chat' }, text, parts);
+  const remembered = await parts.shortTerm.remember(record);
+  const result = { tokenCount: countTokens(record.tokens), supabaseStored: false };
+  if (commitsAtOnce(turn, parts)) {
+    // A repeated delivery finds no entry when the first one is through: inserting again changes nothing and tells.
+    const outcome = await commit([{ record, entry: remembered.entry }], parts);
+    if (outcome.failure) await requestFlush('important', parts);
+    return { ...result, supabaseStored: outcome.committed === 1 };
+  }
+  if (tooManyPending(remembered, parts)) await requestFlush('too-many-pending', parts);
+  return result;
+}
+
+function commitsAtOnce(turn: ChatJob, { config }: Parts): boolean {
+  return turn.important === true || config.writeMode === 'immediate';
+}
+
+/** True for one record in every `flushMaxPending`, so that a growing backlog asks for a flush without asking every time. */
+function tooManyPending({ added, pendingLength }: Remembered, { config }: Parts): boolean {
+  return added && pendingLength % config.flushMaxPending === 0;
+}

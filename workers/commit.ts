@@ -1,0 +1,73 @@
+import type { Failure } from '../shared/long-term.ts';
+import { type MemoryRecord, type QuarantineJob, toRow } from '../shared/records.ts';
+import type { Committed } from '../shared/short-term.ts';
+import type { Parts } from './parts.ts';
+
+/** A record with its entry in the pending stream. */
+export interface PendingRecord {
+  record: MemoryRecord;
+  entry: string;
+}
+
+export interface CommitOutcome {
+  committed: number;
+  /** Records refused for their content: now in quarantine. */
+  refused: number;
+  /** Requests that committed something. */
+  batches: number;
+  /** Why the rest could not be committed; null when there is no rest. */
+  failure: Failure | null;
+  /** The rest: still pending, nothing changed. */
+  left: PendingRecord[];
+}
+
+type CommitParts = Pick<Parts, 'longTerm' | 'shortTerm' | 'queue' | 'logger'>;
+
+/**
+ * Commits records to Supabase and only then marks them committed in Redis. A batch that Supabase refuses for its content
+ * is halved until the rows at fault stand alone: at most 2·log2(n) more requests for each. An outage, an auth failure or
+ * a missing table is never a row's fault: then the rest stays pending.
+ */
+export async function commit(batch: readonly PendingRecord[], parts: CommitParts): Promise<CommitOutcome> {
+  const result = await parts.longTerm.insert(batch.map(({ record }) => record));
+  if (!result.failure) {
+    await acknowledge(
+      batch.map((pending) => ({ ...pending, inserted: result.inserted.has(pending.record.id) })),
+      parts,
+    );
+    return { committed: batch.length, refused: 0, batches: 1, failure: null, left: [] };
+  }
+  if (result.failure.kind !== 'refused') {
+    return { committed: 0, refused: 0, batches: 0, failure: result.failure, left: [...batch] };
+  }
+  const [only] = batch;
+  if (batch.length === 1 && only) {
+    await quarantine(only, result.failure, parts);
+    return { committed: 0, refused: 1, batches: 0, failure: null, left: [] };
+  }
+  const middle = Math.ceil(batch.length / 2);
+  const first = await commit(batch.slice(0, middle), parts);
+  const rest = batch.slice(middle);
+  if (first.failure) return { ...first, left: [...first.left, ...rest] };
+  const second = await commit(rest, parts);
+  return {
+    ...second,
+    committed: first.committed + second.committed,
+    refused: first.refused + second.refused,
+    batches: first.batches + second.batches,
+  };
+}
+
+async function acknowledge(committed: readonly Committed[], { shortTerm }: CommitParts): Promise<void> {
+  const conversations = Map.groupBy(committed, ({ record }) => record.contextId);
+  await Promise.all([...conversations].map(([contextId, records]) => shortTerm.acknowledge(contextId, records)));
+}
+
+/** Into the quarantine queue first, off the stream after: a crash in between repeats the first, with the same job id. */
+async function quarantine({ record, entry }: PendingRecord, failure: Failure, parts: CommitParts): Promise<void> {
+  const { code, message } = failure;
+  const data: QuarantineJob = { row: toRow(record), error: { code, message } };
+  await parts.queue('quarantine').add('quarantine', data, { jobId: record.id });
+  await parts.shortTerm.setAside(record.contextId, record.id, entry);
+  parts.logger.error({ id: record.id, code }, 'Supabase refused a record for its content; it is in quarantine');
+}

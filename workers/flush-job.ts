@@ -1,0 +1,36 @@
+import { type Job, UnrecoverableError } from 'bullmq';
+import type { FlushResult } from '../shared/queues.ts';
+import { flushJob } from '../shared/records.ts';
+import { validate } from '../shared/validate.ts';
+import { flush } from './flush.ts';
+import { retryFlush } from './flush-schedule.ts';
+import type { Parts } from './parts.ts';
+
+/**
+ * One flush, asked for by the schedule, a caller, a growing backlog or an earlier failure. A failed flush fails its job,
+ * so that it shows, with what it did as the job's progress; everything it left is still pending and a retry is arranged.
+ */
+export async function processFlush(
+  job: Job,
+  consumer: string,
+  signal: AbortSignal,
+  parts: Parts,
+): Promise<FlushResult> {
+  const { batchSize, attempt = 0, reason } = validate(flushJob, job.data, 'the flush job');
+  // While this retry runs, the next one must be able to take its place.
+  if (reason === 'retry') await job.removeDeduplicationKey();
+  const { failure, ...result } = await flush(parts, {
+    batchSize: batchSize ?? parts.config.flushBatchSize,
+    consumer,
+    signal,
+    onProgress: (progress) => job.updateProgress({ ...progress }),
+  });
+  parts.logger.info({ reason, ...result }, 'flush');
+  if (!failure) return result;
+  await job.updateProgress({ ...result });
+  await retryFlush(attempt + 1, parts);
+  const kept = result.totalPending - result.flushedCount - result.failedCount;
+  throw new UnrecoverableError(
+    `flush stopped (${failure.kind} ${failure.code}: ${failure.message}); ${kept} records kept`,
+  );
+}

@@ -1,0 +1,135 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Failure } from '../shared/long-term.ts';
+import type { PendingEntry } from '../shared/pending.ts';
+import type { FlushResult } from '../shared/queues.ts';
+import { commit, type PendingRecord } from './commit.ts';
+import type { Parts } from './parts.ts';
+
+/** Most JSON in one request: keeps a batch of long texts within what proxies and PostgREST take, and memory bounded. */
+const BATCH_BYTES = 4 * 1024 * 1024;
+/** Batches under way at once: one is being written while the next is read. */
+const LANES = 2;
+/** How often to look whether another worker has finished what it took. */
+const POLL_MS = 50;
+
+export interface FlushOptions {
+  batchSize: number;
+  /** Names this worker in the consumer group. */
+  consumer: string;
+  onProgress?: (result: FlushResult) => Promise<void>;
+  signal?: AbortSignal;
+}
+
+export type FlushOutcome = FlushResult & { failure: Failure | null };
+
+/**
+ * Moves everything that is pending now to Supabase, in batches. Ends when all of it is committed or quarantined, whoever
+ * did it, or at the first failure that is not a row's fault; then what is left stays pending.
+ */
+export async function flush(parts: Parts, options: FlushOptions): Promise<FlushOutcome> {
+  const outcome: FlushOutcome = {
+    success: true,
+    totalPending: await parts.pending.length(),
+    flushedCount: 0,
+    failedCount: 0,
+    batches: 0,
+    failure: null,
+  };
+  for (const shard of parts.pending.shards) {
+    const last = await parts.pending.last(shard);
+    if (last === null || outcome.failure) continue;
+    await Promise.all(Array.from({ length: LANES }, () => flushLane(shard, last, parts, options, outcome)));
+  }
+  return { ...outcome, success: outcome.failure === null };
+}
+
+async function flushLane(
+  shard: string,
+  last: string,
+  parts: Parts,
+  options: FlushOptions,
+  outcome: FlushOutcome,
+): Promise<void> {
+  const { pending } = parts;
+  while (!outcome.failure && !options.signal?.aborted) {
+    const entries = await pending.take(shard, options.consumer, options.batchSize);
+    const newest = entries.at(-1);
+    if (!newest) {
+      if ((await pending.inHand(shard, last)) === 0) return;
+      await sleep(POLL_MS);
+      continue;
+    }
+    await flushEntries(shard, entries, parts, options, outcome);
+    if (isAfter(newest.entry, last)) return;
+  }
+}
+
+async function flushEntries(
+  shard: string,
+  entries: PendingEntry[],
+  parts: Parts,
+  options: FlushOptions,
+  outcome: FlushOutcome,
+): Promise<void> {
+  let unfinished = entries;
+  try {
+    for (const pack of packs(entries)) {
+      if (outcome.failure || options.signal?.aborted) return;
+      const result = await commit(await load(pack, parts), parts);
+      outcome.flushedCount += result.committed;
+      outcome.failedCount += result.refused;
+      outcome.batches += result.batches;
+      outcome.failure ??= result.failure;
+      const left = new Set(result.left.map(({ entry }) => entry));
+      const done = new Set(pack.filter(({ entry }) => !left.has(entry)));
+      unfinished = unfinished.filter((entry) => !done.has(entry));
+      const { failure, ...progress } = outcome;
+      await options.onProgress?.({ ...progress, success: failure === null });
+    }
+  } finally {
+    await parts.pending.release(shard, options.consumer, unfinished);
+  }
+}
+
+/** Cuts a batch where its JSON would grow too large; one record alone may be larger. */
+function* packs(entries: readonly PendingEntry[]): Generator<PendingEntry[]> {
+  let pack: PendingEntry[] = [];
+  let bytes = 0;
+  for (const entry of entries) {
+    if (pack.length > 0 && bytes + entry.bytes > BATCH_BYTES) {
+      yield pack;
+      pack = [];
+      bytes = 0;
+    }
+    pack.push(entry);
+    bytes += entry.bytes;
+  }
+  yield pack;
+}
+
+async function load(pack: readonly PendingEntry[], { shortTerm, pending, logger }: Parts): Promise<PendingRecord[]> {
+  const conversations = Map.groupBy(pack, ({ contextId }) => contextId);
+  const loaded = await Promise.all(
+    [...conversations].map(async ([contextId, entries]) => {
+      const records = await shortTerm.find(
+        contextId,
+        entries.map(({ id }) => id),
+      );
+      return entries.map(({ entry, id }, i) => ({ entry, id, record: records[i] ?? null }));
+    }),
+  );
+  const found: PendingRecord[] = [];
+  for (const { entry, id, record } of loaded.flat()) {
+    if (record) found.push({ entry, record });
+    // Another worker may have finished it since it was taken; else its content is gone, which nothing here can cause.
+    else if (await pending.locate(id)) logger.error({ id, entry }, 'a pending record has no content in Redis');
+  }
+  return found;
+}
+
+/** Whether stream entry `a` is `b` or newer; entries read `<ms>-<n>`. */
+function isAfter(a: string, b: string): boolean {
+  const [aMs = 0, aSeq = 0] = a.split('-').map(Number);
+  const [bMs = 0, bSeq = 0] = b.split('-').map(Number);
+  return aMs > bMs || (aMs === bMs && aSeq >= bSeq);
+}

@@ -1,0 +1,32 @@
+import { MnemoqError } from '../shared/errors.ts';
+import type { MemoryRecord } from '../shared/records.ts';
+import { type RecordText, sealTokens, tokenize } from '../shared/tokens.ts';
+import type { Parts } from './parts.ts';
+
+/** Tokenizes a text and prepares it for rest: tokens and text cache sealed as the configuration says. */
+export function newRecord(
+  head: Pick<MemoryRecord, 'id' | 'contextId' | 'userId' | 'module' | 'createdAt'>,
+  text: RecordText,
+  { config, keyring }: Pick<Parts, 'config' | 'keyring'>,
+): MemoryRecord {
+  const needKeyring = () => {
+    if (keyring) return keyring;
+    throw new MnemoqError(
+      'invalid_configuration',
+      'MEMORY_ENCRYPTION_KEYS: expected keys to encrypt with, found nothing',
+    );
+  };
+  const tokens = tokenize(text, config.encoding);
+  const plain = JSON.stringify(text); // as JSON a NUL is \u0000, which a text column takes
+  const textCaches = {
+    off: () => null,
+    plain: () => plain,
+    encrypted: () => needKeyring().seal(Buffer.from(plain), `text:${head.id}`),
+  };
+  return {
+    ...head,
+    tokens: config.encryptTokens ? sealTokens(tokens, needKeyring(), head.id) : tokens,
+    textCache: textCaches[config.textCache](),
+    cid: null,
+  };
+}

@@ -1,0 +1,21 @@
+import { UnrecoverableError } from 'bullmq';
+import { MnemoqError } from '../shared/errors.ts';
+import { fromRow, quarantineJob } from '../shared/records.ts';
+import { validate } from '../shared/validate.ts';
+import type { Parts } from './parts.ts';
+
+/**
+ * One refused row. The first time it goes straight to the failed jobs, where it waits for a person; every time somebody
+ * retries it, it is committed or goes back there with Supabase's new reason.
+ */
+export async function processQuarantined(data: unknown, start: number, parts: Parts): Promise<{ id: string }> {
+  const { row, error } = validate(quarantineJob, data, 'the quarantined job');
+  if (start === 1) throw new UnrecoverableError(`refused (${error.code}): ${error.message}`);
+  const record = fromRow(row);
+  const { failure } = await parts.longTerm.insert([record]);
+  if (failure?.kind === 'refused') throw new UnrecoverableError(`refused again (${failure.code}): ${failure.message}`);
+  if (failure) throw new MnemoqError('long_term_unavailable', `${failure.code}: ${failure.message}`);
+  // Not `inserted`: the row may have been mended, so the cached copy goes and the next read takes the row.
+  await parts.shortTerm.acknowledge(record.contextId, [{ record, entry: '', inserted: false }]);
+  return { id: record.id };
+}

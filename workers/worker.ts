@@ -1,0 +1,109 @@
+import { randomUUID } from 'node:crypto';
+import type { FastifyInstance } from 'fastify';
+import { type ConfigWith, type Environment, loadConfig, type Setting, STORE_SETTINGS } from '../shared/config.ts';
+import { Keyring } from '../shared/encryption.ts';
+import { Ipfs } from '../shared/ipfs.ts';
+import { createLogger } from '../shared/log.ts';
+import { refuseEvictingRedis } from '../shared/redis.ts';
+import { Signer } from '../shared/signing.ts';
+import { processChat } from './chat.ts';
+import { processFlush } from './flush-job.ts';
+import { scheduleFlushes } from './flush-schedule.ts';
+import { createHealthServer, Progress } from './health.ts';
+import { connectParts, type Parts } from './parts.ts';
+import { processQuarantined } from './quarantine.ts';
+import { type QueueWorker, startQueueWorker } from './queue-worker.ts';
+import { processReflection } from './reflection.ts';
+
+export const WORKER_KINDS = ['chat', 'reflection', 'flush'] as const;
+export type WorkerKind = (typeof WORKER_KINDS)[number];
+
+/** Reflections under way at once: each waits for Supabase and IPFS more than it computes. */
+const REFLECTION_CONCURRENCY = 10;
+
+export interface RunningWorker {
+  /** Where its health can be asked; null when MEMORY_HEALTH_PORT is 0. */
+  healthUrl: string | null;
+  /**
+   * Takes no more jobs and lets those in hand finish, for at most `shutdownTimeoutMs`. Gives the ids of jobs that did
+   * not finish: another worker takes them up when their lock has run out.
+   */
+  stop(): Promise<string[]>;
+}
+
+/** Starts one worker, configured by the environment alone; throws `invalid_configuration` when that is not complete. */
+export async function startWorker(kind: WorkerKind, environment: Environment): Promise<RunningWorker> {
+  const config = loadConfig(environment, [...STORE_SETTINGS, ...settingsOf(kind, environment)]);
+  const parts = connectParts(config, createLogger(config.logLevel, `mnemoq-${kind}`));
+  await refuseEvictingRedis(parts.redis, parts.logger);
+  const stopping = new AbortController();
+  const queueWorkers = await STARTERS[kind](parts, stopping.signal);
+  const [main] = queueWorkers;
+  const health = config.healthPort === 0 ? null : createHealthServer(new Progress(main.worker, parts));
+  const healthUrl = health && (await health.listen({ host: config.healthHost, port: config.healthPort }));
+  parts.logger.info({ kind, healthUrl }, 'worker started');
+  return { healthUrl, stop: () => stop(queueWorkers, parts, health, stopping) };
+}
+
+/** What each kind needs beyond the stores. */
+function settingsOf(kind: WorkerKind, environment: Environment): Setting[] {
+  const { textCache, encryptTokens } = loadConfig(environment, []);
+  if (kind === 'flush') return [];
+  if (kind === 'reflection') return ['ipfsApiUrl', 'signingKey', 'encryptionKeys'];
+  return textCache === 'encrypted' || encryptTokens ? ['encryptionKeys'] : [];
+}
+
+type ReflectionConfig = ConfigWith<'ipfsApiUrl' | 'signingKey' | 'encryptionKeys'>;
+type Starter = (parts: Parts, stopping: AbortSignal) => Promise<[QueueWorker, ...QueueWorker[]]>;
+
+const STARTERS: Record<WorkerKind, Starter> = {
+  async chat(parts) {
+    return [startQueueWorker('chat', parts.config.workerConcurrency, parts, (job) => processChat(job.data, parts))];
+  },
+
+  async reflection(parts) {
+    const { ipfsApiUrl, ipfsTimeoutMs, signingKey, encryptionKeys } = parts.config as ReflectionConfig;
+    const reflectionParts = {
+      ...parts,
+      keyring: new Keyring(encryptionKeys),
+      signer: new Signer(signingKey),
+      ipfs: new Ipfs(ipfsApiUrl, ipfsTimeoutMs),
+    };
+    return [
+      startQueueWorker('reflection', REFLECTION_CONCURRENCY, parts, (job) =>
+        processReflection(job.data, job as never, reflectionParts),
+      ),
+    ];
+  },
+
+  async flush(parts, stopping) {
+    await parts.pending.prepare();
+    await scheduleFlushes(parts);
+    const consumer = randomUUID();
+    return [
+      startQueueWorker('flush', 1, parts, (job) => processFlush(job, consumer, stopping, parts)),
+      startQueueWorker('quarantine', 1, parts, (job) => processQuarantined(job.data, job.attemptsStarted, parts)),
+    ];
+  },
+};
+
+async function stop(
+  queueWorkers: readonly QueueWorker[],
+  parts: Parts,
+  health: FastifyInstance | null,
+  stopping: AbortController,
+): Promise<string[]> {
+  stopping.abort();
+  const closed = Promise.all(queueWorkers.map(({ worker }) => worker.close()));
+  // BullMQ's close() has no limit of its own, and forcing it after it was asked nicely does nothing.
+  const deadline = new Promise<'late'>((resolve) =>
+    setTimeout(resolve, parts.config.shutdownTimeoutMs, 'late').unref(),
+  );
+  const late = (await Promise.race([closed, deadline])) === 'late';
+  const left = late ? queueWorkers.flatMap(({ inHand }) => [...inHand]) : [];
+  if (late) parts.logger.error({ left }, 'stopped with jobs in hand; other workers take them up');
+  else parts.logger.info('stopped');
+  await health?.close();
+  await parts.close();
+  return left;
+}
