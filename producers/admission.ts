@@ -1,0 +1,47 @@
+import { MnemoqError } from '../shared/errors.ts';
+import type { RedisClient } from '../shared/redis.ts';
+
+/** How long one answer about memory is good for. */
+const FRESH_MS = 1_000;
+
+export interface RedisMemory {
+  usedBytes: number;
+  /** 0 when Redis has no limit. */
+  maxBytes: number;
+}
+
+/**
+ * Refuses saves while Redis is nearly full. At its limit Redis refuses every write, those of the flush too, and then
+ * nothing could make room; so producers stop before it.
+ */
+export class Admission {
+  readonly #redis: RedisClient;
+  readonly #maxUsedPercent: number;
+  #checked: { at: number; memory: Promise<RedisMemory> } | null = null;
+
+  constructor(redis: RedisClient, maxUsedPercent: number) {
+    this.#redis = redis;
+    this.#maxUsedPercent = maxUsedPercent;
+  }
+
+  /** Throws `redis_full` while more than the allowed part of Redis's memory is used. */
+  async admit(): Promise<void> {
+    if (!this.#checked || Date.now() - this.#checked.at > FRESH_MS) {
+      this.#checked = { at: Date.now(), memory: readMemory(this.#redis) };
+    }
+    const { usedBytes, maxBytes } = await this.#checked.memory;
+    const percent = maxBytes === 0 ? 0 : (100 * usedBytes) / maxBytes;
+    if (percent <= this.#maxUsedPercent) return;
+    throw new MnemoqError(
+      'redis_full',
+      `Redis is nearly full (${percent.toFixed(1)} % of ${maxBytes} bytes used, saves stop at ${this.#maxUsedPercent} %): ` +
+        'nothing was stored; try again when a flush has made room, or raise maxmemory',
+    );
+  }
+}
+
+export async function readMemory(redis: RedisClient): Promise<RedisMemory> {
+  const info = await redis.info('memory');
+  const read = (field: string) => Number(new RegExp(`^${field}:(\\d+)`, 'm').exec(info)?.[1] ?? 0);
+  return { usedBytes: read('used_memory'), maxBytes: read('maxmemory') };
+}

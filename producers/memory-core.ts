@@ -1,0 +1,537 @@
+import { v5 as uuidFromName, v7 as uuidv7 } from 'uuid';
+import { z } from 'zod';
+import { type Environment, loadConfig, readEnvironment, STORE_SETTINGS } from '../shared/config.ts';
+import { Keyring } from '../shared/encryption.ts';
+import { MnemoqError } from '../shared/errors.ts';
+import { Ipfs, isCid } from '../shared/ipfs.ts';
+import { Keys } from '../shared/keys.ts';
+import { createLogger } from '../shared/log.ts';
+import { LongTerm, MAX_ROWS } from '../shared/long-term.ts';
+import { Pending } from '../shared/pending.ts';
+import { type ChatResult, type FlushResult, QUEUES, type QueueName, type ReflectionResult } from '../shared/queues.ts';
+import {
+  type ChatInput,
+  type ChatJob,
+  chatInput,
+  identifier,
+  type MemoryRecord,
+  recordId,
+  type ReflectionInput,
+  type ReflectionJob,
+  reflectionInput,
+  type Visibility,
+} from '../shared/records.ts';
+import {
+  connectProducerRedis,
+  connectWorkerRedis,
+  isClusterUrl,
+  type RedisClient,
+  withinTime,
+} from '../shared/redis.ts';
+import { ShortTerm } from '../shared/short-term.ts';
+import { decode, type Encoding, ENCODINGS } from '../shared/tokenizer.ts';
+import { countTokens, openTokens } from '../shared/tokens.ts';
+import { validate } from '../shared/validate.ts';
+import { Admission, readMemory } from './admission.ts';
+import {
+  type ContextFormat,
+  ContextReader,
+  type ContextRecord,
+  format,
+  type Formatted,
+  fromCursor,
+  toContextRecord,
+  toCursor,
+  withinBudget,
+} from './context.ts';
+import { findStatus, type RecordStatus } from './status.ts';
+import { Submission } from './submission.ts';
+import { type Verification, verifyCid } from './verify.ts';
+
+/** Names Mnemoq among the users of name-based UUIDs (RFC 9562, 5.5); changing it would change every derived id. */
+const IDEMPOTENCY_NAMESPACE = '5f0f7a4e-1f0e-4a51-9a6b-6d1f0c7e2b3d';
+/** How long `wait: true` waits. */
+const DEFAULT_WAIT_MS = 30_000;
+/** A flush moves whatever is pending, which can be a lot. */
+const FLUSH_WAIT_MS = 600_000;
+/** Records looked at for a token budget when no limit is given: more than that is a history, not a context. */
+const BUDGET_RECORDS = MAX_ROWS;
+/** A refused record is a page of its own in the list of quarantined ones. */
+const QUARANTINE_PAGE = 1000;
+
+/** What a save returns. */
+export interface Receipt {
+  success: true;
+  /** The record's UUID; ask `getStatus` for it. */
+  id: string;
+  /** True from the moment Redis has it, in the queue or in the cache. */
+  redisStored: boolean;
+  /** True when the save was waited for and Supabase has the row. */
+  supabaseStored: boolean;
+  /** Known when the save was waited for. */
+  tokenCount: number | null;
+  conversationId: string;
+  /** Of a reflection that was waited for. */
+  cid: string | null;
+  /** What happened so far, in words. */
+  note: string;
+}
+
+export interface SaveOptions {
+  /** Resolve when the worker is through (cached, committed if important, pinned) instead of when queued; ms, or true for 30 s. */
+  wait?: boolean | number;
+}
+
+export interface ContextPage {
+  contextId: string;
+  /** Oldest first. */
+  records: ContextRecord[];
+  /** For the next page; null after the last one. */
+  nextCursor: string | null;
+  complete: boolean;
+}
+
+export interface RecentContext<F extends ContextFormat> {
+  contextId: string;
+  format: F;
+  /** Of all records in it. */
+  tokenCount: number;
+  /** Oldest first. */
+  items: Formatted[F][];
+  complete: boolean;
+}
+
+export interface Reflection {
+  id: string;
+  cid: string;
+  sha256: string;
+  signature: string;
+  visibility: Visibility;
+  sourceIds: string[];
+  /** Null while the pin is still to come; then `cid` is the one computed for it. */
+  pinnedAt: string | null;
+  createdAt: string;
+}
+
+export interface Stats {
+  status: 'ok' | 'degraded';
+  /** Why degraded. */
+  reasons: string[];
+  /** Records in Redis that Supabase does not have yet. */
+  pendingQueueLength: number;
+  /** Null when nothing is pending. */
+  oldestPendingAgeMs: number | null;
+  quarantined: number;
+  ttlSeconds: number;
+  shortTermLimit: number;
+  encoding: Encoding;
+  redisUsedBytes: number;
+  /** 0 without a limit. */
+  redisMaxBytes: number;
+  queues: Record<QueueName, Record<string, number>>;
+}
+
+export interface QuarantinedRecord {
+  id: string;
+  contextId: string;
+  module: string;
+  code: string;
+  message: string;
+  quarantinedAt: string;
+}
+
+export interface Inspection {
+  record: ContextRecord;
+  tokens: Formatted['tokens'];
+  /** Where it was found. */
+  foundIn: 'redis' | 'supabase';
+}
+
+const pageOptions = z.strictObject({
+  cursor: z.string().min(1).max(200).optional(),
+  limit: z.int().min(1).max(MAX_ROWS).optional(),
+  allowPartial: z.boolean().optional(),
+});
+const recentOptions = z.strictObject({
+  limit: z.int().min(1).max(MAX_ROWS).optional(),
+  maxTokens: z.int().min(1).optional(),
+  format: z.enum(['turns', 'messages', 'tokens']).optional(),
+  allowPartial: z.boolean().optional(),
+});
+const saveOptions = z.strictObject({ wait: z.union([z.boolean(), z.int().min(1).max(FLUSH_WAIT_MS)]).optional() });
+const cidText = z.string().max(200).refine(isCid, 'a CID such as bafkrei…');
+
+/**
+ * The one way into Mnemoq's memory. Saves resolve when Redis has the record; reads give every record whose worker is
+ * through, once, in order. Every call throws `MnemoqError`, whose `code` says what to do about it.
+ */
+export class MemoryCore {
+  readonly #config: ReturnType<typeof loadStoreConfig>;
+  readonly #redis: RedisClient;
+  readonly #shortTerm: ShortTerm;
+  readonly #pending: Pending;
+  readonly #longTerm: LongTerm;
+  readonly #reader: ContextReader;
+  readonly #keyring: Keyring | null;
+  readonly #submission: Submission;
+  readonly #admission: Admission;
+  #lastMoment = 0;
+
+  /**
+   * Connects with the settings of `environment` (default: the process's, with `.env`). Throws `invalid_configuration`
+   * naming what is missing. Needs REDIS_URL, SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY; IPFS_API_URL for `verify`,
+   * MEMORY_ENCRYPTION_KEYS to read what is encrypted.
+   */
+  constructor(environment: Environment = readEnvironment()) {
+    const config = loadStoreConfig(environment);
+    const logger = createLogger(config.logLevel, 'mnemoq');
+    const keys = new Keys(isClusterUrl(config.redisUrl));
+    this.#config = config;
+    this.#redis = connectProducerRedis(config.redisUrl, logger, config.redisTimeoutMs);
+    this.#shortTerm = new ShortTerm(this.#redis, keys, {
+      limit: config.shortTermLimit,
+      ttlSeconds: config.redisTtlSeconds,
+    });
+    this.#pending = new Pending(this.#redis, keys);
+    this.#longTerm = new LongTerm(config);
+    this.#reader = new ContextReader(this.#shortTerm, this.#longTerm);
+    this.#keyring = config.encryptionKeys ? new Keyring(config.encryptionKeys) : null;
+    this.#submission = new Submission(
+      this.#redis,
+      () => connectWorkerRedis(config.redisUrl, logger),
+      keys,
+      config.redisTimeoutMs,
+    );
+    this.#admission = new Admission(this.#redis, config.redisMaxUsedPercent);
+  }
+
+  /**
+   * Saves a turn. Resolves when Redis has it in the queue, or with `wait` when it is cached (and, when `important` or in
+   * write mode `immediate`, committed). The same `id`, or the same `idempotencyKey` of the same user and conversation,
+   * is the same record: saving it again changes nothing.
+   */
+  async saveChat(input: ChatInput, options: SaveOptions = {}): Promise<Receipt> {
+    const job = this.#toChatJob(input);
+    const wait = waitMs(options);
+    await this.#admit();
+    const queued = await this.#submission.add('chat', job, { jobId: job.id });
+    if (wait === null) return receiptOf(job, { note: 'queued' });
+    const ending = await this.#submission.ending<ChatResult>('chat', queued, wait);
+    if (!ending) return receiptOf(job, { note: `queued; not cached within ${wait} ms, it will be` });
+    if ('failedReason' in ending) throw rejected(ending.failedReason);
+    const { supabaseStored, tokenCount } = ending.result;
+    return receiptOf(job, {
+      tokenCount,
+      supabaseStored,
+      note: supabaseStored ? 'committed' : 'cached; committed by the next flush',
+    });
+  }
+
+  /** Saves many turns at once, all or none, in one round trip; gives their ids in order. */
+  async saveChats(inputs: readonly ChatInput[]): Promise<string[]> {
+    const jobs = inputs.map((input) => this.#toChatJob(input));
+    await this.#admit();
+    await this.#submission.addAll(
+      'chat',
+      jobs.map((data) => ({ data, jobId: data.id })),
+    );
+    return jobs.map(({ id }) => id);
+  }
+
+  /** Saves a reflection: committed at once, then pinned. With `wait` the receipt has its CID. Private unless said otherwise. */
+  async saveReflection(input: ReflectionInput, options: SaveOptions = {}): Promise<Receipt> {
+    const { idempotencyKey, ...given } = validate(reflectionInput, input, 'the reflection');
+    const job: ReflectionJob = {
+      ...given,
+      id: given.id ?? newId(idempotencyKey, ['reflection', given.userId ?? '', given.contextId]),
+      visibility: given.visibility ?? 'private',
+      createdAt: given.createdAt ?? this.#now(),
+    };
+    const wait = waitMs(options);
+    await this.#admit();
+    const queued = await this.#submission.add('reflection', job, { jobId: job.id });
+    if (wait === null) return receiptOf(job, { note: 'queued' });
+    const ending = await this.#submission.ending<ReflectionResult>('reflection', queued, wait);
+    if (!ending) return receiptOf(job, { note: `queued; not pinned within ${wait} ms, it will be` });
+    if ('failedReason' in ending) throw rejected(ending.failedReason);
+    const { cid, tokenCount } = ending.result;
+    return receiptOf(job, { tokenCount, cid, supabaseStored: true, note: 'committed and pinned' });
+  }
+
+  /** The whole conversation in order, page by page. `limit` is 100 unless given, 1000 at most. */
+  async getMemoryContext(
+    contextId: string,
+    options: { cursor?: string; limit?: number; allowPartial?: boolean } = {},
+  ): Promise<ContextPage> {
+    validate(identifier, contextId, 'contextId');
+    const { cursor, limit = 100, allowPartial = false } = validate(pageOptions, options, 'the options');
+    const position = cursor === undefined ? null : fromCursor(cursor);
+    const { records, complete } = await this.#read(this.#reader.after(contextId, position, limit, allowPartial));
+    const last = records.at(-1);
+    return {
+      contextId,
+      records: format('turns', records, this.#keyring),
+      nextCursor: last && records.length === limit ? toCursor(last) : null,
+      complete,
+    };
+  }
+
+  /**
+   * The newest records that fit, oldest first: at most `limit` (100, or 1000 when only `maxTokens` is given) and at most
+   * `maxTokens` tokens by their stored counts. `format` is `turns` (texts), `messages` (for a chat model) or `tokens`.
+   */
+  async loadRecentContext<F extends ContextFormat = 'turns'>(
+    contextId: string,
+    options: { limit?: number; maxTokens?: number; format?: F; allowPartial?: boolean } = {},
+  ): Promise<RecentContext<F>> {
+    validate(identifier, contextId, 'contextId');
+    const { limit, maxTokens, allowPartial = false } = validate(recentOptions, options, 'the options');
+    const as = options.format ?? ('turns' as F);
+    const { records, complete } = await this.#readBudget(contextId, limit, maxTokens, allowPartial);
+    const tokenCount = records.reduce((sum, record) => sum + countTokens(record.tokens), 0);
+    return { contextId, format: as, tokenCount, items: format(as, records, this.#keyring), complete };
+  }
+
+  /** The CID of the conversation's newest pinned reflection; null when there is none. */
+  async getReflectionCid(contextId: string): Promise<string | null> {
+    const reflections = await this.getReflections(contextId);
+    return reflections.find(({ pinnedAt }) => pinnedAt !== null)?.cid ?? null;
+  }
+
+  /** A conversation's reflections, newest first, 1000 at most. */
+  async getReflections(contextId: string): Promise<Reflection[]> {
+    validate(identifier, contextId, 'contextId');
+    const rows = await this.#longTerm.reflections(contextId, MAX_ROWS);
+    return rows.map((row) => ({
+      id: row.id,
+      cid: row.cid,
+      sha256: row.sha256,
+      signature: row.signature,
+      visibility: row.visibility,
+      sourceIds: row.source_ids,
+      pinnedAt: row.pinned_at && new Date(row.pinned_at).toISOString(),
+      createdAt: new Date(row.created_at).toISOString(),
+    }));
+  }
+
+  /** How far a record has come. Throws `not_found` when nothing knows it. */
+  async getStatus(id: string): Promise<RecordStatus> {
+    const known = validate(recordId, id, 'id');
+    const parts = {
+      pending: this.#pending,
+      shortTerm: this.#shortTerm,
+      longTerm: this.#longTerm,
+      submission: this.#submission,
+    };
+    return this.#read(findStatus(known, parts));
+  }
+
+  /**
+   * Commits everything that is pending now and waits for it. `success` is false when Supabase could not be reached:
+   * everything is kept and tried again. `failedCount` are records refused for their content, now in quarantine.
+   */
+  async flushRedisToSupabase(
+    options: { batchSize?: number; wait?: number; onProgress?: (progress: FlushResult) => void } = {},
+  ): Promise<FlushResult & { reason: string | null }> {
+    const { batchSize, wait = FLUSH_WAIT_MS, onProgress } = options;
+    validate(z.int().min(1).max(MAX_ROWS).optional(), batchSize, 'batchSize');
+    const job = await this.#submission.add('flush', { reason: 'on-demand', ...(batchSize && { batchSize }) });
+    const listener = onProgress && ((progress: unknown) => onProgress(progress as FlushResult));
+    const ending = await this.#submission.ending<FlushResult>('flush', job, wait, listener);
+    if (!ending) {
+      throw new MnemoqError(
+        'timeout',
+        `the flush has not ended within ${wait} ms; it goes on (is a flush worker running?)`,
+      );
+    }
+    if ('result' in ending) return { ...ending.result, reason: null };
+    const nothing = { totalPending: await this.#pending.length(), flushedCount: 0, failedCount: 0, batches: 0 };
+    const done = ending.job.progress as unknown;
+    return {
+      ...(typeof done === 'object' ? (done as FlushResult) : nothing),
+      success: false,
+      reason: ending.failedReason,
+    };
+  }
+
+  /** Lengths, ages and limits, and whether anything needs attention. */
+  async getStats(): Promise<Stats> {
+    return this.#read(this.#collectStats());
+  }
+
+  /** The text behind token ids. */
+  decode(tokens: readonly number[], encoding: Encoding = this.#config.encoding): string {
+    validate(z.array(z.int().min(0).max(0xffff_ffff)), tokens, 'tokens');
+    return decode(tokens, validate(z.enum(ENCODINGS), encoding, 'encoding'));
+  }
+
+  /** A record with its text and token ids, from Redis while it is there, else from Supabase. */
+  async inspect(id: string): Promise<Inspection> {
+    const known = validate(recordId, id, 'id');
+    const { record, foundIn } = await this.#read(this.#find(known));
+    const tokens = { id: record.id, ...openTokens(record.tokens, this.#keyring, record.id) };
+    return { record: toContextRecord(record, this.#keyring), tokens, foundIn };
+  }
+
+  /** Checks a pinned reflection from its CID to its row and its tokens, link by link. */
+  async verify(cid: string): Promise<Verification> {
+    validate(cidText, cid, 'cid');
+    const { ipfsApiUrl, ipfsTimeoutMs } = this.#config;
+    if (ipfsApiUrl === undefined) {
+      throw new MnemoqError(
+        'invalid_configuration',
+        "IPFS_API_URL: expected the URL of a Kubo node's RPC, found nothing",
+      );
+    }
+    return verifyCid(cid, {
+      ipfs: new Ipfs(ipfsApiUrl, ipfsTimeoutMs),
+      longTerm: this.#longTerm,
+      keyring: this.#keyring,
+    });
+  }
+
+  /** Records Supabase refused for their content, oldest first, 1000 at most. */
+  async listQuarantined(): Promise<QuarantinedRecord[]> {
+    const jobs = await this.#read(this.#submission.queue('quarantine').getFailed(0, QUARANTINE_PAGE - 1));
+    return jobs.toReversed().map((job) => ({
+      id: job.data.row.id,
+      contextId: job.data.row.context_id,
+      module: job.data.row.module,
+      code: job.data.error.code,
+      message: job.failedReason,
+      quarantinedAt: new Date(job.timestamp).toISOString(),
+    }));
+  }
+
+  /** Tries a quarantined record again, with a mended row if one is given, and waits for the end; false when refused again. */
+  async retryQuarantined(
+    id: string,
+    row?: unknown,
+    wait = DEFAULT_WAIT_MS,
+  ): Promise<{ committed: boolean; reason: string | null }> {
+    const job = await this.#read(this.#submission.queue('quarantine').getJob(validate(recordId, id, 'id')));
+    if (!job || !(await job.isFailed())) throw new MnemoqError('not_found', `no record with id ${id} is in quarantine`);
+    if (row !== undefined) await job.updateData({ ...job.data, row });
+    await job.retry('failed');
+    const ending = await this.#submission.ending('quarantine', job, wait);
+    if (!ending)
+      throw new MnemoqError('timeout', `the retry has not ended within ${wait} ms (is a flush worker running?)`);
+    return 'result' in ending ? { committed: true, reason: null } : { committed: false, reason: ending.failedReason };
+  }
+
+  /** Lets go of all connections; saves that have resolved are safe. */
+  async close(): Promise<void> {
+    await this.#submission.close();
+    this.#redis.disconnect();
+  }
+
+  #toChatJob(input: ChatInput): ChatJob {
+    const { idempotencyKey, ...given } = validate(chatInput, input, 'the turn');
+    return {
+      ...given,
+      id: given.id ?? newId(idempotencyKey, ['chat', given.userId, given.contextId]),
+      createdAt: given.createdAt ?? this.#now(),
+    };
+  }
+
+  /** Never goes back, so that what one producer saves in sequence stays in sequence when its clock is set back. */
+  #now(): string {
+    this.#lastMoment = Math.max(this.#lastMoment, Date.now());
+    return new Date(this.#lastMoment).toISOString();
+  }
+
+  async #admit(): Promise<void> {
+    await withinTime(this.#admission.admit(), this.#config.redisTimeoutMs, 'saving');
+  }
+
+  /** Reads are bounded by Redis's time and, where Supabase is asked, by Supabase's. */
+  async #read<T>(work: Promise<T>): Promise<T> {
+    return withinTime(work, this.#config.redisTimeoutMs + this.#config.supabaseTimeoutMs, 'reading');
+  }
+
+  async #readBudget(
+    contextId: string,
+    limit: number | undefined,
+    maxTokens: number | undefined,
+    allowPartial: boolean,
+  ) {
+    const read = (count: number) => this.#read(this.#reader.recent(contextId, count, allowPartial));
+    const first = await read(limit ?? this.#shortTerm.limit);
+    if (maxTokens === undefined) return first;
+    const fitting = withinBudget(first.records, maxTokens);
+    // Everything in the cache fits and there may be more: only then is the long term worth asking.
+    const roomLeft = limit === undefined && fitting.length === this.#shortTerm.limit;
+    const all = roomLeft ? await read(BUDGET_RECORDS) : first;
+    return { records: withinBudget(all.records, maxTokens), complete: all.complete };
+  }
+
+  async #find(id: string): Promise<{ record: MemoryRecord; foundIn: 'redis' | 'supabase' }> {
+    const located = await this.#pending.locate(id);
+    const [cached] = located ? await this.#shortTerm.find(located.contextId, [id]) : [];
+    if (cached) return { record: cached, foundIn: 'redis' };
+    const record = await this.#longTerm.find(id);
+    if (!record) throw new MnemoqError('not_found', `no record with id ${id}`);
+    return { record, foundIn: 'supabase' };
+  }
+
+  async #collectStats(): Promise<Stats> {
+    const { redisTtlSeconds, shortTermLimit, encoding, flushIntervalMs, flushStrategy, redisMaxUsedPercent } =
+      this.#config;
+    const counts = await Promise.all(
+      QUEUES.map(async (name) => [name, await this.#submission.queue(name).getJobCounts()] as const),
+    );
+    const queues = Object.fromEntries(counts) as Stats['queues'];
+    const oldestPendingAgeMs = await this.#pending.oldestAgeMs();
+    const { usedBytes, maxBytes } = await readMemory(this.#redis);
+    const quarantined = queues.quarantine['failed'] ?? 0;
+    const reasons: string[] = [];
+    if (quarantined > 0) reasons.push(`${quarantined} records are in quarantine`);
+    if (flushStrategy === 'interval' && (oldestPendingAgeMs ?? 0) > 2 * flushIntervalMs) {
+      reasons.push(`the oldest pending record is ${oldestPendingAgeMs} ms old, more than two flush intervals`);
+    }
+    if (maxBytes > 0 && 100 * usedBytes > redisMaxUsedPercent * maxBytes)
+      reasons.push('Redis is nearly full: saves are refused');
+    return {
+      status: reasons.length === 0 ? 'ok' : 'degraded',
+      reasons,
+      pendingQueueLength: await this.#pending.length(),
+      oldestPendingAgeMs,
+      quarantined,
+      ttlSeconds: redisTtlSeconds,
+      shortTermLimit,
+      encoding,
+      redisUsedBytes: usedBytes,
+      redisMaxBytes: maxBytes,
+      queues,
+    };
+  }
+}
+
+function loadStoreConfig(environment: Environment) {
+  return loadConfig(environment, STORE_SETTINGS);
+}
+
+/** A new id in time order; or from an idempotency key, its owner and its conversation, always the same one. */
+function newId(idempotencyKey: string | undefined, owner: readonly string[]): string {
+  return idempotencyKey === undefined
+    ? uuidv7()
+    : uuidFromName(JSON.stringify([...owner, idempotencyKey]), IDEMPOTENCY_NAMESPACE);
+}
+
+function waitMs(options: SaveOptions): number | null {
+  const { wait = false } = validate(saveOptions, options, 'the options');
+  return wait === true ? DEFAULT_WAIT_MS : wait === false ? null : wait;
+}
+
+function receiptOf(
+  job: { id: string; contextId: string },
+  known: Partial<Pick<Receipt, 'supabaseStored' | 'tokenCount' | 'cid'>> & { note: string },
+): Receipt {
+  const { id, contextId } = job;
+  const start = { supabaseStored: false, tokenCount: null, cid: null };
+  return { success: true, id, redisStored: true, conversationId: contextId, ...start, ...known };
+}
+
+function rejected(reason: string): MnemoqError {
+  return new MnemoqError('invalid_input', `the worker refused it: ${reason}`);
+}

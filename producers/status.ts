@@ -1,0 +1,96 @@
+import type { Job } from 'bullmq';
+import { MnemoqError } from '../shared/errors.ts';
+import type { LongTerm } from '../shared/long-term.ts';
+import type { Pending } from '../shared/pending.ts';
+import type { QueueName } from '../shared/queues.ts';
+import type { MemoryRecord, QuarantineJob } from '../shared/records.ts';
+import type { ShortTerm } from '../shared/short-term.ts';
+import type { Submission } from './submission.ts';
+
+/** How far a record has come. */
+export type RecordState = 'queued' | 'cached' | 'committed' | 'pinned' | 'quarantined' | 'failed';
+
+export interface RecordStatus {
+  id: string;
+  status: RecordState;
+  /** Why it failed, is quarantined, or is not further yet; null when there is nothing to say. */
+  reason: string | null;
+  cid: string | null;
+  /** ISO 8601; null where not known (a finished job is kept for an hour). */
+  queuedAt: string | null;
+  cachedAt: string | null;
+  pinnedAt: string | null;
+}
+
+export interface StatusParts {
+  pending: Pending;
+  shortTerm: ShortTerm;
+  longTerm: LongTerm;
+  submission: Submission;
+}
+
+type Found = Pick<RecordStatus, 'status'> & Partial<RecordStatus>;
+
+/** The queues a record's own job may be in. */
+const RECORD_QUEUES: readonly QueueName[] = ['chat', 'reflection'];
+
+/**
+ * Looks where the record is, first where no Supabase is needed to tell. Throws `not_found` when no tier has it and
+ * `long_term_unavailable` when only Supabase could tell.
+ */
+export async function findStatus(id: string, parts: StatusParts): Promise<RecordStatus> {
+  const jobs = await Promise.all(RECORD_QUEUES.map((name) => findJob(name, id, parts)));
+  const job = jobs.find((found) => found !== undefined);
+  const found = (await findInRedis(id, job, parts)) ?? (await findInSupabase(id, job, parts)) ?? jobStatus(job);
+  if (!found) throw new MnemoqError('not_found', `no record with id ${id} in queues, Redis or Supabase`);
+  const unknown = { reason: null, cid: null, cachedAt: null, pinnedAt: null };
+  return { id, ...unknown, queuedAt: job ? iso(job.timestamp) : null, ...found };
+}
+
+async function findInRedis(id: string, job: Job | undefined, parts: StatusParts): Promise<Found | null> {
+  const quarantined = await findJob('quarantine', id, parts);
+  if (quarantined && !quarantined.returnvalue) {
+    const { error } = quarantined.data as QuarantineJob;
+    return { status: 'quarantined', reason: `${error.code}: ${error.message}` };
+  }
+  const located = await parts.pending.locate(id);
+  // A stream entry begins with the time it was added.
+  if (located)
+    return { status: 'cached', reason: 'not committed yet', cachedAt: iso(Number.parseInt(located.entry, 10)) };
+  const pin = await parts.shortTerm.findPin(id);
+  if (pin) return { status: 'pinned', cid: pin.cid, pinnedAt: pin.pinnedAt };
+  // A job that was never begun is in no further tier; one that was may have got as far as Supabase.
+  return job?.attemptsStarted === 0 ? { status: 'queued', reason: 'waits for a worker' } : null;
+}
+
+async function findInSupabase(id: string, job: Job | undefined, { longTerm }: StatusParts): Promise<Found | null> {
+  const record = await longTerm.find(id);
+  if (!record) return null;
+  if (record.cid === null) return { status: 'committed', reason: unpinnedReason(record, job) };
+  const pinnedAt = (await longTerm.findReflection({ id }))?.pinned_at;
+  return { status: 'pinned', cid: record.cid, pinnedAt: pinnedAt ? iso(Date.parse(pinnedAt)) : null };
+}
+
+function unpinnedReason(record: MemoryRecord, job: Job | undefined): string | null {
+  return record.module === 'reflection' ? (failedReason(job) ?? 'not pinned yet') : null;
+}
+
+function jobStatus(job: Job | undefined): Found | null {
+  if (!job) return null;
+  const reason = failedReason(job);
+  return reason === null
+    ? { status: 'queued', reason: 'is being worked on, or waits for another try' }
+    : { status: 'failed', reason };
+}
+
+function failedReason(job: Job | undefined): string | null {
+  return job?.finishedOn && job.failedReason ? job.failedReason : null;
+}
+
+async function findJob(name: QueueName, id: string, { submission }: StatusParts): Promise<Job | undefined> {
+  return submission.queue(name).getJob(id);
+}
+
+function iso(ms: number): string {
+  return new Date(ms).toISOString();
+}

@@ -1,0 +1,96 @@
+import type { EventEmitter } from 'node:events';
+import { type Job, type JobsOptions, Queue, QueueEvents } from 'bullmq';
+import { MnemoqError, messageOf } from '../shared/errors.ts';
+import type { Keys } from '../shared/keys.ts';
+import { type QueueName, RETENTION } from '../shared/queues.ts';
+import { type RedisClient, withinTime } from '../shared/redis.ts';
+
+/** How a waited-for job ended: with its result, or with the reason it failed. */
+export type Ending<Result> = { result: Result } | { failedReason: string; job: Job };
+
+/** Puts jobs into queues and, when asked, waits for their end. */
+export class Submission {
+  readonly #redis: RedisClient;
+  readonly #connectEvents: () => RedisClient;
+  readonly #prefix: string;
+  readonly #timeoutMs: number;
+  readonly #queues = new Map<QueueName, Queue>();
+  readonly #events = new Map<QueueName, { events: QueueEvents; redis: RedisClient }>();
+
+  /** `connectEvents` opens a connection without a command timeout: listening for events is a command that waits. */
+  constructor(redis: RedisClient, connectEvents: () => RedisClient, keys: Keys, timeoutMs: number) {
+    this.#redis = redis;
+    this.#connectEvents = connectEvents;
+    this.#prefix = keys.queuePrefix;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  queue(name: QueueName): Queue {
+    const queue =
+      this.#queues.get(name) ??
+      new Queue(name, { connection: this.#redis, prefix: this.#prefix, defaultJobOptions: RETENTION[name] });
+    if (!this.#queues.has(name)) prepare(queue);
+    this.#queues.set(name, queue);
+    return queue;
+  }
+
+  /** Resolves when Redis has the job; a job with a known `jobId` changes nothing. */
+  async add(name: QueueName, data: object, options: JobsOptions = {}): Promise<Job> {
+    return withinTime(this.queue(name).add(name, data, options), this.#timeoutMs, 'saving');
+  }
+
+  /** All or none, in one transaction. */
+  async addAll(name: QueueName, jobs: readonly { data: object; jobId: string }[]): Promise<void> {
+    const bulk = jobs.map(({ data, jobId }) => ({ name, data, opts: { jobId } }));
+    await withinTime(this.queue(name).addBulk(bulk), this.#timeoutMs, 'saving');
+  }
+
+  /** Waits for a job's end, at most `waitMs`; null when it has not ended by then. */
+  async ending<Result>(
+    name: QueueName,
+    job: Job,
+    waitMs: number,
+    onProgress?: (progress: unknown) => void,
+  ): Promise<Ending<Result> | null> {
+    const events = this.#eventsOf(name);
+    const listen = ({ jobId, data }: { jobId: string; data: unknown }) => jobId === job.id && onProgress?.(data);
+    if (onProgress) events.on('progress', listen);
+    try {
+      return { result: await job.waitUntilFinished(events, waitMs) };
+    } catch (error) {
+      const ended = await withinTime(this.queue(name).getJob(job.id ?? ''), this.#timeoutMs, 'waiting');
+      return ended?.finishedOn && ended.failedReason
+        ? { failedReason: ended.failedReason, job: ended }
+        : stillGoing(error);
+    } finally {
+      events.off('progress', listen);
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#events.values()].map(({ events }) => events.close()));
+    for (const { redis } of this.#events.values()) redis.disconnect();
+    await Promise.all([...this.#queues.values()].map((queue) => queue.close()));
+  }
+
+  #eventsOf(name: QueueName): QueueEvents {
+    const known = this.#events.get(name);
+    if (known) return known.events;
+    const redis = this.#connectEvents();
+    const events = new QueueEvents(name, { connection: redis, prefix: this.#prefix });
+    prepare(events);
+    this.#events.set(name, { events, redis });
+    return events;
+  }
+}
+
+function prepare(emitter: EventEmitter): void {
+  emitter.on('error', () => undefined); // the connection logs its own outages
+  emitter.setMaxListeners(0); // one for every save that is waited for
+}
+
+/** BullMQ rejects with this when the time is up; any other rejection is a failure to wait. */
+function stillGoing(error: unknown): null {
+  if (/timed out before finishing/.test(messageOf(error))) return null;
+  throw new MnemoqError('redis_unavailable', `waiting for a job failed: ${messageOf(error)}`, { cause: error });
+}
