@@ -1,0 +1,73 @@
+import { Command, Option } from 'commander';
+import type { ContextFormat, ContextRecord } from '../../producers/index.ts';
+import { wholeNumber } from '../arguments.ts';
+import { colors, print, printJson, say } from '../output.ts';
+import { withMemory } from './with-memory.ts';
+
+interface ContextOptions {
+  recent?: number;
+  maxTokens?: number;
+  format: ContextFormat;
+  json?: true;
+}
+
+export function contextCommand(): Command {
+  return new Command('context')
+    .description('print a conversation, oldest first; all of it, or the newest that fit')
+    .argument('<contextId>', 'the conversation')
+    .option('-n, --recent <count>', 'at most this many of the newest records', wholeNumber)
+    .option('-t, --max-tokens <count>', 'at most this many tokens of the newest records', wholeNumber)
+    .addOption(
+      new Option('-f, --format <format>', 'shape of the newest records')
+        .choices(['turns', 'messages', 'tokens'])
+        .default('turns'),
+    )
+    .option('--json', 'print JSON; the whole conversation as one object a line')
+    .action((contextId: string, options: ContextOptions) =>
+      options.recent === undefined && options.maxTokens === undefined
+        ? printConversation(contextId, options)
+        : printRecent(contextId, options),
+    );
+}
+
+async function printRecent(contextId: string, { recent, maxTokens, format, json }: ContextOptions): Promise<void> {
+  await withMemory(async (memory) => {
+    const context = await memory.loadRecentContext(contextId, {
+      format,
+      ...(recent !== undefined && { limit: recent }),
+      ...(maxTokens !== undefined && { maxTokens }),
+    });
+    if (json) return printJson(context);
+    for (const item of context.items) {
+      if ('role' in item) print(`${colors.bold(item.role)} ${item.content}`);
+      else if ('createdAt' in item) printRecord(item);
+      else print(JSON.stringify(item));
+    }
+    say(colors.dim(`${context.items.length} items, ${context.tokenCount} tokens`));
+  });
+}
+
+async function printConversation(contextId: string, { json }: ContextOptions): Promise<void> {
+  await withMemory(async (memory) => {
+    let count = 0;
+    for (let cursor: string | null | undefined; cursor !== null;) {
+      const page = await memory.getMemoryContext(contextId, { limit: 1000, ...(cursor && { cursor }) });
+      const show = json ? (record: ContextRecord) => print(JSON.stringify(record)) : printRecord;
+      page.records.forEach(show);
+      count += page.records.length;
+      cursor = page.nextCursor;
+    }
+    if (!json) say(colors.dim(`${count} records`));
+  });
+}
+
+function printRecord(record: ContextRecord): void {
+  print(
+    colors.dim(
+      `${record.createdAt}  ${record.id}  ${record.module}  ${record.tokenCount} tokens${record.cid ? `  ${record.cid}` : ''}`,
+    ),
+  );
+  if (record.text !== undefined) return print(record.text);
+  print(`${colors.cyan('user')} ${record.userMessage}`);
+  print(`${colors.green('assistant')} ${record.assistantMessage}`);
+}

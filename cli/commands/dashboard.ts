@@ -1,0 +1,18 @@
+import { Command } from 'commander';
+import { startDashboard } from '../../producers/dashboard.ts';
+import { readEnvironment } from '../../shared/config.ts';
+import { say } from '../output.ts';
+import { untilSignal } from '../until-signal.ts';
+
+export function dashboardCommand(): Command {
+  return new Command('dashboard')
+    .description('Bull Board for all queues, behind basic authentication: any name of MEMORY_API_KEYS with its secret')
+    .action(async () => {
+      const signal = untilSignal();
+      const dashboard = await startDashboard(readEnvironment());
+      say(`dashboard at ${dashboard.url}`);
+      process.send?.('up');
+      await signal;
+      await dashboard.stop();
+    });
+}

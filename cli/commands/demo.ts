@@ -1,0 +1,223 @@
+import { createReadStream } from 'node:fs';
+import path from 'node:path';
+import { Command } from 'commander';
+import { type EmbeddedParts, startEmbeddedParts } from '../../embedded/parts.ts';
+import {
+  type ChatInput,
+  type FlushResult,
+  MemoryCore,
+  type Receipt,
+  type ReflectionInput,
+} from '../../producers/index.ts';
+import { loadConfig, readEnvironment } from '../../shared/config.ts';
+import { MAX_ROWS } from '../../shared/long-term.ts';
+import { WORKER_KINDS } from '../../workers/worker.ts';
+import { EXIT } from '../exit.ts';
+import { readLines } from '../lines.ts';
+import { colors, mark, print, printJson, printTable, progressBar, say } from '../output.ts';
+import { untilSignal } from '../until-signal.ts';
+import { WorkerProcesses } from '../worker-processes.ts';
+
+/** Tokens the recalled context may have. */
+const BUDGET = 1_500;
+/** Saves waited for at once. */
+const IN_FLIGHT = 16;
+
+interface Step {
+  what: string;
+  ok: boolean;
+  result: string;
+}
+
+interface DemoResult {
+  ok: boolean;
+  turnsQueued: number;
+  tokens: number;
+  cached: number;
+  flush: FlushResult;
+  rowsInSupabase: number;
+  reflections: { cid: string | null; visibility: string; verified: boolean }[];
+  recalled: { contextId: string; items: number; tokenCount: number; maxTokens: number };
+  decodedEqualsInput: boolean;
+  steps: Step[];
+}
+
+export function demoCommand(): Command {
+  return new Command('demo')
+    .description(
+      'run the main job on embedded parts and a sample of 64 turns and 6 reflections, and check every step of it',
+    )
+    .option('--json', 'print the result as one JSON object')
+    .addHelpText('after', '\nExit code 0 only if every step is as it should be. Data stays in <MNEMOQ_DATA_DIR>/demo.')
+    .action(async ({ json }: { json?: true }) => {
+      const { dataDir } = loadConfig(readEnvironment(), []);
+      say('starting Redis, Supabase and IPFS …');
+      const parts = await startEmbeddedParts(path.join(dataDir, 'demo'));
+      const workers = new WorkerProcesses({ ...parts.environment, MEMORY_LOG_LEVEL: 'warn', MEMORY_HEALTH_PORT: '0' });
+      const memory = new MemoryCore(parts.environment);
+      const interrupted = untilSignal().then(() => null);
+      try {
+        say('starting the chat, reflection and flush workers …');
+        await Promise.all(WORKER_KINDS.map((kind) => workers.start('worker', kind)));
+        const result = await Promise.race([runDemo(memory, parts), interrupted]);
+        if (result === null) return;
+        if (json) printJson(result);
+        else printResult(result);
+        process.exitCode = result.ok ? EXIT.ok : EXIT.failed;
+      } finally {
+        await memory.close();
+        await workers.stop();
+        await parts.stop();
+      }
+    });
+}
+
+async function runDemo(memory: MemoryCore, parts: EmbeddedParts): Promise<DemoResult> {
+  // Every run has conversations of its own, so that what earlier runs left does not count.
+  const run = Date.now().toString(36);
+  const own = <T extends { contextId: string }>(each: T): T => ({ ...each, contextId: `${each.contextId}-${run}` });
+  const turns = (await readSample<ChatInput>('turns.jsonl')).map(own);
+  const reflections = (await readSample<ReflectionInput>('reflections.jsonl')).map(own);
+  const contextIds = [...new Set(turns.map(({ contextId }) => contextId))];
+
+  const saved = await saveAll('turns cached', turns, (turn) => memory.saveChat(turn, { wait: true }));
+  const tokens = saved.reduce((sum, { tokenCount }) => sum + (tokenCount ?? 0), 0);
+  const flush = await flushAll(memory);
+  const pinned = await saveAll('reflections pinned', reflections, (reflection) =>
+    memory.saveReflection(reflection, { wait: true }),
+  );
+  const verified = await Promise.all(pinned.map(async ({ cid }) => cid !== null && (await memory.verify(cid)).ok));
+  const rowsInSupabase = await countRows(parts, contextIds);
+  const [contextId = ''] = contextIds;
+  const recalled = await memory.loadRecentContext(contextId, { maxTokens: BUDGET, format: 'messages' });
+  const decodedEqualsInput = await sameTexts(memory, contextIds, turns, reflections);
+
+  const expectedRows = turns.length + reflections.length;
+  const cids = pinned.map(({ cid }) => cid);
+  const result = {
+    turnsQueued: saved.length,
+    tokens,
+    cached: saved.filter(({ tokenCount }) => tokenCount !== null).length,
+    flush,
+    rowsInSupabase,
+    reflections: cids.map((cid, i) => ({
+      cid,
+      visibility: reflections[i]?.visibility ?? 'private',
+      verified: verified[i] ?? false,
+    })),
+    recalled: { contextId, items: recalled.items.length, tokenCount: recalled.tokenCount, maxTokens: BUDGET },
+    decodedEqualsInput,
+  };
+  const steps: Step[] = [
+    {
+      what: 'turns queued',
+      ok: result.turnsQueued === turns.length,
+      result: `${result.turnsQueued} in ${contextIds.length} conversations`,
+    },
+    { what: 'tokens', ok: tokens > 0, result: String(tokens) },
+    { what: 'cached in Redis', ok: result.cached === turns.length, result: `${result.cached} turns` },
+    {
+      what: 'flushed to Supabase',
+      ok: flush.success && flush.failedCount === 0,
+      result: `${flush.flushedCount} records in ${flush.batches} batches`,
+    },
+    {
+      what: 'rows in Supabase',
+      ok: rowsInSupabase === expectedRows,
+      result: `${rowsInSupabase} counted, ${expectedRows} expected`,
+    },
+    ...result.reflections.map(({ cid, visibility, verified: ok }) => ({
+      what: `${visibility} reflection`,
+      ok,
+      result: cid ?? 'no CID',
+    })),
+    {
+      what: 'recalled context',
+      ok: recalled.items.length > 0 && recalled.tokenCount <= BUDGET,
+      result: `${recalled.items.length} messages, ${recalled.tokenCount} of at most ${BUDGET} tokens`,
+    },
+    {
+      what: 'decoded text',
+      ok: decodedEqualsInput,
+      result: decodedEqualsInput ? 'equal to the input, in order' : 'differs from the input',
+    },
+  ];
+  return { ok: steps.every(({ ok }) => ok), ...result, steps };
+}
+
+async function readSample<T>(name: string): Promise<T[]> {
+  const file = path.join(import.meta.dirname, '..', 'sample', name);
+  return Array.fromAsync(readLines(createReadStream(file), 1_000_000), ({ text }) => JSON.parse(text ?? '') as T);
+}
+
+async function saveAll<T>(
+  label: string,
+  inputs: readonly T[],
+  save: (input: T) => Promise<Receipt>,
+): Promise<Receipt[]> {
+  const bar = progressBar(label, inputs.length);
+  const receipts: Receipt[] = [];
+  for (let start = 0; start < inputs.length; start += IN_FLIGHT) {
+    receipts.push(...(await Promise.all(inputs.slice(start, start + IN_FLIGHT).map(save))));
+    bar.update(receipts.length);
+  }
+  bar.stop();
+  return receipts;
+}
+
+async function flushAll(memory: MemoryCore): Promise<FlushResult> {
+  const { pendingQueueLength } = await memory.getStats();
+  const bar = progressBar('turns flushed', pendingQueueLength);
+  const { reason: _none, ...flush } = await memory.flushRedisToSupabase({
+    onProgress: ({ flushedCount, totalPending }) => bar.update(flushedCount, totalPending),
+  });
+  bar.stop();
+  return flush;
+}
+
+/** Counts with a plain request to the REST API, not with Mnemoq's own code. */
+async function countRows({ environment }: EmbeddedParts, contextIds: readonly string[]): Promise<number> {
+  const key = environment['SUPABASE_SERVICE_ROLE_KEY'] ?? '';
+  const list = contextIds.map((id) => `"${id}"`).join(',');
+  const response = await fetch(
+    `${environment['SUPABASE_URL']}/rest/v1/memories?select=id&context_id=in.(${encodeURIComponent(list)})`,
+    {
+      headers: { apikey: key, authorization: `Bearer ${key}`, prefer: 'count=exact' },
+    },
+  );
+  return Number(response.headers.get('content-range')?.split('/')[1]);
+}
+
+async function sameTexts(
+  memory: MemoryCore,
+  contextIds: readonly string[],
+  turns: readonly ChatInput[],
+  reflections: readonly ReflectionInput[],
+): Promise<boolean> {
+  const input = [...turns, ...reflections].toSorted((a, b) => ((a.createdAt ?? '') < (b.createdAt ?? '') ? -1 : 1));
+  const answers = await Promise.all(
+    contextIds.map(async (contextId) => {
+      const expected = input.filter((each) => each.contextId === contextId).map(textsOf);
+      const { records } = await memory.getMemoryContext(contextId, { limit: MAX_ROWS });
+      return JSON.stringify(records.map(textsOf)) === JSON.stringify(expected);
+    }),
+  );
+  return answers.every(Boolean);
+}
+
+function textsOf(each: {
+  userMessage?: string;
+  assistantMessage?: string;
+  text?: string;
+  reflectionText?: string;
+}): unknown[] {
+  return [each.userMessage ?? null, each.assistantMessage ?? null, each.text ?? each.reflectionText ?? null];
+}
+
+function printResult({ ok, steps }: DemoResult): void {
+  printTable(
+    ['', 'step', 'result'],
+    steps.map((step) => [mark(step.ok), step.what, step.result]),
+  );
+  print(ok ? colors.green('Everything is as it should be.') : colors.red('Not everything is as it should be.'));
+}

@@ -1,0 +1,38 @@
+import { Command } from 'commander';
+import { MemoryCore } from '../../producers/index.ts';
+import { colors, print, printJson } from '../output.ts';
+import { withMemory } from './with-memory.ts';
+
+export function inspectCommand(): Command {
+  return new Command('inspect')
+    .description('a record with its text and its tokens')
+    .argument('<id>', "the record's UUID")
+    .option('--json', 'print JSON')
+    .action(async (id: string, { json }: { json?: true }) => {
+      await withMemory(async (memory) => {
+        const inspection = await memory.inspect(id);
+        if (json) return printJson(inspection);
+        const { record, tokens, foundIn } = inspection;
+        print(`${colors.bold(record.id)}  ${record.module}  ${record.createdAt}  in ${foundIn}  ${tokens.encoding}`);
+        const parts = 'text' in tokens ? { text: tokens.text } : { user: tokens.user, assistant: tokens.assistant };
+        for (const [name, ids] of Object.entries(parts)) {
+          print(`${colors.bold(name)} (${ids.length} tokens)`);
+          print(paint(memory, ids, tokens.encoding));
+          print(colors.dim(ids.join(' ')));
+        }
+      });
+    });
+}
+
+/** Tokens as alternately coloured pieces. A character may span tokens: then its pieces show as one. */
+function paint(memory: MemoryCore, ids: readonly number[], encoding: Parameters<MemoryCore['decode']>[1]): string {
+  const paints = [colors.cyan, colors.yellow];
+  const pieces: string[] = [];
+  for (let start = 0, end = 1; end <= ids.length; end++) {
+    const piece = memory.decode(ids.slice(start, end), encoding);
+    if (piece.includes('�') && end < ids.length && end - start < 8) continue;
+    pieces.push((paints[pieces.length % 2] ?? String)(piece));
+    start = end;
+  }
+  return pieces.join('');
+}

@@ -1,0 +1,23 @@
+import { Command } from 'commander';
+import { colors, print, printJson } from '../output.ts';
+import { withMemory } from './with-memory.ts';
+
+export function statusCommand(): Command {
+  return new Command('status')
+    .description('how far a record has come: queued, cached, committed, pinned, quarantined or failed')
+    .argument('<id>', "the record's UUID")
+    .option('--json', 'print JSON')
+    .action(async (id: string, { json }: { json?: true }) => {
+      const status = await withMemory((memory) => memory.getStatus(id));
+      if (json) return printJson(status);
+      print(`${colors.bold(status.status)}${status.reason ? `  ${status.reason}` : ''}`);
+      for (const [name, at] of Object.entries({
+        queued: status.queuedAt,
+        cached: status.cachedAt,
+        pinned: status.pinnedAt,
+      })) {
+        if (at) print(`  ${name.padEnd(7)} ${at}`);
+      }
+      if (status.cid) print(`  CID     ${status.cid}`);
+    });
+}

@@ -1,0 +1,23 @@
+import { Argument, Command } from 'commander';
+import { readEnvironment } from '../../shared/config.ts';
+import { startWorker, WORKER_KINDS, type WorkerKind } from '../../workers/worker.ts';
+import { EXIT } from '../exit.ts';
+import { untilSignal } from '../until-signal.ts';
+
+export function workerCommand(): Command {
+  return new Command('worker')
+    .description('run one worker until SIGTERM or Ctrl-C; configured by the environment')
+    .addArgument(new Argument('<kind>', 'which queue to work on').choices(WORKER_KINDS))
+    .addHelpText(
+      'after',
+      '\nEnds with 1 when jobs were still in hand after MEMORY_SHUTDOWN_TIMEOUT_MS; a second signal ends it at once.',
+    )
+    .action(async (kind: WorkerKind) => {
+      const signal = untilSignal();
+      const worker = await startWorker(kind, readEnvironment());
+      process.send?.('up');
+      await signal;
+      const left = await worker.stop();
+      process.exit(left.length === 0 ? EXIT.ok : EXIT.failed);
+    });
+}

@@ -1,0 +1,33 @@
+/** One line of a text stream, numbered from 1; `text` is null when the line was longer than allowed and not kept. */
+export interface Line {
+  number: number;
+  text: string | null;
+}
+
+/** Splits a stream of bytes into lines, holding at most one of at most `maxBytes`. Bytes that are not UTF-8 become U+FFFD. */
+export async function* readLines(chunks: AsyncIterable<Buffer>, maxBytes: number): AsyncGenerator<Line> {
+  let number = 1;
+  let held: Buffer[] = [];
+  let size = 0;
+  const take = (): Line => {
+    const text = size > maxBytes ? null : Buffer.concat(held).toString().replace(/\r$/, '');
+    held = [];
+    size = 0;
+    return { number: number++, text };
+  };
+  const hold = (part: Buffer) => {
+    size += part.length;
+    if (size <= maxBytes) held.push(part);
+    else held = [];
+  };
+  for await (const chunk of chunks) {
+    let start = 0;
+    for (let end = chunk.indexOf(10); end !== -1; end = chunk.indexOf(10, start)) {
+      hold(chunk.subarray(start, end));
+      yield take();
+      start = end + 1;
+    }
+    hold(chunk.subarray(start));
+  }
+  if (size > 0) yield take();
+}

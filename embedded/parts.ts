@@ -1,0 +1,56 @@
+import path from 'node:path';
+import { type EmbeddedIpfs, startIpfs } from './ipfs.ts';
+import { lockDataDir } from './lock.ts';
+import { type EmbeddedRedis, type EmbeddedRedisOptions, startRedis } from './redis.ts';
+import { loadSecrets } from './secrets.ts';
+import { type EmbeddedSupabase, startSupabase } from './supabase.ts';
+
+export interface EmbeddedParts {
+  redis: EmbeddedRedis;
+  supabase: EmbeddedSupabase;
+  ipfs: EmbeddedIpfs;
+  /** The environment with which workers, producers and commands reach these parts. */
+  environment: Record<string, string>;
+  stop(): Promise<void>;
+}
+
+/** Redis, Supabase and IPFS of Mnemoq's own, on free ports of loopback, with everything they keep in `dataDir`. */
+export async function startEmbeddedParts(dataDir: string, redisOptions?: EmbeddedRedisOptions): Promise<EmbeddedParts> {
+  const dir = path.resolve(dataDir);
+  const unlock = lockDataDir(dir);
+  const secrets = loadSecrets(dir);
+  const started: { stop(): Promise<void> }[] = [];
+  const stop = async () => {
+    await Promise.all(started.map((part) => part.stop()));
+    unlock();
+  };
+  const keep = async <P extends { stop(): Promise<void> }>(starting: Promise<P>): Promise<P> => {
+    const part = await starting;
+    started.push(part);
+    return part;
+  };
+  const starting = [
+    keep(startRedis(path.join(dir, 'redis'), redisOptions)),
+    keep(startSupabase(path.join(dir, 'supabase'), secrets)),
+    keep(startIpfs(path.join(dir, 'ipfs'))),
+  ] as const;
+  try {
+    const [redis, supabase, ipfs] = await Promise.all(starting);
+    const environment = {
+      REDIS_URL: redis.url,
+      SUPABASE_URL: supabase.url,
+      SUPABASE_SERVICE_ROLE_KEY: secrets.secretKey,
+      IPFS_API_URL: ipfs.url,
+      MEMORY_ENCRYPTION_KEYS: secrets.encryptionKeys,
+      MEMORY_SIGNING_KEY: secrets.signingKey,
+      MEMORY_API_KEYS: secrets.apiKeys,
+      SUPABASE_JWT_SECRET: secrets.jwtSecret,
+      MNEMOQ_DATA_DIR: dir,
+    };
+    return { redis, supabase, ipfs, environment, stop };
+  } catch (error) {
+    await Promise.allSettled(starting);
+    await stop();
+    throw error;
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * The embedded Supabase as a process of its own: PGlite computes in the thread it runs in and takes about 1 GB, and on a
+ * refused row @supabase/lite prints the row, which must not reach anybody's log.
+ * Arguments: data folder, secret key, publishable key, JWT secret. Tells its port to its parent and ends with it.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { serve } from '@hono/node-server';
+
+process.env['DO_NOT_TRACK'] = '1';
+process.env['LITE_TELEMETRY'] = '0';
+const { App } = await import('@supabase/lite');
+const { createPgliteConnection } = await import('@supabase/lite/pglite');
+
+const [dataDir = '', secretKey = '', publishableKey = '', jwtSecret = ''] = process.argv.slice(2);
+const SQL_DIR = findSqlDir(import.meta.dirname);
+
+const connection = await createPgliteConnection({ url: `file://${dataDir}` });
+await migrate();
+const app = new App({
+  connection,
+  auth: { enabled: true, secret_key: secretKey, publishable_key: publishableKey, jwt_secret: jwtSecret },
+  api: { max_rows: 1000 },
+  options: { server: { admin: false } },
+} as never);
+await app.init();
+
+const server = serve({ fetch: (request) => app.fetch(request), hostname: '127.0.0.1', port: 0 }, ({ port }) => {
+  process.send?.({ port });
+});
+
+process.once('disconnect', () => void close());
+process.once('SIGTERM', () => void close());
+
+async function close(): Promise<void> {
+  server.close();
+  await connection.close();
+  process.exit(0);
+}
+
+/** Applies what has not been applied, each file in one transaction, with the Supabase CLI's own history table. */
+async function migrate(): Promise<void> {
+  await connection.driver.exec(readFileSync(path.join(SQL_DIR, 'bootstrap.sql'), 'utf8'));
+  await connection.driver.exec(`
+    create schema if not exists supabase_migrations;
+    create table if not exists supabase_migrations.schema_migrations (version text primary key, name text);
+  `);
+  const { rows } = await connection.driver.query<{ version: string }>(
+    'select version from supabase_migrations.schema_migrations',
+  );
+  const applied = new Set(rows.map(({ version }) => version));
+  for (const file of readdirSync(path.join(SQL_DIR, 'migrations')).toSorted()) {
+    const [, version = '', name = ''] = /^(\d+)_(.+)\.sql$/.exec(file) ?? [];
+    if (applied.has(version)) continue;
+    const sql = readFileSync(path.join(SQL_DIR, 'migrations', file), 'utf8');
+    await connection.driver.transaction(async (tx) => {
+      await tx.exec(sql);
+      await tx.query('insert into supabase_migrations.schema_migrations values ($1, $2)', [version, name]);
+    });
+  }
+}
+
+/** `supabase/` stands beside the sources, and beside `dist/` in an installed package. */
+function findSqlDir(dir: string): string {
+  const candidates = [path.join(dir, '..', 'supabase'), path.join(dir, '..', '..', 'supabase')];
+  const found = candidates.find((candidate) => readdirSyncOrNone(candidate).includes('bootstrap.sql'));
+  if (!found) throw new Error('supabase/bootstrap.sql is missing from this installation');
+  return found;
+}
+
+function readdirSyncOrNone(dir: string): string[] {
+  try {
+    return readdirSync(dir);
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,51 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+
+export interface SupabaseKeys {
+  /** `sb_secret_…`: the service role. */
+  secretKey: string;
+  /** `sb_publishable_…`: anon. */
+  publishableKey: string;
+  /** Signs the tokens of users, at least 32 characters. */
+  jwtSecret: string;
+}
+
+export interface EmbeddedSupabase {
+  url: string;
+  process: ChildProcess;
+  stop(): Promise<void>;
+}
+
+/** Supabase's API (@supabase/lite) over PGlite, on loopback, with its database in `dir` and all migrations applied. */
+export async function startSupabase(dir: string, keys: SupabaseKeys): Promise<EmbeddedSupabase> {
+  mkdirSync(path.dirname(dir), { recursive: true });
+  const extension = path.extname(import.meta.filename);
+  const program = path.join(import.meta.dirname, `supabase-server${extension}`);
+  const child = fork(program, [dir, keys.secretKey, keys.publishableKey, keys.jwtSecret], {
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    detached: true,
+  });
+  let said = '';
+  child.stderr?.on('data', (chunk: Buffer) => (said = (said + chunk).slice(-4000)));
+  const [message] = (await Promise.race([once(child, 'message'), failed(child, () => said)])) as [{ port: number }];
+  return {
+    url: `http://127.0.0.1:${message.port}`,
+    process: child,
+    async stop() {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const exited = once(child, 'exit');
+      child.kill('SIGTERM');
+      await exited;
+    },
+  };
+}
+
+async function failed(child: ChildProcess, said: () => string): Promise<never> {
+  const [code] = await once(child, 'exit');
+  const hint = /Cannot find package/.test(said())
+    ? 'the embedded parts are not installed; install them with: npm install --save-dev @supabase/lite @hono/node-server blockstore-fs'
+    : said();
+  throw new Error(`the embedded Supabase ended with code ${code}: ${hint}`);
+}
