@@ -1,0 +1,12 @@
+/** TypeScript is only stripped of its types, by Node itself, so that tests run the very lines that are in the sources. */
+export default {
+  testEnvironment: 'node',
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: { '\\.ts$': './test/support/strip-types.mjs' },
+  testMatch: ['<rootDir>/test/**/*.test.ts'],
+  globalSetup: './test/support/services.ts',
+  globalTeardown: './test/support/services-down.ts',
+  // Real parts on two cores: two files at once, each with a Redis of its own.
+  maxWorkers: 2,
+  testTimeout: 60_000,
+};

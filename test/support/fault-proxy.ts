@@ -1,0 +1,74 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+/** What happens to a request instead of being passed on. */
+export type Fault = 'hang' | 'reset' | { status: number; body?: object; headers?: Record<string, string> };
+
+export interface ProxiedRequest {
+  method: string;
+  /** Path and query. */
+  url: string;
+  body: string;
+}
+
+export interface FaultProxy {
+  url: string;
+  /** Decides for every request; null passes it on. */
+  fault: (request: ProxiedRequest) => Fault | null;
+  /** Called after the other side has answered and before the caller hears of it. */
+  beforeAnswer: (request: ProxiedRequest) => Fault | null;
+  /** Every request since the start, oldest first. */
+  requests: ProxiedRequest[];
+  stop(): Promise<void>;
+}
+
+/** An HTTP proxy in front of a real service that fails on demand: before the service sees a request, or after it has. */
+export async function startFaultProxy(target: string): Promise<FaultProxy> {
+  const hanging = new Set<ServerResponse>();
+  const server = createServer((incoming, outgoing) => void handle(incoming, outgoing));
+  const proxy: FaultProxy = {
+    url: '',
+    fault: () => null,
+    beforeAnswer: () => null,
+    requests: [],
+    async stop() {
+      for (const response of hanging) response.destroy();
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+
+  async function handle(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    const body = Buffer.concat(await Array.fromAsync(incoming));
+    const seen = { method: incoming.method ?? '', url: incoming.url ?? '', body: body.toString() };
+    proxy.requests.push(seen);
+    const fault = proxy.fault(seen);
+    if (fault) return fail(fault, outgoing);
+    const passed = request(new URL(seen.url, target), { method: seen.method, headers: incoming.headers });
+    passed.on('error', () => outgoing.destroy());
+    passed.on('response', (answer) => {
+      void Array.fromAsync(answer).then((chunks) => {
+        const late = proxy.beforeAnswer(seen);
+        if (late) return fail(late, outgoing);
+        outgoing.writeHead(answer.statusCode ?? 502, answer.headers).end(Buffer.concat(chunks));
+      });
+    });
+    passed.end(body);
+  }
+
+  function fail(fault: Fault, outgoing: ServerResponse): void {
+    if (fault === 'hang') hanging.add(outgoing);
+    else if (fault === 'reset') outgoing.destroy();
+    else {
+      outgoing.writeHead(fault.status, { 'content-type': 'application/json', ...fault.headers });
+      outgoing.end(JSON.stringify(fault.body ?? { message: `fault ${fault.status}` }));
+    }
+  }
+
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  proxy.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return proxy;
+}

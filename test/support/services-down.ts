@@ -1,0 +1,3 @@
+import { stopServices } from './services.ts';
+
+export default stopServices;
