@@ -54,7 +54,8 @@ export class LongTerm {
   constructor(config: ConfigWith<'supabaseUrl' | 'supabaseServiceRoleKey'>) {
     this.#client = createClient(config.supabaseUrl, config.supabaseServiceRoleKey, {
       auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
-      global: { fetch: (input, init) => fetchWithin(config.supabaseTimeoutMs, input, init) },
+      // Whoever asks decides about trying again: a reader is told, a worker puts its job off.
+      db: { timeout: config.supabaseTimeoutMs, retry: false },
     });
     this.#memories = config.memoriesTable;
     this.#reflections = config.reflectionsTable;
@@ -194,9 +195,4 @@ function kindOf(code: string, status: number): FailureKind {
 
 function isOutage(status: number): boolean {
   return status === 0 || status >= 500 || status === 408 || status === 429;
-}
-
-function fetchWithin(timeoutMs: number, input: Parameters<typeof fetch>[0], init?: RequestInit): Promise<Response> {
-  const timeout = AbortSignal.timeout(timeoutMs);
-  return fetch(input, { ...init, signal: init?.signal ? AbortSignal.any([init.signal, timeout]) : timeout });
 }

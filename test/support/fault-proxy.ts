@@ -48,14 +48,15 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
     if (fault) return fail(fault, outgoing);
     const passed = request(new URL(seen.url, target), { method: seen.method, headers: incoming.headers });
     passed.on('error', () => outgoing.destroy());
-    passed.on('response', (answer) => {
-      void Array.fromAsync(answer).then((chunks) => {
-        const late = proxy.beforeAnswer(seen);
-        if (late) return fail(late, outgoing);
-        outgoing.writeHead(answer.statusCode ?? 502, answer.headers).end(Buffer.concat(chunks));
-      });
-    });
+    passed.on('response', (answer) => void respond(answer, seen, outgoing));
     passed.end(body);
+  }
+
+  async function respond(answer: IncomingMessage, seen: ProxiedRequest, outgoing: ServerResponse): Promise<void> {
+    const body = Buffer.concat(await Array.fromAsync(answer));
+    const late = proxy.beforeAnswer(seen);
+    if (late) return fail(late, outgoing);
+    outgoing.writeHead(answer.statusCode ?? 502, answer.headers).end(body);
   }
 
   function fail(fault: Fault, outgoing: ServerResponse): void {
