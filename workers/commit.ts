@@ -29,6 +29,7 @@ type CommitParts = Pick<Parts, 'longTerm' | 'shortTerm' | 'queue' | 'logger'>;
  * a missing table is never a row's fault: then the rest stays pending.
  */
 export async function commit(batch: readonly PendingRecord[], parts: CommitParts): Promise<CommitOutcome> {
+  if (batch.length === 0) return { committed: 0, refused: 0, batches: 0, failure: null, left: [] };
   const result = await parts.longTerm.insert(batch.map(({ record }) => record));
   if (!result.failure) {
     await acknowledge(

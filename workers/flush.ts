@@ -75,9 +75,10 @@ async function flushEntries(
   try {
     for (const pack of packs(entries)) {
       if (outcome.failure || options.signal?.aborted) return;
-      const result = await commit(await load(pack, parts), parts);
+      const { found, lost } = await load(pack, parts);
+      const result = await commit(found, parts);
       outcome.flushedCount += result.committed;
-      outcome.failedCount += result.refused;
+      outcome.failedCount += result.refused + lost;
       outcome.batches += result.batches;
       outcome.failure ??= result.failure;
       const left = new Set(result.left.map(({ entry }) => entry));
@@ -107,24 +108,33 @@ function* packs(entries: readonly PendingEntry[]): Generator<PendingEntry[]> {
   yield pack;
 }
 
-async function load(pack: readonly PendingEntry[], { shortTerm, pending, logger }: Parts): Promise<PendingRecord[]> {
+async function load(pack: readonly PendingEntry[], parts: Parts): Promise<{ found: PendingRecord[]; lost: number }> {
   const conversations = Map.groupBy(pack, ({ contextId }) => contextId);
   const loaded = await Promise.all(
     [...conversations].map(async ([contextId, entries]) => {
-      const records = await shortTerm.find(
-        contextId,
-        entries.map(({ id }) => id),
-      );
-      return entries.map(({ entry, id }, i) => ({ entry, id, record: records[i] ?? null }));
+      const ids = entries.map(({ id }) => id);
+      const records = await parts.shortTerm.find(contextId, ids);
+      return entries.map((entry, i) => ({ entry, record: records[i] ?? null }));
     }),
   );
   const found: PendingRecord[] = [];
-  for (const { entry, id, record } of loaded.flat()) {
-    if (record) found.push({ entry, record });
-    // Another worker may have finished it since it was taken; else its content is gone, which nothing here can cause.
-    else if (await pending.locate(id)) logger.error({ id, entry }, 'a pending record has no content in Redis');
+  let lost = 0;
+  for (const { entry, record } of loaded.flat()) {
+    if (record) found.push({ entry: entry.entry, record });
+    else if (await isLost(entry, parts)) lost += 1;
   }
-  return found;
+  return { found, lost };
+}
+
+/**
+ * An entry without content is one that another worker has finished since it was taken. If it is still pending, somebody
+ * deleted the content by hand: said aloud, and taken off the stream, where it would come back for ever.
+ */
+async function isLost({ id, contextId, entry }: PendingEntry, { pending, shortTerm, logger }: Parts): Promise<boolean> {
+  if (!(await pending.locate(id))) return false;
+  logger.error({ id, entry }, 'a pending record has no content in Redis any more: it is lost');
+  await shortTerm.setAside(contextId, id, entry);
+  return true;
 }
 
 /** Whether stream entry `a` is `b` or newer; entries read `<ms>-<n>`. */

@@ -74,8 +74,9 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     MEMORY_SIGNING_KEY: randomBytes(32).toString('base64'),
     MEMORY_API_KEYS: `tester:${randomBytes(24).toString('base64url')}`,
     MEMORY_LOG_LEVEL: 'silent',
-    // Flushes come only when a test asks for them.
-    MEMORY_FLUSH_INTERVAL_MS: '86400000',
+    // Flushes come only when a test asks for them: an interval would begin with one.
+    MEMORY_FLUSH_STRATEGY: 'off-peak',
+    MEMORY_FLUSH_OFF_PEAK_CRON: '0 0 1 1 *',
     MNEMOQ_DATA_DIR: dir,
     ...options.environment,
   };

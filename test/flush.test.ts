@@ -1,0 +1,293 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import type { ProxiedRequest } from './support/fault-proxy.ts';
+import { eventually } from './support/eventually.ts';
+import { startStack, type Stack } from './support/stack.ts';
+import { turn, turns } from './support/turns.ts';
+
+/** What PostgreSQL says of a NUL: 22021 in text, 22P05 in JSON. */
+const REFUSAL = /22021|22P05/;
+
+/** An insert of records, as opposed to a read. */
+function isInsert({ method, url }: ProxiedRequest): boolean {
+  return method === 'POST' && url.startsWith('/rest/v1/memories');
+}
+
+describe.each(['embedded', 'postgrest'] as const)('flush, on the %s Supabase', (supabase) => {
+  let stack: Stack;
+  beforeEach(async () => {
+    stack = await startStack({ supabase });
+    await stack.startWorkers('chat');
+  });
+  afterEach(() => stack.stop());
+
+  async function cache(...inputs: ReturnType<typeof turns>): Promise<string[]> {
+    const ids = await stack.memory.saveChats(inputs);
+    await stack.idle('chat');
+    return ids;
+  }
+
+  async function idsInSupabase(contextId: string): Promise<string[]> {
+    const { data } = await stack.supabase.from('memories').select('id').eq('context_id', contextId).order('id');
+    return (data ?? []).map(({ id }) => id as string);
+  }
+
+  test('commits 150 pending turns of one conversation, each once', async () => {
+    const contextId = stack.newContextId();
+    const ids = await cache(...turns(contextId, 150));
+    await stack.startWorkers('flush');
+    const result = await stack.memory.flushRedisToSupabase({ batchSize: 40 });
+    expect(result).toMatchObject({ success: true, totalPending: 150, flushedCount: 150, failedCount: 0 });
+    expect(result.batches).toBeGreaterThanOrEqual(4);
+    expect(await idsInSupabase(contextId)).toEqual(ids.toSorted());
+    expect((await stack.memory.getStats()).pendingQueueLength).toBe(0);
+  });
+
+  test('two flush workers at once share the work and commit each record once', async () => {
+    const contextId = stack.newContextId();
+    const ids = await cache(...turns(contextId, 300));
+    await stack.startWorkers('flush', 'flush');
+    const results = await Promise.all([
+      stack.memory.flushRedisToSupabase({ batchSize: 20 }),
+      stack.memory.flushRedisToSupabase({ batchSize: 20 }),
+    ]);
+    expect(results.map(({ success }) => success)).toEqual([true, true]);
+    expect(results.reduce((sum, { flushedCount }) => sum + flushedCount, 0)).toBe(300);
+    expect(await idsInSupabase(contextId)).toEqual(ids.toSorted());
+  });
+
+  test('that fails half way keeps the rest, and the next one commits exactly that', async () => {
+    const contextId = stack.newContextId();
+    const ids = await cache(...turns(contextId, 100));
+    await stack.startWorkers('flush');
+    let inserts = 0;
+    stack.proxy.fault = (request) => (isInsert(request) && ++inserts > 3 ? { status: 500 } : null);
+    const failed = await stack.memory.flushRedisToSupabase({ batchSize: 10 });
+    expect(failed).toMatchObject({ success: false, totalPending: 100, flushedCount: 30, failedCount: 0 });
+    expect(failed.reason).toMatch(/outage .*500/);
+    expect(await stack.memory.getStats()).toMatchObject({ pendingQueueLength: 70, quarantined: 0 });
+    expect((await stack.memory.getMemoryContext(contextId, { limit: 1000 })).records).toHaveLength(100);
+    stack.proxy.fault = () => null;
+    expect((await stack.memory.flushRedisToSupabase()).success).toBe(true);
+    expect(await idsInSupabase(contextId)).toEqual(ids.toSorted());
+  });
+
+  test('tries again by itself after an outage, with one retry waiting however many flushes failed', async () => {
+    const contextId = stack.newContextId();
+    const ids = await cache(...turns(contextId, 5));
+    await stack.startWorkers('flush');
+    stack.proxy.fault = (request) => (isInsert(request) ? 'reset' : null);
+    for (let i = 0; i < 3; i++) expect((await stack.memory.flushRedisToSupabase()).success).toBe(false);
+    const waiting = await stack.queue('flush').getJobs(['delayed', 'waiting', 'active']);
+    expect(waiting.filter(({ data }) => data.reason === 'retry')).toHaveLength(1);
+    stack.proxy.fault = () => null;
+    await eventually(async () => (await idsInSupabase(contextId)).length === 5);
+    expect(await idsInSupabase(contextId)).toEqual(ids.toSorted());
+  });
+
+  test('whose answer was lost after Supabase had committed ends with one row each, and reads stay right', async () => {
+    const contextId = stack.newContextId();
+    const ids = await cache(...turns(contextId, 10));
+    await stack.memory.loadRecentContext(contextId); // the cache knows that it is complete
+    await stack.startWorkers('flush');
+    stack.proxy.beforeAnswer = (request) => (isInsert(request) ? 'reset' : null);
+    expect((await stack.memory.flushRedisToSupabase()).success).toBe(false);
+    stack.proxy.beforeAnswer = () => null;
+    expect(await idsInSupabase(contextId)).toHaveLength(10);
+    expect(await stack.memory.flushRedisToSupabase()).toMatchObject({ success: true });
+    expect(await idsInSupabase(contextId)).toEqual(ids.toSorted());
+    const read = await stack.memory.loadRecentContext(contextId);
+    expect(read.items.map(({ userMessage }) => userMessage)).toEqual(
+      turns(contextId, 10).map(({ userMessage }) => userMessage),
+    );
+  });
+
+  test.each([
+    ['401', { status: 401, body: { message: 'Invalid API key' } }],
+    ['a missing table', { status: 404, body: { code: 'PGRST205', message: 'no table' } }],
+    ['408', { status: 408 }],
+    ['429', { status: 429, headers: { 'retry-after': '1' } }],
+    ['503', { status: 503 }],
+    ['a statement timeout', { status: 500, body: { code: '57014', message: 'canceling statement' } }],
+    ['a cut connection', 'reset' as const],
+  ])('never blames a row for %s', async (_name, fault) => {
+    const contextId = stack.newContextId();
+    await cache(...turns(contextId, 8));
+    await stack.startWorkers('flush');
+    stack.proxy.fault = (request) => (isInsert(request) ? fault : null);
+    expect(await stack.memory.flushRedisToSupabase()).toMatchObject({
+      success: false,
+      flushedCount: 0,
+      failedCount: 0,
+    });
+    expect(await stack.memory.getStats()).toMatchObject({ quarantined: 0, pendingQueueLength: 8 });
+  });
+
+  test('gives up on a Supabase that hangs, and keeps everything', async () => {
+    await stack.stop();
+    stack = await startStack({ supabase, environment: { MEMORY_SUPABASE_TIMEOUT_MS: '300' } });
+    await stack.startWorkers('chat', 'flush');
+    const contextId = stack.newContextId();
+    await cache(...turns(contextId, 3));
+    stack.proxy.fault = (request) => (isInsert(request) ? 'hang' : null);
+    expect(await stack.memory.flushRedisToSupabase()).toMatchObject({ success: false, flushedCount: 0 });
+    expect((await stack.memory.getStats()).pendingQueueLength).toBe(3);
+  });
+
+  test('finds the bad rows by halving, quarantines them alone, and commits the rest in the same run', async () => {
+    const contextId = stack.newContextId();
+    const ids = await cache(...turns(contextId, 200));
+    const bad = [ids[17], ids[140]] as string[];
+    for (const id of bad) await spoil(contextId, id);
+    await stack.startWorkers('flush');
+    const before = stack.proxy.requests.filter(isInsert).length;
+    const result = await stack.memory.flushRedisToSupabase({ batchSize: 200 });
+    expect(result).toMatchObject({ success: true, flushedCount: 198, failedCount: 2 });
+    const requests = stack.proxy.requests.filter(isInsert).length - before;
+    expect(requests).toBeLessThanOrEqual(1 + 2 * bad.length * Math.ceil(Math.log2(200)));
+    expect(await idsInSupabase(contextId)).toEqual(ids.filter((id) => !bad.includes(id)).toSorted());
+
+    await eventually(async () => (await stack.memory.listQuarantined()).length === 2);
+    const listed = await stack.memory.listQuarantined();
+    expect(listed.map(({ id }) => id).toSorted()).toEqual(bad.toSorted());
+    expect(listed.every(({ code, message }) => REFUSAL.test(code) && REFUSAL.test(message))).toBe(true);
+    expect(await stack.memory.getStatus(bad[0] ?? '')).toMatchObject({
+      status: 'quarantined',
+      reason: expect.stringMatching(REFUSAL),
+    });
+    expect(await stack.memory.getStats()).toMatchObject({ quarantined: 2, status: 'degraded', pendingQueueLength: 0 });
+    // They are still in every read, and nothing of their conversation expires.
+    expect((await stack.memory.getMemoryContext(contextId, { limit: 1000 })).records).toHaveLength(200);
+    expect(await stack.client.ttl(`memory:conversation:${contextId}`)).toBe(-1);
+  });
+
+  test('a quarantined record goes back as long as it is refused, and is committed once it is mended', async () => {
+    const contextId = stack.newContextId();
+    const [id = ''] = await cache(turn(contextId, 1));
+    await spoil(contextId, id);
+    await stack.startWorkers('flush');
+    await stack.memory.flushRedisToSupabase();
+    const job = await eventually(async () => {
+      const found = await stack.queue('quarantine').getJob(id);
+      return (await found?.isFailed()) ? found : null;
+    });
+    expect(await stack.memory.retryQuarantined(id)).toMatchObject({
+      committed: false,
+      reason: expect.stringMatching(REFUSAL),
+    });
+    const mended = { ...job?.data.row, text_cache: 'mended' };
+    expect(await stack.memory.retryQuarantined(id, mended)).toEqual({ committed: true, reason: null });
+    expect(await idsInSupabase(contextId)).toEqual([id]);
+    expect(await stack.memory.getStatus(id)).toMatchObject({ status: 'committed' });
+    expect((await stack.memory.getMemoryContext(contextId)).records).toMatchObject([{ id }]);
+    const { data } = await stack.supabase.from('memories').select('text_cache').eq('id', id);
+    expect(data).toEqual([{ text_cache: 'mended' }]);
+    expect((await stack.memory.getStats()).quarantined).toBe(0);
+  });
+
+  test('records a dead worker had taken are flushed by another', async () => {
+    const contextId = stack.newContextId();
+    const ids = await cache(...turns(contextId, 6));
+    await stack.client.xgroup('CREATE', 'memory:pending', 'flush', '0', 'MKSTREAM');
+    await stack.client.xreadgroup('GROUP', 'flush', 'dead', 'COUNT', 4, 'STREAMS', 'memory:pending', '>');
+    const taken = await stack.client.xrange('memory:pending', '-', '+', 'COUNT', 4);
+    // As if it had gone silent an hour ago.
+    await stack.client.call(
+      'XCLAIM',
+      'memory:pending',
+      'flush',
+      'dead',
+      0,
+      ...taken.map(([entry]) => entry),
+      'IDLE',
+      3_600_000,
+      'JUSTID',
+    );
+    await stack.startWorkers('flush');
+    expect(await stack.memory.flushRedisToSupabase()).toMatchObject({ success: true, flushedCount: 6 });
+    expect(await idsInSupabase(contextId)).toEqual(ids.toSorted());
+  });
+
+  test('comes by itself: on too many pending records and by the interval', async () => {
+    await stack.stop();
+    stack = await startStack({
+      supabase,
+      environment: {
+        MEMORY_FLUSH_MAX_PENDING: '20',
+        MEMORY_FLUSH_STRATEGY: 'interval',
+        MEMORY_FLUSH_INTERVAL_MS: '86400000',
+      },
+    });
+    await stack.startWorkers('chat', 'flush');
+    await eventually(async () => (await stack.queue('flush').getCompletedCount()) === 1); // an interval begins with a flush
+    const contextId = stack.newContextId();
+    await cache(...turns(contextId, 20));
+    await eventually(async () => (await idsInSupabase(contextId)).length === 20);
+
+    await eventually(async () => (await stack.queue('flush').getCompletedCount()) === 2);
+    const reasons = (await stack.queue('flush').getCompleted()).map(({ data }) => data.reason);
+    expect(reasons.toSorted()).toEqual(['interval', 'too-many-pending']);
+    const [scheduled] = await stack.queue('flush').getJobSchedulers();
+    expect(scheduled).toMatchObject({ key: 'flush', every: 86_400_000 });
+  });
+
+  /** Puts a NUL into a cached record, which PostgreSQL cannot store and no worker would write. */
+  async function spoil(contextId: string, id: string): Promise<void> {
+    const key = `memory:conversation:${contextId}`;
+    const cached = JSON.parse((await stack.client.hget(key, id)) ?? '');
+    await stack.client.hset(key, id, JSON.stringify({ ...cached, textCache: 'a\0b' }));
+  }
+});
+
+test('off-peak flushing is scheduled by cron and time zone', async () => {
+  const stack = await startStack({
+    environment: {
+      MEMORY_FLUSH_STRATEGY: 'off-peak',
+      MEMORY_FLUSH_OFF_PEAK_CRON: '30 4 * * *',
+      MEMORY_FLUSH_TZ: 'Asia/Taipei',
+    },
+  });
+  try {
+    await stack.startWorkers('flush');
+    const [scheduled] = await stack.queue('flush').getJobSchedulers();
+    expect(scheduled).toMatchObject({ pattern: '30 4 * * *', tz: 'Asia/Taipei' });
+    const next = new Date(scheduled?.next ?? 0);
+    expect(next.toISOString().slice(11, 19)).toBe('20:30:00'); // 04:30 in Taipei, which is UTC+8 all year
+  } finally {
+    await stack.stop();
+  }
+});
+
+test('long texts are cut into batches by size, not only by count', async () => {
+  const stack = await startStack();
+  try {
+    await stack.startWorkers('chat', 'flush');
+    const contextId = stack.newContextId();
+    const long = 'The quick brown fox. '.repeat(40_000); // about 0.8 MB, 200,000 tokens, 1.2 MB of JSON
+    await stack.memory.saveChats(turns(contextId, 8).map((each) => ({ ...each, userMessage: long })));
+    await stack.idle('chat');
+    const result = await stack.memory.flushRedisToSupabase();
+    expect(result).toMatchObject({ success: true, flushedCount: 8 });
+    expect(result.batches).toBeGreaterThan(1);
+    const inserts = stack.proxy.requests.filter(isInsert).map(({ body }) => body.length);
+    expect(Math.max(...inserts)).toBeLessThan(6 * 1024 * 1024);
+  } finally {
+    await stack.stop();
+  }
+});
+
+test('a record that lost its content in Redis is reported and blocks nothing', async () => {
+  const stack = await startStack();
+  try {
+    await stack.startWorkers('chat', 'flush');
+    const contextId = stack.newContextId();
+    const [lost = '', kept = ''] = await stack.memory.saveChats(turns(contextId, 2));
+    await stack.idle('chat');
+    await stack.client.hdel(`memory:conversation:${contextId}`, lost);
+    const result = await stack.memory.flushRedisToSupabase();
+    expect(result).toMatchObject({ flushedCount: 1, failedCount: 1 });
+    expect(await stack.memory.getStatus(kept)).toMatchObject({ status: 'committed' });
+    expect((await stack.memory.getStats()).pendingQueueLength).toBe(0);
+  } finally {
+    await stack.stop();
+  }
+});
