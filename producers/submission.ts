@@ -1,6 +1,5 @@
 import type { EventEmitter } from 'node:events';
 import { type Job, type JobsOptions, Queue, QueueEvents } from 'bullmq';
-import { MnemoqError, messageOf } from '../shared/errors.ts';
 import type { Keys } from '../shared/keys.ts';
 import { type QueueName, RETENTION } from '../shared/queues.ts';
 import { type RedisClient, withinTime } from '../shared/redis.ts';
@@ -15,7 +14,8 @@ export class Submission {
   readonly #prefix: string;
   readonly #timeoutMs: number;
   readonly #queues = new Map<QueueName, Queue>();
-  readonly #events = new Map<QueueName, { events: QueueEvents; redis: RedisClient }>();
+  readonly #events = new Map<QueueName, Promise<QueueEvents>>();
+  #listening: RedisClient | null = null;
 
   /** `connectEvents` opens a connection without a command timeout: listening for events is a command that waits. */
   constructor(redis: RedisClient, connectEvents: () => RedisClient, keys: Keys, timeoutMs: number) {
@@ -52,45 +52,57 @@ export class Submission {
     waitMs: number,
     onProgress?: (progress: unknown) => void,
   ): Promise<Ending<Result> | null> {
-    const events = this.#eventsOf(name);
+    const events = await withinTime(this.#eventsOf(name), this.#timeoutMs, 'waiting');
     const listen = ({ jobId, data }: { jobId: string; data: unknown }) => jobId === job.id && onProgress?.(data);
     if (onProgress) events.on('progress', listen);
     try {
       return { result: await job.waitUntilFinished(events, waitMs) };
-    } catch (error) {
+    } catch {
+      // It failed, or the time is up, or the waiting went wrong: the job itself tells which.
       const ended = await withinTime(this.queue(name).getJob(job.id ?? ''), this.#timeoutMs, 'waiting');
-      return ended?.finishedOn && ended.failedReason
-        ? { failedReason: ended.failedReason, job: ended }
-        : stillGoing(error);
+      if (!ended?.finishedOn) return null;
+      return ended.failedReason ? { failedReason: ended.failedReason, job: ended } : { result: ended.returnvalue };
     } finally {
       events.off('progress', listen);
     }
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#events.values()].map(({ events }) => events.close()));
-    for (const { redis } of this.#events.values()) redis.disconnect();
+    const listening = await Promise.allSettled(this.#events.values());
+    await Promise.all(listening.map((each) => each.status === 'fulfilled' && each.value.close()));
+    this.#listening?.disconnect();
     await Promise.all([...this.#queues.values()].map((queue) => queue.close()));
   }
 
-  #eventsOf(name: QueueName): QueueEvents {
-    const known = this.#events.get(name);
-    if (known) return known.events;
-    const redis = this.#connectEvents();
-    const events = new QueueEvents(name, { connection: redis, prefix: this.#prefix });
+  #eventsOf(name: QueueName): Promise<QueueEvents> {
+    const known = this.#events.get(name) ?? this.#listen(name);
+    this.#events.set(name, known);
+    return known;
+  }
+
+  /**
+   * Listens from the newest event on, as of now. Left to itself QueueEvents begins with the first event after its first
+   * blocking read, and a job that ends just before that would be waited for in vain.
+   */
+  async #listen(name: QueueName): Promise<QueueEvents> {
+    const key = this.queue(name).toKey('events');
+    const [newest] = await this.#redis.xrevrange(key, '+', '-', 'COUNT', 1);
+    const events = new QueueEvents(name, {
+      connection: this.#eventsRedis(),
+      prefix: this.#prefix,
+      lastEventId: newest?.[0] ?? '0-0',
+    });
     prepare(events);
-    this.#events.set(name, { events, redis });
     return events;
+  }
+
+  #eventsRedis(): RedisClient {
+    this.#listening ??= this.#connectEvents();
+    return this.#listening;
   }
 }
 
 function prepare(emitter: EventEmitter): void {
   emitter.on('error', () => undefined); // the connection logs its own outages
   emitter.setMaxListeners(0); // one for every save that is waited for
-}
-
-/** BullMQ rejects with this when the time is up; any other rejection is a failure to wait. */
-function stillGoing(error: unknown): null {
-  if (/timed out before finishing/.test(messageOf(error))) return null;
-  throw new MnemoqError('redis_unavailable', `waiting for a job failed: ${messageOf(error)}`, { cause: error });
 }

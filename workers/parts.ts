@@ -1,6 +1,7 @@
 import { Queue } from 'bullmq';
 import type { ConfigWith, STORE_SETTINGS } from '../shared/config.ts';
 import { Keyring } from '../shared/encryption.ts';
+import { messageOf } from '../shared/errors.ts';
 import { Keys } from '../shared/keys.ts';
 import type { Logger } from '../shared/log.ts';
 import { LongTerm } from '../shared/long-term.ts';
@@ -40,9 +41,14 @@ export function connectParts(config: WorkerConfig, logger: Logger): Parts {
     longTerm: new LongTerm(config),
     keyring: config.encryptionKeys ? new Keyring(config.encryptionKeys) : null,
     queue(name) {
-      const queue =
-        queues.get(name) ??
-        new Queue(name, { connection: redis, prefix: keys.queuePrefix, defaultJobOptions: RETENTION[name] });
+      const known = queues.get(name);
+      if (known) return known;
+      const queue = new Queue(name, {
+        connection: redis,
+        prefix: keys.queuePrefix,
+        defaultJobOptions: RETENTION[name],
+      });
+      queue.on('error', (error) => logger.debug({ queue: name, reason: messageOf(error) }, 'queue error'));
       queues.set(name, queue);
       return queue;
     },

@@ -4,12 +4,7 @@ import { computeCid, Ipfs } from '../shared/ipfs.ts';
 import type { ReflectionRow } from '../shared/long-term.ts';
 import type { ReflectionResult } from '../shared/queues.ts';
 import { type MemoryRecord, type ReflectionJob, reflectionJob } from '../shared/records.ts';
-import {
-  createReflectionDocument,
-  newReflectionKey,
-  type ReflectionDocument,
-  toBytes,
-} from '../shared/reflection-document.ts';
+import { createReflectionDocument, newReflectionKey, toBytes } from '../shared/reflection-document.ts';
 import { Signer } from '../shared/signing.ts';
 import { countTokens } from '../shared/tokens.ts';
 import { validate } from '../shared/validate.ts';
@@ -48,13 +43,15 @@ export async function processReflection(
     await commitAtOnce(record, parts);
     await steps.updateProgress({ step: 'committed' });
   }
-  const { doc, row, bytes } = await prepareDocument(job, parts);
+  const { row, bytes } = await prepareDocument(job, parts);
+  const result = { tokenCount: countTokens(record.tokens), cid: row.cid, sha256: row.sha256 };
+  if (row.pinned_at !== null) return result; // an earlier save with this id went all the way
   if (reached !== 'pinned') {
     await parts.ipfs.pin(bytes, row.cid);
     await steps.updateProgress({ step: 'pinned' });
   }
-  await writeBack(record, doc, row, parts);
-  return { tokenCount: countTokens(record.tokens), cid: row.cid, sha256: doc.sha256 };
+  await writeBack(record, row, parts);
+  return result;
 }
 
 /** A reflection does not wait for the flush. Until Supabase takes it, it is pending and readable like any record. */
@@ -75,20 +72,38 @@ async function commitAtOnce(record: MemoryRecord, parts: ReflectionParts): Promi
 }
 
 /**
- * The document and its row. The row, with the wrapped key, is kept before anything is uploaded: whatever happens later,
- * a pinned ciphertext has its key. A retry, or a second worker, finds that row, takes its key and so makes the same
- * document with the same CID.
+ * The document's bytes and its row. The row, with the wrapped key, is kept before anything is uploaded: whatever happens
+ * later, a pinned ciphertext has its key. A retry, a second worker or a repeated save finds that row, takes its key and
+ * head and so makes the same document with the same CID.
  */
 async function prepareDocument(
   job: ReflectionJob,
   parts: ReflectionParts,
-  kept?: ReflectionRow,
-): Promise<{ doc: ReflectionDocument; row: ReflectionRow; bytes: Uint8Array }> {
-  const { keyring, longTerm, signer } = parts;
-  const purpose = `key:${job.id}`;
-  const fresh = () => (job.visibility === 'private' ? keyring.seal(newReflectionKey(), purpose) : null);
-  const wrappedKey = kept ? kept.wrapped_key : fresh();
-  const doc = createReflectionDocument(job, wrappedKey === null ? null : keyring.open(wrappedKey, purpose), signer);
+): Promise<{ row: ReflectionRow; bytes: Uint8Array }> {
+  const { keyring, longTerm } = parts;
+  const wrappedKey = job.visibility === 'private' ? keyring.seal(newReflectionKey(), keyPurpose(job.id)) : null;
+  const fresh = await build(job, wrappedKey, parts);
+  const kept = await longTerm.addReflection(fresh.row);
+  if (kept.wrapped_key === wrappedKey && kept.sha256 === fresh.row.sha256 && kept.pinned_at === null) return fresh;
+  const { created_at: createdAt, visibility, source_ids: sourceIds } = kept;
+  const head = { ...job, createdAt: new Date(createdAt).toISOString(), visibility, sourceIds };
+  const same = await build(head, kept.wrapped_key, parts);
+  if (same.row.sha256 !== kept.sha256) {
+    throw new UnrecoverableError('another reflection was saved under this id or idempotency key; the first one stays');
+  }
+  return { ...same, row: kept.pinned_at === null ? same.row : kept };
+}
+
+async function build(
+  job: ReflectionJob,
+  wrappedKey: string | null,
+  { keyring, signer }: ReflectionParts,
+): Promise<{ row: ReflectionRow; bytes: Uint8Array }> {
+  const doc = createReflectionDocument(
+    job,
+    wrappedKey === null ? null : keyring.open(wrappedKey, keyPurpose(job.id)),
+    signer,
+  );
   const bytes = toBytes(doc);
   const row: ReflectionRow = {
     id: job.id,
@@ -105,28 +120,30 @@ async function prepareDocument(
     pinned_at: null,
     created_at: job.createdAt,
   };
-  if (kept) return { doc, row, bytes };
-  const stored = await longTerm.addReflection(row);
-  return stored.wrapped_key === wrappedKey ? { doc, row, bytes } : prepareDocument(job, parts, stored);
+  return { row, bytes };
+}
+
+/** What a reflection's own key is sealed for. */
+function keyPurpose(id: string): string {
+  return `key:${id}`;
 }
 
 async function writeBack(
   record: MemoryRecord,
-  doc: ReflectionDocument,
   row: ReflectionRow,
   { longTerm, shortTerm }: ReflectionParts,
 ): Promise<void> {
   const pinnedAt = new Date().toISOString();
   await longTerm.setPinned({ ...row, pinned_at: pinnedAt });
-  await shortTerm.replace({ ...record, cid: row.cid });
+  await shortTerm.replace({ ...record, createdAt: row.created_at, cid: row.cid });
   await shortTerm.rememberPin({
-    id: record.id,
-    contextId: record.contextId,
+    id: row.id,
+    contextId: row.context_id,
     cid: row.cid,
-    sha256: doc.sha256,
-    signature: doc.signature,
+    sha256: row.sha256,
+    signature: row.signature,
     visibility: row.visibility,
-    createdAt: record.createdAt,
+    createdAt: row.created_at,
     pinnedAt,
   });
 }

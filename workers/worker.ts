@@ -42,7 +42,8 @@ export async function startWorker(kind: WorkerKind, environment: Environment): P
   const health = config.healthPort === 0 ? null : createHealthServer(new Progress(main.worker, parts));
   const healthUrl = health && (await health.listen({ host: config.healthHost, port: config.healthPort }));
   parts.logger.info({ kind, healthUrl }, 'worker started');
-  return { healthUrl, stop: () => stop(queueWorkers, parts, health, stopping) };
+  let stopped: Promise<string[]> | null = null;
+  return { healthUrl, stop: () => (stopped ??= stop(queueWorkers, parts, health, stopping)) };
 }
 
 /** What each kind needs beyond the stores. */
