@@ -24,6 +24,7 @@ const app = new App({
   options: { server: { admin: false } },
 } as never);
 await app.init();
+await app.ensureSystemSchema(); // signed-in users are looked up in auth.users
 
 const server = serve({ fetch: (request) => app.fetch(request), hostname: '127.0.0.1', port: 0 }, ({ port }) => {
   process.send?.({ port });

@@ -32,7 +32,7 @@ export interface Stack {
   /** A conversation nobody else uses. */
   newContextId(): string;
   /** Resolves when the queue has nothing left to do. */
-  idle(name: QueueName): Promise<void>;
+  idle(name: QueueName, withinMs?: number): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -108,11 +108,11 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     },
     queue,
     newContextId: () => `test ${randomUUID()}`,
-    async idle(name) {
+    async idle(name, withinMs) {
       await eventually(async () => {
         const { waiting = 0, active = 0, delayed = 0 } = await queue(name).getJobCounts('waiting', 'active', 'delayed');
         return waiting + active + delayed === 0;
-      });
+      }, withinMs);
     },
     async stop() {
       await memory.close();
