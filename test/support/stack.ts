@@ -114,13 +114,19 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
         return waiting + active + delayed === 0;
       }, withinMs);
     },
-    async stop() {
+    stop: once(async () => {
       await memory.close();
       await Promise.all(workers.map((worker) => worker.stop()));
       await Promise.all([...queues.values()].map((each) => each.close()));
       client.disconnect();
       await Promise.all([redis.stop(), ipfs.stop(), proxy.stop()]);
       rmSync(dir, { recursive: true, force: true });
-    },
+    }),
   };
+}
+
+/** Some tests stop their stack before Redis comes back under another process; the hook after each stops it anyway. */
+function once(stop: () => Promise<void>): () => Promise<void> {
+  let stopped: Promise<void> | null = null;
+  return () => (stopped ??= stop());
 }
