@@ -1,4 +1,3 @@
-import { v5 as uuidFromName, v7 as uuidv7 } from 'uuid';
 import { z } from 'zod';
 import { type Environment, loadConfig, readEnvironment, STORE_SETTINGS } from '../shared/config.ts';
 import { Keyring } from '../shared/encryption.ts';
@@ -8,17 +7,13 @@ import { Keys } from '../shared/keys.ts';
 import { createLogger } from '../shared/log.ts';
 import { LongTerm, MAX_ROWS } from '../shared/long-term.ts';
 import { Pending } from '../shared/pending.ts';
-import { type ChatResult, type FlushResult, QUEUES, type QueueName, type ReflectionResult } from '../shared/queues.ts';
+import type { ChatResult, FlushResult, ReflectionResult } from '../shared/queues.ts';
 import {
   type ChatInput,
-  type ChatJob,
-  chatInput,
   identifier,
   type MemoryRecord,
   recordId,
   type ReflectionInput,
-  type ReflectionJob,
-  reflectionInput,
   type Visibility,
 } from '../shared/records.ts';
 import {
@@ -32,7 +27,7 @@ import { ShortTerm } from '../shared/short-term.ts';
 import { decode, type Encoding, ENCODINGS } from '../shared/tokenizer.ts';
 import { countTokens, openTokens } from '../shared/tokens.ts';
 import { validate } from '../shared/validate.ts';
-import { Admission, readMemory } from './admission.ts';
+import { Admission } from './admission.ts';
 import {
   type ContextFormat,
   ContextReader,
@@ -44,43 +39,20 @@ import {
   toCursor,
   withinBudget,
 } from './context.ts';
+import { newChatJob, newReflectionJob } from './new-job.ts';
+import { listQuarantined, type QuarantinedRecord, retryQuarantined } from './quarantine.ts';
+import { type Receipt, receiptOf, type SaveOptions, waitMs } from './receipt.ts';
+import { collectStats, type Stats } from './stats.ts';
 import { findStatus, type RecordStatus } from './status.ts';
 import { Submission } from './submission.ts';
 import { type Verification, verifyCid } from './verify.ts';
 
-/** Names Mnemoq among the users of name-based UUIDs (RFC 9562, 5.5); changing it would change every derived id. */
-const IDEMPOTENCY_NAMESPACE = '5f0f7a4e-1f0e-4a51-9a6b-6d1f0c7e2b3d';
-/** How long `wait: true` waits. */
-const DEFAULT_WAIT_MS = 30_000;
 /** A flush moves whatever is pending, which can be a lot. */
 const FLUSH_WAIT_MS = 600_000;
+/** A retry is one request. */
+const RETRY_WAIT_MS = 30_000;
 /** Records looked at for a token budget when no limit is given: more than that is a history, not a context. */
 const BUDGET_RECORDS = MAX_ROWS;
-/** A refused record is a page of its own in the list of quarantined ones. */
-const QUARANTINE_PAGE = 1000;
-
-/** What a save returns. */
-export interface Receipt {
-  success: true;
-  /** The record's UUID; ask `getStatus` for it. */
-  id: string;
-  /** True from the moment Redis has it, in the queue or in the cache. */
-  redisStored: boolean;
-  /** True when the save was waited for and Supabase has the row. */
-  supabaseStored: boolean;
-  /** Known when the save was waited for. */
-  tokenCount: number | null;
-  conversationId: string;
-  /** Of a reflection that was waited for. */
-  cid: string | null;
-  /** What happened so far, in words. */
-  note: string;
-}
-
-export interface SaveOptions {
-  /** Resolve when the worker is through (cached, committed if important, pinned) instead of when queued; ms, or true for 30 s. */
-  wait?: boolean | number;
-}
 
 export interface ContextPage {
   contextId: string;
@@ -113,33 +85,6 @@ export interface Reflection {
   createdAt: string;
 }
 
-export interface Stats {
-  status: 'ok' | 'degraded';
-  /** Why degraded. */
-  reasons: string[];
-  /** Records in Redis that Supabase does not have yet. */
-  pendingQueueLength: number;
-  /** Null when nothing is pending. */
-  oldestPendingAgeMs: number | null;
-  quarantined: number;
-  ttlSeconds: number;
-  shortTermLimit: number;
-  encoding: Encoding;
-  redisUsedBytes: number;
-  /** 0 without a limit. */
-  redisMaxBytes: number;
-  queues: Record<QueueName, Record<string, number>>;
-}
-
-export interface QuarantinedRecord {
-  id: string;
-  contextId: string;
-  module: string;
-  code: string;
-  message: string;
-  quarantinedAt: string;
-}
-
 export interface Inspection {
   record: ContextRecord;
   tokens: Formatted['tokens'];
@@ -158,7 +103,6 @@ const recentOptions = z.strictObject({
   format: z.enum(['turns', 'messages', 'tokens']).optional(),
   allowPartial: z.boolean().optional(),
 });
-const saveOptions = z.strictObject({ wait: z.union([z.boolean(), z.int().min(1).max(FLUSH_WAIT_MS)]).optional() });
 const cidText = z.string().max(200).refine(isCid, 'a CID such as bafkrei…');
 
 /**
@@ -175,7 +119,6 @@ export class MemoryCore {
   readonly #keyring: Keyring | null;
   readonly #submission: Submission;
   readonly #admission: Admission;
-  #lastMoment = 0;
 
   /**
    * Connects with the settings of `environment` (default: the process's, with `.env`). Throws `invalid_configuration`
@@ -211,7 +154,7 @@ export class MemoryCore {
    * is the same record: saving it again changes nothing.
    */
   async saveChat(input: ChatInput, options: SaveOptions = {}): Promise<Receipt> {
-    const job = this.#toChatJob(input);
+    const job = newChatJob(input);
     const wait = waitMs(options);
     await this.#admit();
     const queued = await this.#submission.add('chat', job, { jobId: job.id });
@@ -229,7 +172,7 @@ export class MemoryCore {
 
   /** Saves many turns at once, all or none, in one round trip; gives their ids in order. */
   async saveChats(inputs: readonly ChatInput[]): Promise<string[]> {
-    const jobs = inputs.map((input) => this.#toChatJob(input));
+    const jobs = inputs.map(newChatJob);
     await this.#admit();
     await this.#submission.addAll(
       'chat',
@@ -240,13 +183,7 @@ export class MemoryCore {
 
   /** Saves a reflection: committed at once, then pinned. With `wait` the receipt has its CID. Private unless said otherwise. */
   async saveReflection(input: ReflectionInput, options: SaveOptions = {}): Promise<Receipt> {
-    const { idempotencyKey, ...given } = validate(reflectionInput, input, 'the reflection');
-    const job: ReflectionJob = {
-      ...given,
-      id: given.id ?? newId(idempotencyKey, ['reflection', given.userId ?? '', given.contextId]),
-      visibility: given.visibility ?? 'private',
-      createdAt: given.createdAt ?? this.#now(),
-    };
+    const job = newReflectionJob(input);
     const wait = waitMs(options);
     await this.#admit();
     const queued = await this.#submission.add('reflection', job, { jobId: job.id });
@@ -356,7 +293,8 @@ export class MemoryCore {
 
   /** Lengths, ages and limits, and whether anything needs attention. */
   async getStats(): Promise<Stats> {
-    return this.#read(this.#collectStats());
+    const parts = { config: this.#config, redis: this.#redis, pending: this.#pending, submission: this.#submission };
+    return this.#read(collectStats(parts));
   }
 
   /** The text behind token ids. */
@@ -392,52 +330,22 @@ export class MemoryCore {
 
   /** Records Supabase refused for their content, oldest first, 1000 at most. */
   async listQuarantined(): Promise<QuarantinedRecord[]> {
-    const jobs = await this.#read(this.#submission.queue('quarantine').getFailed(0, QUARANTINE_PAGE - 1));
-    return jobs.toReversed().map((job) => ({
-      id: job.data.row.id,
-      contextId: job.data.row.context_id,
-      module: job.data.row.module,
-      code: job.data.error.code,
-      message: job.failedReason,
-      quarantinedAt: new Date(job.timestamp).toISOString(),
-    }));
+    return this.#read(listQuarantined(this.#submission));
   }
 
   /** Tries a quarantined record again, with a mended row if one is given, and waits for the end; false when refused again. */
   async retryQuarantined(
     id: string,
     row?: unknown,
-    wait = DEFAULT_WAIT_MS,
+    wait = RETRY_WAIT_MS,
   ): Promise<{ committed: boolean; reason: string | null }> {
-    const job = await this.#read(this.#submission.queue('quarantine').getJob(validate(recordId, id, 'id')));
-    if (!job || !(await job.isFailed())) throw new MnemoqError('not_found', `no record with id ${id} is in quarantine`);
-    if (row !== undefined) await job.updateData({ ...job.data, row });
-    await job.retry('failed');
-    const ending = await this.#submission.ending('quarantine', job, wait);
-    if (!ending)
-      throw new MnemoqError('timeout', `the retry has not ended within ${wait} ms (is a flush worker running?)`);
-    return 'result' in ending ? { committed: true, reason: null } : { committed: false, reason: ending.failedReason };
+    return retryQuarantined(validate(recordId, id, 'id'), row, wait, this.#submission);
   }
 
   /** Lets go of all connections; saves that have resolved are safe. */
   async close(): Promise<void> {
     await this.#submission.close();
     this.#redis.disconnect();
-  }
-
-  #toChatJob(input: ChatInput): ChatJob {
-    const { idempotencyKey, ...given } = validate(chatInput, input, 'the turn');
-    return {
-      ...given,
-      id: given.id ?? newId(idempotencyKey, ['chat', given.userId, given.contextId]),
-      createdAt: given.createdAt ?? this.#now(),
-    };
-  }
-
-  /** Never goes back, so that what one producer saves in sequence stays in sequence when its clock is set back. */
-  #now(): string {
-    this.#lastMoment = Math.max(this.#lastMoment, Date.now());
-    return new Date(this.#lastMoment).toISOString();
   }
 
   async #admit(): Promise<void> {
@@ -473,63 +381,10 @@ export class MemoryCore {
     if (!record) throw new MnemoqError('not_found', `no record with id ${id}`);
     return { record, foundIn: 'supabase' };
   }
-
-  async #collectStats(): Promise<Stats> {
-    const { redisTtlSeconds, shortTermLimit, encoding, flushIntervalMs, flushStrategy, redisMaxUsedPercent } =
-      this.#config;
-    const counts = await Promise.all(
-      QUEUES.map(async (name) => [name, await this.#submission.queue(name).getJobCounts()] as const),
-    );
-    const queues = Object.fromEntries(counts) as Stats['queues'];
-    const oldestPendingAgeMs = await this.#pending.oldestAgeMs();
-    const { usedBytes, maxBytes } = await readMemory(this.#redis);
-    const quarantined = queues.quarantine['failed'] ?? 0;
-    const reasons: string[] = [];
-    if (quarantined > 0) reasons.push(`${quarantined} records are in quarantine`);
-    if (flushStrategy === 'interval' && (oldestPendingAgeMs ?? 0) > 2 * flushIntervalMs) {
-      reasons.push(`the oldest pending record is ${oldestPendingAgeMs} ms old, more than two flush intervals`);
-    }
-    if (maxBytes > 0 && 100 * usedBytes > redisMaxUsedPercent * maxBytes)
-      reasons.push('Redis is nearly full: saves are refused');
-    return {
-      status: reasons.length === 0 ? 'ok' : 'degraded',
-      reasons,
-      pendingQueueLength: await this.#pending.length(),
-      oldestPendingAgeMs,
-      quarantined,
-      ttlSeconds: redisTtlSeconds,
-      shortTermLimit,
-      encoding,
-      redisUsedBytes: usedBytes,
-      redisMaxBytes: maxBytes,
-      queues,
-    };
-  }
 }
 
 function loadStoreConfig(environment: Environment) {
   return loadConfig(environment, STORE_SETTINGS);
-}
-
-/** A new id in time order; or from an idempotency key, its owner and its conversation, always the same one. */
-function newId(idempotencyKey: string | undefined, owner: readonly string[]): string {
-  return idempotencyKey === undefined
-    ? uuidv7()
-    : uuidFromName(JSON.stringify([...owner, idempotencyKey]), IDEMPOTENCY_NAMESPACE);
-}
-
-function waitMs(options: SaveOptions): number | null {
-  const { wait = false } = validate(saveOptions, options, 'the options');
-  return wait === true ? DEFAULT_WAIT_MS : wait === false ? null : wait;
-}
-
-function receiptOf(
-  job: { id: string; contextId: string },
-  known: Partial<Pick<Receipt, 'supabaseStored' | 'tokenCount' | 'cid'>> & { note: string },
-): Receipt {
-  const { id, contextId } = job;
-  const start = { supabaseStored: false, tokenCount: null, cid: null };
-  return { success: true, id, redisStored: true, conversationId: contextId, ...start, ...known };
 }
 
 function rejected(reason: string): MnemoqError {

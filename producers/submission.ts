@@ -68,8 +68,10 @@ export class Submission {
   }
 
   async close(): Promise<void> {
-    const listening = await Promise.allSettled(this.#events.values());
-    await Promise.all(listening.map((each) => each.status === 'fulfilled' && each.value.close()));
+    for (const listening of this.#events.values()) {
+      const events = await listening.catch(() => null);
+      await events?.close();
+    }
     this.#listening?.disconnect();
     await Promise.all([...this.#queues.values()].map((queue) => queue.close()));
   }

@@ -225,7 +225,7 @@ describe.each(['embedded', 'postgrest'] as const)('flush, on the %s Supabase', (
 
     await eventually(async () => (await stack.queue('flush').getCompletedCount()) === 2);
     const reasons = (await stack.queue('flush').getCompleted()).map(({ data }) => data.reason);
-    expect(reasons.toSorted()).toEqual(['interval', 'too-many-pending']);
+    expect(new Set(reasons)).toEqual(new Set(['interval', 'too-many-pending']));
     const [scheduled] = await stack.queue('flush').getJobSchedulers();
     expect(scheduled).toMatchObject({ key: 'flush', every: 86_400_000 });
   });

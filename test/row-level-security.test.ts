@@ -35,7 +35,7 @@ describe.each(['embedded', 'postgrest'] as const)('who may read and write, on th
       { ...row, id: ids.alice, user_id: alice },
       { ...row, id: ids.bob, user_id: bob },
     ];
-    expect((await service.from('memories').insert(memories)).error).toBeNull();
+    await service.from('memories').insert(memories).throwOnError();
     const reflection = {
       context_id: contextId,
       cid: 'c',
@@ -44,10 +44,9 @@ describe.each(['embedded', 'postgrest'] as const)('who may read and write, on th
       signing_kid: 'k',
       signing_key: 'k',
     };
-    const reflections = memories.map(({ id, user_id }) => ({
-      ...{ ...reflection, id, user_id, wrapped_key: 'secret', visibility: 'private', created_at: moment(1) },
-    }));
-    expect((await service.from('memory_reflections').insert(reflections)).error).toBeNull();
+    const secret = { wrapped_key: 'secret', visibility: 'private', created_at: moment(1) };
+    const reflections = memories.map(({ id, user_id }) => ({ ...reflection, ...secret, id, user_id }));
+    await service.from('memory_reflections').insert(reflections).throwOnError();
   });
 
   test('the service role reads everything', async () => {

@@ -1,0 +1,41 @@
+import { v5 as uuidFromName, v7 as uuidv7 } from 'uuid';
+import {
+  type ChatInput,
+  type ChatJob,
+  chatInput,
+  type ReflectionInput,
+  type ReflectionJob,
+  reflectionInput,
+} from '../shared/records.ts';
+import { validate } from '../shared/validate.ts';
+
+/** Names Mnemoq among the users of name-based UUIDs (RFC 9562, 5.5); changing it would change every derived id. */
+const IDEMPOTENCY_NAMESPACE = '5f0f7a4e-1f0e-4a51-9a6b-6d1f0c7e2b3d';
+
+let lastMoment = 0;
+
+/** Checks what a caller wants to save and makes the job of it: gives it its id and, if it has none, its time. */
+export function newChatJob(input: ChatInput): ChatJob {
+  const { idempotencyKey, ...given } = validate(chatInput, input, 'the turn');
+  const id = given.id ?? newId(idempotencyKey, ['chat', given.userId, given.contextId]);
+  return { ...given, id, createdAt: given.createdAt ?? now() };
+}
+
+export function newReflectionJob(input: ReflectionInput): ReflectionJob {
+  const { idempotencyKey, ...given } = validate(reflectionInput, input, 'the reflection');
+  const id = given.id ?? newId(idempotencyKey, ['reflection', given.userId ?? '', given.contextId]);
+  return { ...given, id, visibility: given.visibility ?? 'private', createdAt: given.createdAt ?? now() };
+}
+
+/** A new id in time order; or from an idempotency key, its owner and its conversation, always the same one. */
+function newId(idempotencyKey: string | undefined, owner: readonly string[]): string {
+  return idempotencyKey === undefined
+    ? uuidv7()
+    : uuidFromName(JSON.stringify([...owner, idempotencyKey]), IDEMPOTENCY_NAMESPACE);
+}
+
+/** Never goes back, so that what one process saves in sequence stays in sequence when its clock is set back. */
+function now(): string {
+  lastMoment = Math.max(lastMoment, Date.now());
+  return new Date(lastMoment).toISOString();
+}

@@ -1,0 +1,50 @@
+import { MnemoqError } from '../shared/errors.ts';
+import type { QuarantineJob } from '../shared/records.ts';
+import type { Submission } from './submission.ts';
+
+/** Most records listed at once. */
+const PAGE = 1000;
+
+export interface QuarantinedRecord {
+  id: string;
+  contextId: string;
+  module: string;
+  /** SQLSTATE or HTTP status. */
+  code: string;
+  message: string;
+  quarantinedAt: string;
+}
+
+/** Oldest first. */
+export async function listQuarantined(submission: Submission): Promise<QuarantinedRecord[]> {
+  const jobs = await submission.queue('quarantine').getFailed(0, PAGE - 1);
+  return jobs.toReversed().map((job) => {
+    const { row, error } = job.data as QuarantineJob;
+    const quarantinedAt = new Date(job.timestamp).toISOString();
+    return {
+      id: row.id,
+      contextId: row.context_id,
+      module: row.module,
+      code: error.code,
+      message: job.failedReason,
+      quarantinedAt,
+    };
+  });
+}
+
+/** Tries one again, with a mended row if there is one, and waits for the end. */
+export async function retryQuarantined(
+  id: string,
+  row: unknown,
+  wait: number,
+  submission: Submission,
+): Promise<{ committed: boolean; reason: string | null }> {
+  const job = await submission.queue('quarantine').getJob(id);
+  if (!job || !(await job.isFailed())) throw new MnemoqError('not_found', `no record with id ${id} is in quarantine`);
+  if (row !== undefined) await job.updateData({ ...job.data, row });
+  await job.retry('failed');
+  const ending = await submission.ending('quarantine', job, wait);
+  if (!ending)
+    throw new MnemoqError('timeout', `the retry has not ended within ${wait} ms (is a flush worker running?)`);
+  return 'result' in ending ? { committed: true, reason: null } : { committed: false, reason: ending.failedReason };
+}
