@@ -6,6 +6,7 @@ import basicAuth from '@fastify/basic-auth';
 import { Queue } from 'bullmq';
 import fastify from 'fastify';
 import { type ConfigWith, type Environment, loadConfig } from '../shared/config.ts';
+import { MnemoqError } from '../shared/errors.ts';
 import { Keys } from '../shared/keys.ts';
 import { createLogger } from '../shared/log.ts';
 import { QUEUES } from '../shared/queues.ts';
@@ -18,15 +19,41 @@ export interface Dashboard {
 
 type DashboardConfig = ConfigWith<'redisUrl' | 'apiKeys'>;
 
-/** Where text can stand in a job: these fields are shown as their length. */
-const TEXT_FIELDS = new Set(['userMessage', 'assistantMessage', 'reflectionText', 'text_cache', 'tokens']);
+/** Fields by name, with their own fields or `true` for all there is in them. */
+interface Fields {
+  readonly [name: string]: true | Fields;
+}
+
+/** What is shown of a job's data. Anything else may be text, whatever a client called it, and is shown as its size. */
+const SHOWN: Fields = {
+  id: true,
+  contextId: true,
+  userId: true,
+  createdAt: true,
+  important: true,
+  visibility: true,
+  sourceIds: true,
+  reason: true,
+  batchSize: true,
+  attempt: true,
+  row: { id: true, context_id: true, user_id: true, created_at: true, module: true, cid: true },
+  error: { code: true, message: true },
+};
 
 /**
- * What the board may do besides looking. Nothing that changes, adds or removes jobs: their data is shown without text, so
- * saving it back would destroy it, and an emptied queue is lost memory.
+ * What the board may do besides looking, by Bull Board's own routes. Nothing that changes, adds or removes jobs: their data
+ * is shown without text, so saving it back would destroy it, and an emptied queue is lost memory.
  */
-const ALLOWED_ACTIONS =
-  /^\/api\/queues\/(pause|resume|[^/]+\/(pause|resume|promote|retry\/[^/]+|[^/]+\/(retry|promote)))$/;
+const ACTIONS = new Set([
+  'PUT /api/queues/pause',
+  'PUT /api/queues/resume',
+  'PUT /api/queues/:queueName/pause',
+  'PUT /api/queues/:queueName/resume',
+  'PUT /api/queues/:queueName/promote',
+  'PUT /api/queues/:queueName/retry/:queueStatus',
+  'PUT /api/queues/:queueName/:jobId/promote',
+  'PUT /api/queues/:queueName/:jobId/retry',
+]);
 
 /**
  * Bull Board over all queues. Asks for a name and secret of MEMORY_API_KEYS, listens on MEMORY_DASHBOARD_HOST (loopback)
@@ -48,41 +75,56 @@ export async function startDashboard(environment: Environment): Promise<Dashboar
   await server.register(basicAuth, { validate: validator(config), authenticate: { realm: 'Mnemoq' } });
   server.addHook('onRequest', server.basicAuth);
   server.addHook('onRequest', async (request, reply) => {
-    const { pathname } = new URL(request.url, 'http://dashboard');
-    if (request.method === 'GET' || ALLOWED_ACTIONS.test(pathname)) return;
+    if (request.method === 'GET' || ACTIONS.has(`${request.method} ${request.routeOptions.url}`)) return;
     await reply
       .code(403)
       .send({ error: 'This dashboard neither changes nor removes jobs: see mnemoq quarantine --help' });
   });
   await server.register(board.registerPlugin());
-  const url = await server.listen({ host: config.dashboardHost, port: config.dashboardPort });
-  return {
-    url,
-    async stop() {
-      await server.close();
-      await Promise.all(queues.map((queue) => queue.close()));
-      redis.disconnect();
-    },
+
+  const stop = async () => {
+    await server.close();
+    await Promise.all(queues.map((queue) => queue.close()));
+    redis.disconnect();
   };
+  try {
+    return { url: await server.listen({ host: config.dashboardHost, port: config.dashboardPort }), stop };
+  } catch (error) {
+    await stop();
+    throw listenError(error, config);
+  }
 }
 
 function createAdapter(queue: Queue): BullMQAdapter {
   const adapter = new BullMQAdapter(queue);
-  adapter.setFormatter('data', withoutText);
+  adapter.setFormatter('data', (data: unknown) => withoutText(data, SHOWN));
   return adapter;
 }
 
-/** A copy in which every text and token array is replaced by its size. */
-export function withoutText(data: unknown): unknown {
-  if (Array.isArray(data)) return data.map(withoutText);
-  if (typeof data !== 'object' || data === null) return data;
-  return Object.fromEntries(
-    Object.entries(data).map(([name, value]) => [name, TEXT_FIELDS.has(name) ? sizeOf(value) : withoutText(value)]),
-  );
+/** A copy with the shown fields, and in place of every other value its size. */
+function withoutText(data: unknown, shown: Fields): unknown {
+  if (typeof data !== 'object' || data === null || Array.isArray(data)) return sizeOf(data);
+  const visible = Object.entries(data).map(([name, value]) => {
+    const fields = Object.hasOwn(shown, name) ? shown[name] : undefined;
+    if (fields === true) return [name, value];
+    return [name, fields ? withoutText(value, fields) : sizeOf(value)];
+  });
+  return Object.fromEntries(visible);
 }
 
-function sizeOf(value: unknown): string {
-  return typeof value === 'string' ? `[${value.length} characters]` : '[hidden]';
+function sizeOf(value: unknown): unknown {
+  if (typeof value === 'string') return `[${value.length} characters]`;
+  if (Array.isArray(value)) return `[${value.length} items]`;
+  return typeof value === 'object' && value !== null ? `[${Object.keys(value).length} fields]` : value;
+}
+
+function listenError(error: unknown, { dashboardHost, dashboardPort }: DashboardConfig): unknown {
+  if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') return error;
+  return new MnemoqError(
+    'invalid_configuration',
+    `MEMORY_DASHBOARD_PORT: expected a free port, ${dashboardHost}:${dashboardPort} is in use`,
+    { cause: error },
+  );
 }
 
 function validator({ apiKeys }: DashboardConfig) {

@@ -1,7 +1,7 @@
 import type { EventEmitter } from 'node:events';
 import { type Job, type JobsOptions, Queue, QueueEvents } from 'bullmq';
 import type { Keys } from '../shared/keys.ts';
-import { type QueueName, RETENTION } from '../shared/queues.ts';
+import type { QueueName } from '../shared/queues.ts';
 import { type RedisClient, withinTime } from '../shared/redis.ts';
 
 /** How a waited-for job ended: with its result, or with the reason it failed. */
@@ -26,9 +26,7 @@ export class Submission {
   }
 
   queue(name: QueueName): Queue {
-    const queue =
-      this.#queues.get(name) ??
-      new Queue(name, { connection: this.#redis, prefix: this.#prefix, defaultJobOptions: RETENTION[name] });
+    const queue = this.#queues.get(name) ?? new Queue(name, { connection: this.#redis, prefix: this.#prefix });
     if (!this.#queues.has(name)) prepare(queue);
     this.#queues.set(name, queue);
     return queue;

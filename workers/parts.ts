@@ -6,7 +6,7 @@ import { Keys } from '../shared/keys.ts';
 import type { Logger } from '../shared/log.ts';
 import { LongTerm } from '../shared/long-term.ts';
 import { Pending } from '../shared/pending.ts';
-import { type QueueName, RETENTION } from '../shared/queues.ts';
+import type { QueueName } from '../shared/queues.ts';
 import { connectWorkerRedis, isClusterUrl, type RedisClient } from '../shared/redis.ts';
 import { ShortTerm } from '../shared/short-term.ts';
 
@@ -46,7 +46,6 @@ export function connectParts(config: WorkerConfig, logger: Logger): Parts {
       const queue = new Queue(name, {
         connection: redis,
         prefix: keys.queuePrefix,
-        defaultJobOptions: RETENTION[name],
       });
       queue.on('error', (error) => logger.debug({ queue: name, reason: messageOf(error) }, 'queue error'));
       queues.set(name, queue);

@@ -1,4 +1,4 @@
-import { DelayedError, type Job, UnrecoverableError, Worker } from 'bullmq';
+import { DelayedError, type Job, UnrecoverableError, Worker, type WorkerOptions } from 'bullmq';
 import { isError, messageOf } from '../shared/errors.ts';
 import type { QueueName } from '../shared/queues.ts';
 import { backoffMs } from '../shared/retry.ts';
@@ -10,6 +10,21 @@ import type { Parts } from './parts.ts';
  * touches it does not go round for ever.
  */
 const MAX_STALLED = 100;
+
+const HOUR = 3_600; // BullMQ takes ages in seconds
+const DAY = 24 * HOUR;
+
+/**
+ * How long finished jobs stay, whoever added them (a job may ask for something else). Completed saves make a repeated save
+ * with the same id a no-op; after that the short-term cache and the primary key do. Failed ones wait for a person. A
+ * quarantined row is nowhere else but in Redis, so only a successful retry removes it.
+ */
+const RETENTION: Record<QueueName, Pick<WorkerOptions, 'removeOnComplete' | 'removeOnFail'>> = {
+  chat: { removeOnComplete: { age: HOUR, count: 10_000 }, removeOnFail: { age: 30 * DAY, count: 100_000 } },
+  reflection: { removeOnComplete: { age: HOUR, count: 10_000 }, removeOnFail: { age: 30 * DAY, count: 100_000 } },
+  flush: { removeOnComplete: { age: DAY, count: 1_000 }, removeOnFail: { age: DAY, count: 1_000 } },
+  quarantine: { removeOnComplete: { age: DAY, count: 1_000 } },
+};
 
 export interface QueueWorker {
   worker: Worker;
@@ -54,7 +69,13 @@ export function startQueueWorker(
         inHand.delete(id);
       }
     },
-    { connection: parts.redis, prefix: parts.keys.queuePrefix, concurrency, maxStalledCount: MAX_STALLED },
+    {
+      connection: parts.redis,
+      prefix: parts.keys.queuePrefix,
+      concurrency,
+      maxStalledCount: MAX_STALLED,
+      ...RETENTION[name],
+    },
   );
   worker.on('failed', (job, error) => logger.error({ id: job?.id, reason: error.message }, 'job failed'));
   worker.on('error', (error) => logger.warn({ reason: messageOf(error) }, 'queue error'));
