@@ -35,15 +35,31 @@ export interface RunningWorker {
 export async function startWorker(kind: WorkerKind, environment: Environment): Promise<RunningWorker> {
   const config = loadConfig(environment, [...STORE_SETTINGS, ...settingsOf(kind, environment)]);
   const parts = connectParts(config, createLogger(config.logLevel, `mnemoq-${kind}`));
-  await refuseEvictingRedis(parts.redis, parts.logger);
+  try {
+    await refuseEvictingRedis(parts.redis, parts.logger);
+  } catch (error) {
+    await parts.close();
+    throw error;
+  }
+  return run(kind, parts);
+}
+
+async function run(kind: WorkerKind, parts: Parts): Promise<RunningWorker> {
+  const { healthHost: host, healthPort: port } = parts.config;
   const stopping = new AbortController();
   const queueWorkers = await STARTERS[kind](parts, stopping.signal);
   const [main] = queueWorkers;
-  const health = config.healthPort === 0 ? null : createHealthServer(new Progress(main.worker, parts));
-  const healthUrl = health && (await health.listen({ host: config.healthHost, port: config.healthPort }));
-  parts.logger.info({ kind, healthUrl }, 'worker started');
+  const health = port === 0 ? null : createHealthServer(new Progress(main.worker, parts));
   let stopped: Promise<string[]> | null = null;
-  return { healthUrl, stop: () => (stopped ??= stop(queueWorkers, parts, health, stopping)) };
+  const stopOnce = () => (stopped ??= stop(queueWorkers, parts, health, stopping));
+  try {
+    const healthUrl = health && (await health.listen({ host, port }));
+    parts.logger.info({ kind, healthUrl }, 'worker started');
+    return { healthUrl, stop: stopOnce };
+  } catch (error) {
+    await stopOnce(); // its port is taken: nobody could ask for its health
+    throw error;
+  }
 }
 
 /** What each kind needs beyond the stores. */
