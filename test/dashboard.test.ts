@@ -1,0 +1,151 @@
+import { existsSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { type Browser, chromium } from 'playwright-core';
+import { type Dashboard, startDashboard } from '../producers/dashboard.ts';
+import { QUEUES } from '../shared/queues.ts';
+import { startStack, type Stack } from './support/stack.ts';
+import { turn } from './support/turns.ts';
+
+const MARKER = 'SECRET-TEXT-5d1c';
+
+let stack: Stack;
+let dashboard: Dashboard;
+let authorization: string;
+const jobIds: Record<string, string> = {};
+
+beforeAll(async () => {
+  stack = await startStack({ environment: { MEMORY_DASHBOARD_PORT: '0' } });
+  const contextId = stack.newContextId();
+  const bad = { ...turn(contextId, 1), id: 'not a uuid', userMessage: MARKER, assistantMessage: MARKER };
+  jobIds['chat'] = (await stack.queue('chat').add('chat', bad)).id ?? '';
+  await stack.startWorkers('chat');
+  await stack.idle('chat');
+  const reflection = { id: 'x', contextId, reflectionText: MARKER, visibility: 'private', createdAt: 'now' };
+  jobIds['reflection'] = (await stack.queue('reflection').add('reflection', reflection)).id ?? '';
+  const row = { id: 'x', context_id: contextId, text_cache: MARKER, tokens: { text: [MARKER] } };
+  jobIds['quarantine'] =
+    (await stack.queue('quarantine').add('quarantine', { row, error: { code: '22021', message: 'no' } })).id ?? '';
+  dashboard = await startDashboard(stack.environment);
+  authorization = `Basic ${Buffer.from(stack.environment['MEMORY_API_KEYS'] ?? '').toString('base64')}`;
+});
+afterAll(async () => {
+  await dashboard.stop();
+  await stack.stop();
+});
+
+async function ask(
+  pathname: string,
+  method = 'GET',
+  headers: Record<string, string> = { authorization },
+  body?: string,
+) {
+  const init = { method, headers: { ...headers, ...(body !== undefined && { 'content-type': 'application/json' }) } };
+  const response = await fetch(new URL(pathname, dashboard.url), body === undefined ? init : { ...init, body });
+  return { status: response.status, headers: response.headers, text: await response.text() };
+}
+
+describe('the dashboard', () => {
+  test('listens on loopback and asks who is there', async () => {
+    expect(dashboard.url).toMatch(/^http:\/\/127\.0\.0\.1:/);
+    const strangers = [
+      undefined,
+      'Basic dGVzdGVyOndyb25n',
+      `Basic ${Buffer.from('tester:').toString('base64')}`,
+      'Bearer x',
+    ];
+    for (const stranger of strangers) {
+      for (const pathname of ['/', '/api/queues', '/static/whatever.js']) {
+        const answer = await ask(pathname, 'GET', stranger === undefined ? {} : { authorization: stranger });
+        expect([pathname, answer.status, answer.headers.get('www-authenticate')]).toEqual([
+          pathname,
+          401,
+          expect.stringContaining('Basic'),
+        ]);
+      }
+    }
+    expect((await ask('/')).status).toBe(200);
+  });
+
+  test('does not start without keys', async () => {
+    const { MEMORY_API_KEYS: _none, ...without } = stack.environment;
+    await expect(startDashboard(without)).rejects.toMatchObject({
+      code: 'invalid_configuration',
+      message: expect.stringContaining('MEMORY_API_KEYS'),
+    });
+  });
+
+  test('shows all queues and their jobs, and no text in any of its answers', async () => {
+    const pages = ['/', '/api/queues', '/api/job-schedulers'];
+    for (const name of QUEUES) {
+      for (const status of ['latest', 'failed', 'waiting', 'active', 'completed']) {
+        pages.push(`/api/queues?activeQueue=${name}&status=${status}&page=1&jobsPerPage=10`);
+      }
+      if (jobIds[name] !== undefined) {
+        pages.push(...['', '/logs', '/flow'].map((what) => `/api/queues/${name}/${jobIds[name]}${what}`));
+      }
+    }
+    let seen = '';
+    for (const page of pages) {
+      const { text } = await ask(page);
+      expect([page, text.includes(MARKER)]).toEqual([page, false]);
+      seen += text;
+    }
+    expect(seen).toContain(`[${MARKER.length} characters]`);
+    for (const name of QUEUES) expect(seen).toContain(`"${name}"`);
+  });
+
+  test('retries a job, and refuses to change, add or remove one', async () => {
+    const id = jobIds['chat'] ?? '';
+    const before = await stack.queue('chat').getJob(id);
+    const refused: [string, string][] = [
+      ['PATCH', `/api/queues/chat/${id}/update-data`],
+      ['PUT', `/api/queues/chat/${id}/clean`],
+      ['PUT', '/api/queues/chat/clean/failed'],
+      ['PUT', '/api/queues/chat/empty'],
+      ['PUT', '/api/queues/chat/obliterate'],
+      ['POST', '/api/queues/chat/add'],
+      ['PUT', '/api/queues/flush/job-schedulers/flush/remove'],
+    ];
+    for (const [method, pathname] of refused) {
+      const answer = await ask(pathname, method, { authorization }, '{"jobData":{}}');
+      expect([pathname, answer.status]).toEqual([pathname, 403]);
+    }
+    expect((await stack.queue('chat').getJob(id))?.data).toEqual(before?.data);
+    expect((await ask(`/api/queues/chat/${id}/retry`, 'PUT')).status).toBeLessThan(300);
+    await stack.idle('chat');
+    expect((await stack.queue('chat').getJob(id))?.attemptsStarted).toBe(2);
+  });
+});
+
+describe('in a browser', () => {
+  let browser: Browser;
+  beforeAll(async () => {
+    const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(
+      existsSync,
+    );
+    if (executablePath === undefined) throw new Error('no Chromium: sudo apt-get install -y chromium');
+    const quiet = [
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ];
+    browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', ...quiet] });
+  });
+  afterAll(async () => {
+    await browser.close();
+  });
+
+  test('the board opens with the secret, names its queues, and shows a failed job without its text', async () => {
+    const [username = '', password = ''] = (stack.environment['MEMORY_API_KEYS'] ?? '').split(':');
+    const context = await browser.newContext({ httpCredentials: { username, password } });
+    const page = await context.newPage();
+    await page.goto(`${dashboard.url}/queue/chat?status=failed`);
+    await page.getByText('id: expected a UUID').first().waitFor();
+    const text = await page.innerText('body');
+    for (const name of QUEUES) expect(text.toLowerCase()).toContain(name);
+    expect(text).not.toContain(MARKER);
+    await context.close();
+  });
+});

@@ -1,0 +1,58 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { randomBytes } from 'node:crypto';
+import { computeCid, Ipfs } from '../../shared/ipfs.ts';
+
+/** What Mnemoq expects of an IPFS node behind Kubo's RPC, whichever it is. */
+export function describeIpfsContract(name: string, start: () => Promise<{ url: string; stop(): Promise<void> }>): void {
+  describe(`the contract of an IPFS node, ${name}`, () => {
+    let node: { url: string; stop(): Promise<void> };
+    let ipfs: Ipfs;
+    beforeAll(async () => {
+      node = await start();
+      ipfs = new Ipfs(node.url, 10_000);
+    });
+    afterAll(() => node.stop());
+
+    test.each([1, 1000, 262_144, 262_145, 1_000_000])(
+      'a file of %d bytes has the CID computed here and comes back',
+      async (size) => {
+        const bytes = new Uint8Array(randomBytes(size));
+        const cid = await computeCid(bytes);
+        expect(await ipfs.isPinned(cid)).toBe(false);
+        await ipfs.pin(bytes, cid);
+        expect(Buffer.compare(await ipfs.fetch(cid, size), bytes)).toBe(0);
+        expect(await ipfs.isPinned(cid)).toBe(true);
+      },
+    );
+
+    test('pinning again changes nothing', async () => {
+      const bytes = new Uint8Array(randomBytes(100));
+      const cid = await computeCid(bytes);
+      await ipfs.pin(bytes, cid);
+      await ipfs.pin(bytes, cid);
+      expect(Buffer.compare(await ipfs.fetch(cid, 100), bytes)).toBe(0);
+    });
+
+    test('another CID than the expected one is an error', async () => {
+      const expected = await computeCid(new Uint8Array(randomBytes(10)));
+      await expect(ipfs.pin(new Uint8Array(randomBytes(10)), expected)).rejects.toMatchObject({ code: 'cid_mismatch' });
+    });
+
+    test('a file that nobody has is an error within the time given', async () => {
+      const impatient = new Ipfs(node.url, 1_000);
+      const cid = await computeCid(new Uint8Array(randomBytes(10)));
+      await expect(impatient.fetch(cid, 100)).rejects.toMatchObject({ code: 'ipfs_unavailable' });
+    });
+
+    test('no more is read than allowed', async () => {
+      const bytes = new Uint8Array(randomBytes(5000));
+      const cid = await computeCid(bytes);
+      await ipfs.pin(bytes, cid);
+      await expect(ipfs.fetch(cid, 4999)).rejects.toThrow('larger than 4999 bytes');
+    });
+
+    test('tells its version', async () => {
+      expect(await ipfs.version()).not.toBe('');
+    });
+  });
+}
