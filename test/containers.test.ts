@@ -1,0 +1,421 @@
+import { execFile, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, describe, expect, test } from '@jest/globals';
+import { parse as parseDotenv } from 'dotenv';
+import { parse as parseYaml } from 'yaml';
+import { loadConfig, VARIABLE_NAMES } from '../shared/config.ts';
+import { WORKER_KINDS } from '../workers/worker.ts';
+import { supabaseService } from './support/stack.ts';
+
+const ROOT = path.join(import.meta.dirname, '..');
+const LOCAL = 'docker-compose.yml';
+const HOSTED = 'docker-compose.hosted.yml';
+const SUPABASE = 'deploy/supabase/compose.yml';
+
+/** What compose takes from .env besides Mnemoq's own variables. */
+const COMPOSE_VARIABLES = [
+  'REDIS_PASSWORD',
+  'POSTGRES_PASSWORD',
+  'POSTGREST_PASSWORD',
+  'SUPABASE_JWT_SECRET',
+  'REDIS_APPENDFSYNC',
+  'REDIS_MAXMEMORY',
+  'MNEMOQ_MEMORY_LIMIT',
+  'MNEMOQ_STOP_GRACE_PERIOD',
+  'COMPOSE_FILE',
+];
+const SHARED_SECRETS = [
+  'REDIS_PASSWORD',
+  'SUPABASE_SERVICE_ROLE_KEY',
+  'MEMORY_ENCRYPTION_KEYS',
+  'MEMORY_SIGNING_KEY',
+  'MEMORY_API_KEYS',
+];
+const SUPABASE_SECRETS = ['POSTGRES_PASSWORD', 'POSTGREST_PASSWORD', 'SUPABASE_JWT_SECRET'];
+
+interface Service {
+  image: string;
+  build?: string;
+  extends?: { file: string; service: string };
+  command?: string[];
+  environment?: Record<string, string | number | null>;
+  ports?: string[];
+  networks: string[];
+  depends_on?: Record<string, { condition: string }>;
+  healthcheck?: { test?: string[]; disable?: boolean };
+  stop_grace_period?: string;
+  read_only?: boolean;
+  cap_drop?: string[];
+  security_opt?: string[];
+  tmpfs?: string[];
+}
+
+interface Model {
+  services: Record<string, Service>;
+  networks: Record<string, { internal?: boolean } | null>;
+}
+
+const scratch = mkdtempSync(path.join(tmpdir(), 'mnemoq-containers-'));
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+const read = (file: string) => readFileSync(path.join(ROOT, file), 'utf8');
+
+function parseModel(file: string): Model {
+  // `!override` concerns how files are merged, which `compose` below does in the same way.
+  return parseYaml(read(file), { merge: true, logLevel: 'error' }) as Model;
+}
+
+/** A compose file with what it includes and extends. */
+function compose(file: string): Model {
+  const { services, networks, include = [] } = parseModel(file) as Model & { include?: string[] };
+  const included = include.map(parseModel);
+  const resolved = Object.entries(services).map(([name, service]) => {
+    if (!service.extends) return [name, service] as const;
+    const base = parseModel(service.extends.file).services[service.extends.service];
+    return [name, { ...base, ...service, environment: { ...base?.environment, ...service.environment } }] as const;
+  });
+  return {
+    services: Object.assign({}, ...included.map((each) => each.services), Object.fromEntries(resolved)),
+    networks: Object.assign({}, ...included.map((each) => each.networks), networks),
+  };
+}
+
+/** `${NAME}`, `${NAME:-default}` and `${NAME:?message}` when nothing is set. */
+function withDefaults(value: string): string {
+  return value.replaceAll(/\$\{\w+(?::([-?])([^}]*))?\}/g, (_, kind: string, rest: string) =>
+    kind === '-' ? rest : '',
+  );
+}
+
+const seconds = (duration: string) => Number.parseInt(duration, 10) * (duration.endsWith('m') ? 60 : 1);
+const ownServices = (model: Model) => Object.entries(model.services).filter(([, { build }]) => build !== undefined);
+const environmentOf = (service: Service) => Object.keys(service.environment ?? {});
+const known: ReadonlySet<string> = new Set(Object.values(VARIABLE_NAMES));
+
+interface Ended {
+  code: number;
+  output: string;
+}
+
+async function run(
+  command: string,
+  args: readonly string[],
+  env: Record<string, string>,
+  cwd = scratch,
+): Promise<Ended> {
+  return new Promise((resolve) => {
+    execFile(command, args, { env: { PATH: process.env['PATH'], ...env }, cwd }, (error, stdout, stderr) => {
+      resolve({ code: error ? Number(error.code) : 0, output: stdout + stderr });
+    });
+  });
+}
+
+/** How a health command ends when everything on `port` answers with `status`. */
+async function healthExit(script: readonly string[], status: number, port?: number): Promise<number> {
+  const server = createServer((_request, response) => response.writeHead(status).end());
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const free = String((server.address() as AddressInfo).port);
+  const args = script.map((arg) => (port === undefined ? arg : arg.replace(`:${port}/`, `:${free}/`)));
+  const { code } = await run(process.execPath, args, { MEMORY_HEALTH_PORT: free });
+  server.close();
+  return code;
+}
+
+describe.each([LOCAL, HOSTED])('%s', (file) => {
+  const model = compose(file);
+  const own = ownServices(model);
+
+  test('has one service per worker and the dashboard', () => {
+    const commands = own.map(([, { command }]) => command?.join(' '));
+    for (const kind of WORKER_KINDS) expect(commands.filter((each) => each === `worker ${kind}`)).toHaveLength(1);
+    expect(commands.filter((each) => each === 'dashboard')).toHaveLength(1);
+  });
+
+  test('gives each service of Mnemoq only variables Mnemoq reads, and leaves none out', () => {
+    const given = own.flatMap(([, service]) => environmentOf(service));
+    expect(given.filter((name) => !known.has(name))).toEqual([]);
+    // The data folder belongs to the embedded parts, which no image has.
+    const missing = [...known].filter((name) => !given.includes(name) && name !== VARIABLE_NAMES.dataDir);
+    expect(missing).toEqual([]);
+  });
+
+  test('gives each secret only to those who need it', () => {
+    const holders = (name: string) =>
+      own.filter(([, service]) => environmentOf(service).includes(name)).map(([n]) => n);
+    expect(holders('MEMORY_SIGNING_KEY')).toEqual(['reflection', 'cli']);
+    expect(holders('MEMORY_ENCRYPTION_KEYS')).toEqual(['chat', 'reflection', 'cli']);
+    expect(holders('SUPABASE_SERVICE_ROLE_KEY')).toEqual(['chat', 'reflection', 'flush', 'cli']);
+    expect(holders('MEMORY_API_KEYS')).toEqual(['dashboard']);
+  });
+
+  test.each(own)('confines %s', (_name, service) => {
+    expect(service).toMatchObject({
+      read_only: true,
+      init: true,
+      cap_drop: ['ALL'],
+      security_opt: ['no-new-privileges:true'],
+      tmpfs: [expect.stringMatching(/^\/tmp\b/)],
+    });
+  });
+
+  test.each(own)('lets %s finish its jobs before it is killed', (_name, { stop_grace_period: period = '10s' }) => {
+    const { shutdownTimeoutMs } = loadConfig({}, []);
+    expect(seconds(withDefaults(period)) * 1000).toBeGreaterThan(shutdownTimeoutMs);
+  });
+
+  test('publishes nothing but the dashboard, and that on loopback', () => {
+    const published = Object.entries(model.services).filter(([, { ports }]) => ports !== undefined);
+    expect(published.map(([name]) => name)).toEqual(['dashboard']);
+    for (const port of published.flatMap(([, { ports = [] }]) => ports)) expect(port).toMatch(/^127\.0\.0\.1:/);
+  });
+
+  test('pins every image to a minor version at least', () => {
+    const images = Object.values(model.services).flatMap(({ image, build }) => (build === undefined ? [image] : []));
+    expect(images.filter((image) => !/:v?\d+\.\d+/.test(image))).toEqual([]);
+  });
+
+  test('depends on services that are there, and waits until they are well', () => {
+    for (const { depends_on: needs = {} } of Object.values(model.services)) {
+      for (const [name, { condition }] of Object.entries(needs)) {
+        expect(Object.keys(model.services)).toContain(name);
+        expect(condition).toMatch(/^service_(healthy|completed_successfully)$/);
+      }
+    }
+  });
+
+  test('keeps every service off the internet that has no business there', () => {
+    const open = Object.entries(model.services)
+      .filter(([, { networks }]) => networks.some((name) => !model.networks[name]?.internal))
+      .map(([name]) => name)
+      .toSorted();
+    const talkToSupabase = file === HOSTED ? ['chat', 'cli', 'flush', 'reflection'] : [];
+    expect(open).toEqual([...talkToSupabase, 'dashboard', 'ipfs'].toSorted());
+  });
+
+  test('runs a Redis that keeps what it has accepted', () => {
+    const command = (model.services['redis']?.command ?? []).map(withDefaults);
+    const option = (name: string) => command[command.indexOf(`--${name}`) + 1];
+    expect(command[0]).toBe('redis-server');
+    expect(option('appendonly')).toBe('yes');
+    expect(option('appendfsync')).toBe('everysec');
+    expect(option('maxmemory-policy')).toBe('noeviction');
+    expect(option('requirepass')).toBe('');
+  });
+
+  test('takes the dashboard for alive when it asks for a password, and only then', async () => {
+    const { dashboard } = model.services;
+    const [kind, program, ...script] = dashboard?.healthcheck?.test ?? [];
+    expect([kind, program]).toEqual(['CMD', 'node']);
+    const port = Number(dashboard?.environment?.['MEMORY_DASHBOARD_PORT']);
+    expect(dashboard?.ports?.[0]?.endsWith(`:${port}`)).toBe(true);
+    expect(await healthExit(script, 401, port)).toBe(0);
+    expect(await healthExit(script, 200, port)).toBe(1);
+    expect(await healthExit(script, 500, port)).toBe(1);
+  });
+});
+
+describe('the two ways to have a Supabase', () => {
+  test('differ in the local Supabase only', () => {
+    const local = Object.keys(parseModel(SUPABASE).services);
+    expect(local).toEqual(['postgres', 'migrate', 'postgrest', 'gateway']);
+    const others = Object.keys(compose(LOCAL).services).filter((name) => !local.includes(name));
+    expect(Object.keys(compose(HOSTED).services)).toEqual(others);
+  });
+
+  test('take the address from .env, or from the gateway', () => {
+    const addresses = (file: string) =>
+      new Set(ownServices(compose(file)).flatMap(([, { environment }]) => environment?.['SUPABASE_URL'] ?? []));
+    expect([...addresses(LOCAL)]).toEqual(['http://gateway:8000']);
+    expect([...addresses(HOSTED)]).toEqual([expect.stringMatching(/^\$\{SUPABASE_URL:\?.+\}$/)]);
+  });
+
+  test('let the database be reached by PostgREST and the migrations only', () => {
+    const { services } = compose(LOCAL);
+    const near = (name: string) =>
+      Object.keys(services).filter(
+        (other) => other !== name && services[other]?.networks.some((each) => services[name]?.networks.includes(each)),
+      );
+    expect(near('postgres')).toEqual(['migrate', 'postgrest']);
+    expect(near('postgrest')).toEqual(['postgres', 'migrate', 'gateway']);
+    expect(near('ipfs').toSorted()).toEqual(['cli', 'reflection']);
+  });
+
+  test.each([
+    ...SHARED_SECRETS.map((name) => [name, LOCAL] as const),
+    ...SUPABASE_SECRETS.map((name) => [name, SUPABASE] as const),
+  ])('ask for %s in %s and say how to make it', (name, file) => {
+    const uses = read(file).match(new RegExp(String.raw`\$\{${name}\b[^}]*\}`, 'g')) ?? [];
+    expect(uses).not.toHaveLength(0);
+    for (const use of uses) expect(use).toMatch(/^\$\{\w+:\?.*(openssl rand|command that makes it)/);
+  });
+});
+
+const hasCompose = spawnSync('docker', ['compose', 'version']).status === 0;
+(hasCompose ? describe : describe.skip)('docker compose', () => {
+  /** Where the docker command finds its plugins; a developer's other variables must not fill in for missing ones. */
+  const dockerEnvironment = Object.fromEntries(
+    ['HOME', 'DOCKER_CONFIG'].flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : [])),
+  );
+  const config = async (file: string, environment: Record<string, string>) => {
+    const lines = Object.entries(environment).map(([name, value]) => `${name}=${value}\n`);
+    writeFileSync(path.join(scratch, 'compose.env'), lines.join(''));
+    const args = ['compose', '--env-file', path.join(scratch, 'compose.env'), '--profile', 'cli', '--file', file];
+    return run('docker', [...args, 'config', '--services'], dockerEnvironment, ROOT);
+  };
+  const secrets = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, `some-${name}`]));
+  const local = secrets([...SHARED_SECRETS, ...SUPABASE_SECRETS]);
+  const hosted = { ...secrets(SHARED_SECRETS), SUPABASE_URL: 'https://project.supabase.co' };
+
+  test.each([
+    [LOCAL, local],
+    [HOSTED, hosted],
+  ])('accepts %s', async (file, environment) => {
+    const { code, output } = await config(file, environment);
+    expect({ code, services: output.trim().split('\n').toSorted() }).toEqual({
+      code: 0,
+      services: Object.keys(compose(file).services).toSorted(),
+    });
+  });
+
+  test.each([
+    ...Object.keys(local).map((name) => [LOCAL, name, local] as const),
+    ...Object.keys(hosted).map((name) => [HOSTED, name, hosted] as const),
+  ])('refuses %s without %s', async (file, name, environment) => {
+    const { code, output } = await config(file, { ...environment, [name]: '' });
+    expect(code).not.toBe(0);
+    expect(output).toContain(`required variable ${name} is missing`);
+  });
+});
+
+describe('the commands of the containers', () => {
+  const commands = ownServices(compose(LOCAL)).map(([, { command = [] }]) => command.join(' '));
+
+  test.each(commands)('mnemoq %s exists', async (command) => {
+    const main = path.join(ROOT, 'cli/main.ts');
+    const [help, unconfigured] = await Promise.all([
+      run(process.execPath, [main, ...command.split(' '), '--help'], {}),
+      run(process.execPath, [main, ...command.split(' ')], {}),
+    ]);
+    expect(help.code).toBe(0);
+    // Only a command whose arguments are right gets as far as its configuration.
+    expect(unconfigured.output).toContain('the configuration is not complete');
+  });
+});
+
+describe('Dockerfile', () => {
+  const lines = read('Dockerfile')
+    .replaceAll(/\\\n\s*/g, '')
+    .split('\n');
+  const stages = lines
+    .join('\n')
+    .split(/^(?=FROM )/m)
+    .slice(1);
+  const final = stages.at(-1) ?? '';
+  const copies = stages.flatMap((stage) => stage.match(/^COPY .+$/gm) ?? []).map((line) => line.split(' ').slice(1));
+  const sourcesOf = (words: readonly string[]) => words.filter((word) => !word.startsWith('--')).slice(0, -1);
+  const fromContext = copies.filter((words) => !words.some((word) => word.startsWith('--from='))).flatMap(sourcesOf);
+  const fromBuild = copies.filter((words) => words.includes('--from=build')).flatMap(sourcesOf);
+  const ignore = read('.dockerignore')
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#'));
+
+  test('copies files that exist and that .dockerignore lets in, and nothing else is let in', () => {
+    expect(ignore[0]).toBe('*');
+    expect(new Set(fromContext)).toEqual(new Set(ignore.slice(1).map((line) => line.replace(/^!(.+?)\/?$/, '$1'))));
+    expect(fromContext.filter((source) => !existsSync(path.join(ROOT, source)))).toEqual([]);
+  });
+
+  test('builds what it takes out of the build, from all there is to compile', () => {
+    expect(fromBuild).toEqual(['/app/node_modules', '/app/dist']);
+    const { include, compilerOptions } = JSON.parse(read('tsconfig.build.json'));
+    expect(compilerOptions.outDir).toBe('dist');
+    expect(fromContext).toEqual(expect.arrayContaining(include));
+    expect(stages[0]).toMatch(/npm ci --ignore-scripts.*\n[^]*npm run build && npm prune --omit=dev/);
+  });
+
+  test('runs the built command, on Node.js 24, as a user that is not root and owns nothing', () => {
+    const main = 'dist/cli/main.js';
+    expect(JSON.parse(read('package.json')).bin).toEqual({ mnemoq: main });
+    expect(final).toContain(`ENTRYPOINT ["node", "${main}"]`);
+    expect(final).toMatch(/^FROM node:24\.\d+-\w+-slim$/m);
+    expect(/^USER (.+)$/m.exec(final)?.[1]).toMatch(/^[1-9]\d*:[1-9]\d*$/);
+    expect(final).not.toContain('--chown');
+    expect(final).toMatch(/^STOPSIGNAL SIGTERM$/m);
+    expect(final).toMatch(/^ENV .*NODE_ENV=production/m);
+  });
+
+  test('starts without what production does not install', () => {
+    const installed = Object.keys(JSON.parse(read('package.json')).dependencies);
+    const reached = new Set(['cli/main.ts']);
+    const missing = new Set<string>();
+    for (const file of reached) {
+      const imports = /^(?:import (?!type )[^;']*|export [*{][^;']*|(?:const [^;=]+ = )?await import\()'([^']+)'/gm;
+      for (const [, name = ''] of read(file).matchAll(imports)) {
+        if (name.startsWith('.')) reached.add(path.join(path.dirname(file), name));
+        else if (!name.startsWith('node:') && !installed.some((each) => name === each || name.startsWith(`${each}/`)))
+          missing.add(`${file} imports ${name}`);
+      }
+    }
+    expect(reached).toContain('workers/worker.ts');
+    expect([...missing]).toEqual([]);
+  });
+
+  test('takes a worker for healthy when /health/ready says so, and only then', async () => {
+    const [program, ...script] = JSON.parse(/^HEALTHCHECK .*CMD (\[.*\])$/m.exec(final)?.[1] ?? '[]') as string[];
+    expect(program).toBe('node');
+    expect(script.join(' ')).toContain('/health/ready');
+    expect(await healthExit(script, 200)).toBe(0);
+    expect(await healthExit(script, 503)).toBe(1);
+    expect((await run(process.execPath, script, { MEMORY_HEALTH_PORT: '9' })).code).toBe(1);
+  });
+});
+
+describe('.env.example', () => {
+  const text = read('.env.example');
+  const set = parseDotenv(text);
+  const commented = parseDotenv((text.match(/^# [A-Z][A-Z0-9_]*=.*$/gm) ?? []).map((line) => line.slice(2)).join('\n'));
+
+  test('has exactly the variables of Mnemoq and of compose', () => {
+    expect([...Object.keys(set), ...Object.keys(commented)].toSorted()).toEqual(
+      [...known, ...COMPOSE_VARIABLES].toSorted(),
+    );
+  });
+
+  test('has no secret in it, only places for them', () => {
+    expect(Object.keys(set).toSorted()).toEqual([...SHARED_SECRETS, ...SUPABASE_SECRETS].toSorted());
+    expect(Object.values(set).filter((value) => value !== '')).toEqual([]);
+  });
+
+  test('shows the defaults there are', () => {
+    const { REDIS_URL, SUPABASE_URL, IPFS_API_URL, ...defaults } = commented;
+    expect(
+      loadConfig({ REDIS_URL, SUPABASE_URL, IPFS_API_URL }, ['redisUrl', 'supabaseUrl', 'ipfsApiUrl']),
+    ).toBeTruthy();
+    expect(loadConfig(defaults, [])).toEqual(loadConfig({}, []));
+    const inCompose = [LOCAL, HOSTED, SUPABASE].flatMap((file) => [...read(file).matchAll(/\$\{(\w+):-([^}]*)\}/g)]);
+    expect(inCompose.length).toBeGreaterThan(0);
+    for (const [, name = '', value] of inCompose) expect([name, commented[name]]).toEqual([name, value]);
+  });
+
+  test('makes a service role key that PostgREST takes', async () => {
+    const command = /^# +(node --env-file=\.env .+)$/m.exec(text)?.[1] ?? '';
+    const { url, jwtSecret } = supabaseService('postgrest');
+    const answer = async (secret: string) => {
+      writeFileSync(path.join(scratch, '.env'), `SUPABASE_JWT_SECRET=${secret}\n`);
+      const { code, output } = await run('/bin/sh', ['-c', command], {});
+      expect(code).toBe(0);
+      const key = output.trim();
+      const headers = { apikey: key, authorization: `Bearer ${key}` };
+      return (await fetch(`${url}/rest/v1/memories?select=id&limit=1`, { headers })).status;
+    };
+    expect(await answer(jwtSecret)).toBe(200);
+    expect(await answer(randomBytes(32).toString('hex'))).toBe(401);
+  });
+});
