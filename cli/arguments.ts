@@ -1,6 +1,9 @@
 import { InvalidArgumentError } from 'commander';
 
-export function wholeNumber(value: string): number {
-  if (/^[1-9]\d{0,8}$/.test(value)) return Number(value);
-  throw new InvalidArgumentError('expected a whole number from 1 to 999999999');
+/** Parses an option that is a whole number from 1 to `max`. */
+export function wholeNumber(max = 999_999_999): (value: string) => number {
+  return (value) => {
+    if (/^[1-9]\d{0,8}$/.test(value) && Number(value) <= max) return Number(value);
+    throw new InvalidArgumentError(`expected a whole number from 1 to ${max}`);
+  };
 }

@@ -4,16 +4,20 @@ export interface Line {
   text: string | null;
 }
 
-/** Splits a stream of bytes into lines, holding at most one of at most `maxBytes`. Bytes that are not UTF-8 become U+FFFD. */
+/**
+ * Splits a stream of bytes into lines, holding at most one of at most `maxBytes`. Bytes that are not UTF-8 become U+FFFD;
+ * a byte order mark at the start, which some editors write, is not part of the first line.
+ */
 export async function* readLines(chunks: AsyncIterable<Buffer>, maxBytes: number): AsyncGenerator<Line> {
-  let number = 1;
+  let number = 0;
   let held: Buffer[] = [];
   let size = 0;
   const take = (): Line => {
     const text = size > maxBytes ? null : Buffer.concat(held).toString().replace(/\r$/, '');
     held = [];
     size = 0;
-    return { number: number++, text };
+    number += 1;
+    return { number, text: number === 1 ? (text?.replace(/^\uFEFF/, '') ?? null) : text };
   };
   const hold = (part: Buffer) => {
     size += part.length;

@@ -6,7 +6,6 @@ import { z } from 'zod';
 import { type EncryptionKey, KEY_BYTES } from './encryption.ts';
 import { MnemoqError } from './errors.ts';
 import { ENCODINGS } from './tokenizer.ts';
-import { describe } from './validate.ts';
 
 /** Two days, in seconds. */
 const TWO_DAYS = 172_800;
@@ -23,7 +22,10 @@ function variable<T>(schema: z.ZodType<T, string | undefined>, expected: string,
 
 const text = z.string();
 const url = (...protocols: string[]) =>
-  text.refine((value) => URL.canParse(value) && protocols.includes(new URL(value).protocol));
+  text.refine((value) => {
+    const parsed = URL.parse(value);
+    return parsed !== null && protocols.includes(parsed.protocol) && parsed.hostname !== '';
+  });
 const wholeNumber = (min: number, max: number, fallback: number) =>
   text
     .regex(/^\d+$/)
@@ -40,7 +42,11 @@ const port = (fallback: number) => wholeNumber(0, 65_535, fallback);
  * A variable that is unset or empty takes its default.
  */
 const VARIABLES = {
-  redisUrl: variable(url('redis:', 'rediss:').optional(), 'a redis:// or rediss:// URL', 'secret'),
+  redisUrl: variable(
+    url('redis:', 'rediss:', 'redis+cluster:', 'rediss+cluster:').optional(),
+    'a redis:// or rediss:// URL (redis+cluster:// or rediss+cluster:// for a Redis Cluster)',
+    'secret',
+  ),
   supabaseUrl: variable(url('http:', 'https:').optional(), 'an http:// or https:// URL'),
   supabaseServiceRoleKey: variable(text.min(16).optional(), 'the service role key, 16 characters or more', 'secret'),
   ipfsApiUrl: variable(url('http:', 'https:').optional(), "an http:// or https:// URL of a Kubo node's RPC"),
@@ -166,7 +172,8 @@ export function loadConfig<const K extends Setting>(environment: Environment, ne
 
 function shown(found: string | undefined, expectation: Expectation): string {
   if (found === undefined) return 'nothing';
-  return expectation.secret ? describe(found) : JSON.stringify(found);
+  if (expectation.secret) return `a value of ${found.length} characters`;
+  return JSON.stringify(found.replace(/\/\/.*@/s, '//***@')); // a URL may carry a password
 }
 
 /** Where `mnemoq dev` leaves the addresses and keys of its embedded parts while it runs. */
@@ -181,11 +188,13 @@ export function readEnvironment(): Environment {
   return { ...readEnvironmentFile(devEnvironmentFile(dataDir)), ...dotenv, ...process.env };
 }
 
-export function readEnvironmentFile(file: string): Record<string, string> {
+function readEnvironmentFile(file: string): Record<string, string> {
   return existsSync(file) ? parseDotenv(readFileSync(file)) : {};
 }
 
+/** With five or six fields, or `@daily` and the like: the parser would fill up fewer, so that "3" ran every minute. */
 function isCron(value: string): boolean {
+  if (!/^(@\w+|\S+(\s+\S+){4,5})$/.test(value)) return false;
   try {
     CronExpressionParser.parse(value);
     return true;

@@ -31,7 +31,7 @@ export class Keyring {
 
   /** Throws `key_missing` when the key is gone, `sealed_data_damaged` when the value was altered or belongs elsewhere. */
   open(sealed: string, purpose: string): Buffer {
-    const kid = sealed.split('.')[1] ?? '';
+    const { kid } = partsOf(sealed);
     const key = this.#keys.get(kid);
     if (!key) {
       throw new MnemoqError(
@@ -57,18 +57,26 @@ export function sealWith(
 }
 
 export function openWith({ kid, key }: EncryptionKey, sealed: string, purpose: string): Buffer {
-  const [version, sealedKid, iv, body, ...rest] = sealed.split('.');
-  const bytes = Buffer.from(body ?? '', 'base64url');
-  const wellFormed = version === 'v1' && sealedKid === kid && iv && rest.length === 0 && bytes.length >= TAG_BYTES;
-  if (!wellFormed) throw damaged('not of the form v1.<kid>.<iv>.<tag+ciphertext>');
+  const { kid: sealedKid, iv, body } = partsOf(sealed);
+  if (sealedKid !== kid) throw damaged(`sealed with key "${sealedKid}", not "${kid}"`);
   try {
-    const decipher = createDecipheriv('aes-256-gcm', key, Buffer.from(iv, 'base64url'), { authTagLength: TAG_BYTES });
+    const decipher = createDecipheriv('aes-256-gcm', key, iv, { authTagLength: TAG_BYTES });
     decipher.setAAD(Buffer.from(purpose));
-    decipher.setAuthTag(bytes.subarray(0, TAG_BYTES));
-    return Buffer.concat([decipher.update(bytes.subarray(TAG_BYTES)), decipher.final()]);
+    decipher.setAuthTag(body.subarray(0, TAG_BYTES));
+    return Buffer.concat([decipher.update(body.subarray(TAG_BYTES)), decipher.final()]);
   } catch (error) {
     throw damaged('authentication failed: wrong key, altered bytes, or moved from another record', error);
   }
+}
+
+/** The parts of a sealed value. Only the one spelling `sealWith` gives is taken: decoding base64url ignores what it cannot read. */
+function partsOf(sealed: string): { kid: string; iv: Buffer; body: Buffer } {
+  const [version, kid, ...encoded] = sealed.split('.');
+  const [iv, body, ...rest] = encoded.map((part) => Buffer.from(part, 'base64url'));
+  const wellFormed = version === 'v1' && kid && iv?.length === IV_BYTES && body && body.length >= TAG_BYTES;
+  const spelledAlike = encoded.join('.') === `${iv?.toString('base64url')}.${body?.toString('base64url')}`;
+  if (!wellFormed || rest.length > 0 || !spelledAlike) throw damaged('not of the form v1.<kid>.<iv>.<tag+ciphertext>');
+  return { kid, iv, body };
 }
 
 function damaged(reason: string, cause?: unknown): MnemoqError {

@@ -9,7 +9,7 @@ import { MnemoqError, messageOf } from './errors.ts';
 /** Kubo's own defaults for `add`, spelled out so that the CID does not change with a node's configuration. */
 const CHUNK_BYTES = 262_144;
 const LINKS_PER_NODE = 174;
-export const ADD_OPTIONS = { cidVersion: 1, rawLeaves: true, chunker: `size-${CHUNK_BYTES}` } as const;
+const ADD_OPTIONS = { cidVersion: 1, rawLeaves: true, chunker: `size-${CHUNK_BYTES}` } as const;
 
 /** How the importer is told the same. */
 export const IMPORT_OPTIONS = {

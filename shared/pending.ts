@@ -9,7 +9,7 @@ export const PENDING_GROUP = 'flush';
  * How long a flush worker may be silent about entries it took before another takes them over. Longer than a batch and
  * its halving usually last; taking over too early costs a repeated upsert and nothing else.
  */
-export const TAKEOVER_MS = 60_000;
+const TAKEOVER_MS = 60_000;
 
 /** A pending record, by reference: its content is in its conversation's hash. */
 export interface PendingEntry {

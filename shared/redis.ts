@@ -79,7 +79,7 @@ export async function withinTime<T>(work: Promise<T>, timeoutMs: number, doing: 
 }
 
 /** `OOM` is Redis at maxmemory; anything else means it did not take the command. */
-export function classifyRedisError(error: unknown, doing: string): MnemoqError {
+function classifyRedisError(error: unknown, doing: string): MnemoqError {
   if (error instanceof MnemoqError) return error;
   const reason = messageOf(error);
   return /\bOOM\b/.test(reason)

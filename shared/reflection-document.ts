@@ -2,6 +2,7 @@ import { createHash, createHmac, hkdfSync, randomBytes } from 'node:crypto';
 import canonicalize from 'canonicalize';
 import { z } from 'zod';
 import { KEY_BYTES, openWith, sealWith } from './encryption.ts';
+import { MnemoqError } from './errors.ts';
 import type { ReflectionJob } from './records.ts';
 import { type Signer, verifySignature } from './signing.ts';
 import { validate } from './validate.ts';
@@ -17,7 +18,7 @@ const unsigned = z.strictObject({
   createdAt: z.string(),
   sourceIds: z.array(z.uuid()),
   /** Hex. Public: SHA-256 of the text. Private: HMAC-SHA-256 of the text under the reflection's key. */
-  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/, '64 hex digits'),
   signingKeyId: z.string(),
   signingKey: z.string(),
   /** Exactly one of the two. */
@@ -77,13 +78,16 @@ export function toBytes(doc: ReflectionDocument): Uint8Array {
 
 /** Reads a document; throws `invalid_input` when the bytes are not one. */
 export function fromBytes(bytes: Uint8Array): ReflectionDocument {
+  const what = 'the document on IPFS';
   let value: unknown;
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch {
-    value = undefined;
+    const problem = { field: what, expected: 'JSON in UTF-8', received: `${bytes.length} bytes that are not` };
+    const message = `${what} is not valid: expected ${problem.expected}, received ${problem.received}`;
+    throw new MnemoqError('invalid_input', message, { problems: [problem] });
   }
-  return validate(document, value, 'the document on IPFS');
+  return validate(document, value, what);
 }
 
 export function signatureHolds(doc: ReflectionDocument): boolean {

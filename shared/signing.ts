@@ -3,6 +3,7 @@ import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign, ve
 /** DER wrappers of raw Ed25519 keys: PKCS#8 around the 32-byte seed, SPKI around the 32-byte public key (RFC 8410). */
 const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
 const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');
+const PUBLIC_KEY_BYTES = 32;
 
 /** Signs with Ed25519; signatures are deterministic, so the same document always gets the same one. */
 export class Signer {
@@ -31,8 +32,12 @@ export function keyIdOf(publicKey: string): string {
   return createHash('sha256').update(Buffer.from(publicKey, 'base64url')).digest('hex').slice(0, 16);
 }
 
+/** Whether `signature` is the one of `message` under `publicKey`; false as well for what is no signature or no key. */
 export function verifySignature(message: string, signature: string, publicKey: string): boolean {
-  const spki = Buffer.concat([SPKI_PREFIX, Buffer.from(publicKey, 'base64url')]);
-  const key = createPublicKey({ key: spki, format: 'der', type: 'spki' });
-  return verify(null, Buffer.from(message), key, Buffer.from(signature, 'base64url'));
+  const raw = Buffer.from(publicKey, 'base64url');
+  const bytes = Buffer.from(signature, 'base64url');
+  // Decoding ignores stray bits and characters; only one spelling of a signature is good, else there would be several.
+  if (raw.length !== PUBLIC_KEY_BYTES || bytes.toString('base64url') !== signature) return false;
+  const key = createPublicKey({ key: Buffer.concat([SPKI_PREFIX, raw]), format: 'der', type: 'spki' });
+  return verify(null, Buffer.from(message), key, bytes);
 }

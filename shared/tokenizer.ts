@@ -1,4 +1,6 @@
 import { get_encoding, type Tiktoken } from '@dqbd/tiktoken';
+import { MnemoqError } from './errors.ts';
+import { describe } from './validate.ts';
 
 /** The encodings @dqbd/tiktoken ships. */
 export const ENCODINGS = ['cl100k_base', 'o200k_base', 'p50k_base', 'p50k_edit', 'r50k_base', 'gpt2'] as const;
@@ -11,8 +13,24 @@ export type Encoding = (typeof ENCODINGS)[number];
  */
 const PIECE_LENGTH = 1000;
 
-/** Where a piece may end without changing a token: after a letter, before something that is not one. */
-const WORD_END = /\p{L}(?=[^\p{L}\p{M}\p{N}])/gu;
+/**
+ * Where a piece may end without changing a token: after a letter, before something that is not one. Nor an apostrophe,
+ * for o200k_base has tokens such as " don't"; nor half a code point, which is what a slice may end with.
+ */
+const WORD_END = /\p{L}(?=[^\p{L}\p{M}\p{N}\p{Cs}'])/gu;
+
+/**
+ * How many ids `encode` chooses from: 0 and up. The encoder panics on an id it does not have, and some thousand panics
+ * later its WASM memory is broken for the rest of the process; so `decode` never shows it one.
+ */
+const VOCABULARY: Record<Encoding, number> = {
+  cl100k_base: 100_256,
+  o200k_base: 199_998,
+  p50k_base: 50_281,
+  p50k_edit: 50_281,
+  r50k_base: 50_256,
+  gpt2: 50_256,
+};
 
 const encoders = new Map<Encoding, Tiktoken>(); // one per process and encoding: each costs about 22 MB of WASM memory
 
@@ -38,8 +56,15 @@ export function encode(text: string, encoding: Encoding): number[] {
   return tokens;
 }
 
-/** Token ids back to the text they came from. */
+/** Token ids back to the text they came from. Throws `invalid_input` for an id that `encode` never gives. */
 export function decode(tokens: readonly number[], encoding: Encoding): string {
+  const size = VOCABULARY[encoding];
+  const unknown = tokens.find((id) => !(Number.isInteger(id) && id >= 0 && id < size));
+  if (unknown !== undefined) {
+    const problem = { field: 'tokens', expected: `ids of ${encoding}, below ${size}`, received: describe(unknown) };
+    const message = `tokens: expected ${problem.expected}, received ${problem.received}`;
+    throw new MnemoqError('invalid_input', message, { problems: [problem] });
+  }
   // ignoreBOM: a decoder would otherwise swallow a U+FEFF at the start of the text.
   return new TextDecoder('utf-8', { ignoreBOM: true }).decode(encoderOf(encoding).decode(Uint32Array.from(tokens)));
 }
