@@ -1,0 +1,135 @@
+import { progressBar } from '../cli/output.ts';
+import type { MemoryCore } from '../producers/index.ts';
+import { loadConfig } from '../shared/config.ts';
+import type { MemoryRow } from '../shared/records.ts';
+import { type ResultTable, times } from './report.ts';
+import { cache } from './saving.ts';
+import type { Place, Stage } from './stage.ts';
+import { latencies, median, rounded, timed } from './statistics.ts';
+import { generateTurns, take, toBenchRow } from './turns.ts';
+
+const RECORDS = 5_000;
+const WARM_UP_RECORDS = 1_000;
+const ROUNDS = 3;
+const CONVERSATIONS = 100;
+/** As many batches as a flush has under way at once. */
+const LANES = 2;
+
+interface FlushRates {
+  supabase: Place['name'];
+  flush: { perSecond: number };
+  upserts: { perSecond: number };
+  upsertsTwoInFlight: { perSecond: number };
+  /** Flush : bare upserts, one batch after the other. */
+  ratio: number;
+  /** Flush : bare upserts, two batches in flight as a flush has them. */
+  ratioTwoInFlight: number;
+}
+
+export interface FlushBenchResult {
+  records: number;
+  batchSize: number;
+  rounds: number;
+  rates: FlushRates[];
+}
+
+/**
+ * Rows per second of a flush, from the call of `flushRedisToSupabase` to its answer, beside bare supabase-js upserts of
+ * rows of the same texts in batches of the same size.
+ */
+export async function measureFlush(stage: Stage, scale: number): Promise<FlushBenchResult> {
+  const records = Math.ceil(RECORDS * scale);
+  const { flushBatchSize: batchSize } = loadConfig({}, []);
+  const bar = progressBar('flush, rounds', ROUNDS * stage.places.length);
+  let done = 0;
+  const rates: FlushRates[] = [];
+  for (const place of stage.places) {
+    rates.push(await measureOn(place, stage, records, batchSize, () => bar.update(++done)));
+    await stage.release();
+  }
+  bar.stop();
+  return { records, batchSize, rounds: ROUNDS, rates };
+}
+
+async function measureOn(
+  place: Place,
+  stage: Stage,
+  records: number,
+  batchSize: number,
+  onRound: () => void,
+): Promise<FlushRates> {
+  const environment = stage.newEnvironment(place);
+  const config = loadConfig(environment, []);
+  const memory = stage.memory(environment);
+  const queue = stage.queue('chat', environment);
+  await stage.startWorkers(environment, 'chat', 'flush');
+  const generator = generateTurns(Array.from({ length: CONVERSATIONS }, (_, i) => `bench-flush-${i}`));
+
+  const round = async (count: number) => {
+    const turns = take(count, generator);
+    const rowsOf = () => turns.map((turn) => toBenchRow(turn, config));
+    await cache(memory, queue, turns);
+    const rate = (ms: number) => (1000 * count) / ms;
+    return {
+      flush: rate(await timed(() => flush(memory, count))),
+      upserts: rate(await upsert(place, rowsOf(), batchSize, 1)),
+      upsertsTwoInFlight: rate(await upsert(place, rowsOf(), batchSize, LANES)),
+    };
+  };
+  await round(WARM_UP_RECORDS);
+  const rounds: Awaited<ReturnType<typeof round>>[] = [];
+  for (let i = 0; i < ROUNDS; i++) {
+    rounds.push(await round(records));
+    onRound();
+  }
+  const over = (field: keyof (typeof rounds)[number]) => median(rounds.map((each) => each[field]));
+  return {
+    supabase: place.name,
+    flush: { perSecond: rounded(over('flush')) },
+    upserts: { perSecond: rounded(over('upserts')) },
+    upsertsTwoInFlight: { perSecond: rounded(over('upsertsTwoInFlight')) },
+    ratio: rounded(over('flush') / over('upserts')),
+    ratioTwoInFlight: rounded(over('flush') / over('upsertsTwoInFlight')),
+  };
+}
+
+async function flush(memory: MemoryCore, expected: number): Promise<void> {
+  const { flushedCount, reason } = await memory.flushRedisToSupabase();
+  if (flushedCount !== expected) throw new Error(`the flush moved ${flushedCount} of ${expected} records: ${reason}`);
+}
+
+/** How long it takes, in ms. */
+async function upsert({ client }: Place, rows: MemoryRow[], batchSize: number, inFlight: number): Promise<number> {
+  const batches = Math.ceil(rows.length / batchSize);
+  return timed(() =>
+    latencies(batches, inFlight, async (i) => {
+      const batch = rows.slice(i * batchSize, (i + 1) * batchSize);
+      const { error } = await client.from('memories').upsert(batch, { onConflict: 'id', ignoreDuplicates: true });
+      if (error) throw new Error(`an upsert failed: ${error.message}`);
+    }),
+  );
+}
+
+/** The result for people. */
+export function flushTable({ records, batchSize, rounds, rates }: FlushBenchResult): ResultTable {
+  return {
+    title: 'Into Supabase',
+    head: [
+      'of bare upserts',
+      'of bare, 2 in flight',
+      'Supabase',
+      'flush, rows/s',
+      'bare, rows/s',
+      'bare, 2 in flight, rows/s',
+    ],
+    rows: rates.map(({ supabase, ratio, ratioTwoInFlight, flush, upserts, upsertsTwoInFlight }) => [
+      times(ratio),
+      times(ratioTwoInFlight),
+      supabase,
+      flush.perSecond,
+      upserts.perSecond,
+      upsertsTwoInFlight.perSecond,
+    ]),
+    note: `${records} records in batches of ${batchSize}, medians of ${rounds} rounds.`,
+  };
+}

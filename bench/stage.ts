@@ -1,0 +1,140 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createClient, type SupabaseClient } from '@supabase/supabase-js';
+import { Queue } from 'bullmq';
+import { Redis } from 'ioredis';
+import { say } from '../cli/output.ts';
+import { WorkerProcesses } from '../cli/worker-processes.ts';
+import { type EmbeddedParts, startEmbeddedParts } from '../embedded/parts.ts';
+import { MemoryCore } from '../producers/index.ts';
+import { messageOf } from '../shared/errors.ts';
+import type { WorkerKind } from '../workers/worker.ts';
+import { startPostgrest } from '../test/support/postgrest.ts';
+
+/** Often enough that the end of a queue is seen to a hundredth of its time, seldom enough to cost Redis nothing. */
+const POLL_MS = 10;
+
+/** A Supabase to measure on. */
+export interface Place {
+  name: 'embedded' | 'postgrest';
+  url: string;
+  key: string;
+  /** supabase-js with the service key and nothing of Mnemoq. */
+  client: SupabaseClient;
+}
+
+/** Everything one bench run starts, and its end. */
+export class Stage {
+  readonly places: readonly [Place, ...Place[]];
+  readonly redisVersion: string;
+  readonly #parts: EmbeddedParts;
+  readonly #end: () => Promise<void>;
+  #database = 0;
+  #opened: (() => Promise<unknown>)[] = [];
+
+  constructor(parts: EmbeddedParts, places: [Place, ...Place[]], redisVersion: string, end: () => Promise<void>) {
+    this.#parts = parts;
+    this.places = places;
+    this.redisVersion = redisVersion;
+    this.#end = end;
+  }
+
+  /** Starts the embedded parts in a new folder and, where its packages are installed, PostgreSQL with PostgREST. */
+  static async start(): Promise<Stage> {
+    const dir = mkdtempSync(path.join(tmpdir(), 'mnemoq-bench-'));
+    const removeDir = () => rmSync(dir, { recursive: true, force: true });
+    try {
+      const parts = await startEmbeddedParts(dir);
+      const postgrest = await startPostgrest().catch((error: unknown) => {
+        say(`no PostgreSQL with PostgREST, measuring on the embedded Supabase only: ${messageOf(error)}`);
+        return null;
+      });
+      const embedded = placeOf('embedded', parts.supabase.url, parts.environment['SUPABASE_SERVICE_ROLE_KEY'] ?? '');
+      const more = postgrest ? [placeOf('postgrest', postgrest.url, postgrest.serviceKey)] : [];
+      return new Stage(parts, [embedded, ...more], await versionOf(parts.redis.url), async () => {
+        await Promise.all([parts.stop(), postgrest?.stop()]);
+        removeDir();
+      });
+    } catch (error) {
+      removeDir();
+      throw error;
+    }
+  }
+
+  /** Settings for Mnemoq on a place, with an empty Redis database of its own. */
+  newEnvironment(place: Place): Record<string, string> {
+    return {
+      ...this.#parts.environment,
+      REDIS_URL: `${this.#parts.redis.url}/${this.#database++}`,
+      SUPABASE_URL: place.url,
+      SUPABASE_SERVICE_ROLE_KEY: place.key,
+      MEMORY_LOG_LEVEL: 'warn',
+      MEMORY_HEALTH_PORT: '0',
+      // Flushes come only when a measurement asks for them.
+      MEMORY_FLUSH_INTERVAL_MS: '86400000',
+      MEMORY_FLUSH_MAX_PENDING: '10000000',
+    };
+  }
+
+  memory(environment: Record<string, string>): MemoryCore {
+    const memory = new MemoryCore(environment);
+    this.onRelease(() => memory.close());
+    return memory;
+  }
+
+  redis(environment: Record<string, string>): Redis {
+    const redis = new Redis(environment['REDIS_URL'] ?? '');
+    this.onRelease(async () => redis.disconnect());
+    return redis;
+  }
+
+  queue(name: string, environment: Record<string, string>): Queue {
+    const queue = new Queue(name, { connection: this.redis(environment) });
+    this.onRelease(() => queue.close());
+    return queue;
+  }
+
+  async startWorkers(environment: Record<string, string>, ...kinds: WorkerKind[]): Promise<void> {
+    const workers = new WorkerProcesses(environment);
+    this.onRelease(() => workers.stop());
+    await Promise.all(kinds.map((kind) => workers.start('worker', kind)));
+  }
+
+  onRelease(close: () => Promise<unknown>): void {
+    this.#opened.push(close);
+  }
+
+  /** Closes what a measurement has opened, so that its idle workers take nothing from the next one. */
+  async release(): Promise<void> {
+    const opened = this.#opened.splice(0).toReversed();
+    for (const close of opened) await close();
+  }
+
+  async stop(): Promise<void> {
+    await this.release();
+    await this.#end();
+  }
+}
+
+/** Resolves when no job is waiting or in hand. */
+export async function drained(queue: Queue): Promise<void> {
+  for (;;) {
+    const counts = await queue.getJobCounts('waiting', 'active');
+    if (Object.values(counts).every((count) => count === 0)) return;
+    await sleep(POLL_MS);
+  }
+}
+
+function placeOf(name: Place['name'], url: string, key: string): Place {
+  const client = createClient(url, key, { auth: { persistSession: false, autoRefreshToken: false } });
+  return { name, url, key, client };
+}
+
+async function versionOf(redisUrl: string): Promise<string> {
+  const redis = new Redis(redisUrl);
+  const info = await redis.info('server');
+  redis.disconnect();
+  return /^redis_version:(\S+)/m.exec(info)?.[1] ?? 'unknown';
+}

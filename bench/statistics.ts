@@ -1,0 +1,62 @@
+import { performance } from 'node:perf_hooks';
+
+export interface Latency {
+  medianMs: number;
+  p99Ms: number;
+  perSecond: number;
+}
+
+/** The value a `part` (0 to 1) of all values does not exceed, by nearest rank. */
+export function quantile(values: readonly number[], part: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(part * sorted.length) - 1)] ?? Number.NaN;
+}
+
+/** The middle one: half a machine's hiccups pull it neither way. */
+export function median(values: readonly number[]): number {
+  return quantile(values, 0.5);
+}
+
+/** Four significant digits: more would pretend to an accuracy that a shared machine does not have. */
+export function rounded(value: number): number {
+  return Number(value.toPrecision(4));
+}
+
+/** How long `work` takes, in ms. */
+export async function timed(work: () => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  await work();
+  return performance.now() - start;
+}
+
+/** How long each of `count` runs takes, in ms, with at most `inFlight` under way at once. */
+export async function latencies(
+  count: number,
+  inFlight: number,
+  run: (index: number) => Promise<unknown>,
+): Promise<number[]> {
+  const measured: number[] = [];
+  let next = 0;
+  const lane = async () => {
+    for (let index = next++; index < count; index = next++) measured.push(await timed(() => run(index)));
+  };
+  await Promise.all(Array.from({ length: inFlight }, lane));
+  return measured;
+}
+
+/** One round: latencies and throughput of `count` runs, `inFlight` at once. */
+export async function latencyRound(
+  count: number,
+  inFlight: number,
+  run: (index: number) => Promise<unknown>,
+): Promise<Latency> {
+  let measured: number[] = [];
+  const tookMs = await timed(async () => (measured = await latencies(count, inFlight, run)));
+  return { medianMs: median(measured), p99Ms: quantile(measured, 0.99), perSecond: (1000 * count) / tookMs };
+}
+
+/** The median over rounds, number by number. */
+export function medianOfRounds(rounds: readonly Latency[]): Latency {
+  const over = (field: keyof Latency) => rounded(median(rounds.map((round) => round[field])));
+  return { medianMs: over('medianMs'), p99Ms: over('p99Ms'), perSecond: over('perSecond') };
+}
