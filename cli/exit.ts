@@ -1,6 +1,6 @@
 import { CommanderError } from 'commander';
 import { type ErrorCode, MnemoqError, messageOf } from '../shared/errors.ts';
-import { colors, say } from './output.ts';
+import { say, sayColors } from './output.ts';
 
 /** What the exit code of a command means. */
 export const EXIT = {
@@ -27,9 +27,34 @@ const CODES: Record<ErrorCode, number> = {
   sealed_data_damaged: EXIT.failed,
 };
 
-/** Says what went wrong, once, without a stack, and gives the exit code for it. */
+/** What to do about it, where the message does not say. */
+const HINTS: Partial<Record<ErrorCode, string>> = {
+  redis_unavailable: 'mnemoq doctor checks every part and says how to mend it',
+  long_term_unavailable: 'mnemoq doctor checks every part and says how to mend it',
+  ipfs_unavailable: 'mnemoq doctor checks every part and says how to mend it',
+};
+
+/** Ends a command with this exit code and one line about it. */
+export class CommandEnd extends Error {
+  readonly exitCode: number;
+
+  constructor(exitCode: number, message: string) {
+    super(message);
+    this.exitCode = exitCode;
+  }
+}
+
+/** Says what went wrong, once, and gives the exit code for it. Only an error that nobody foresaw comes with its stack. */
 export function report(error: unknown): number {
+  // Commander has said it.
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-  say(`${colors.red('error')} ${messageOf(error)}`);
-  return error instanceof MnemoqError ? CODES[error.code] : EXIT.failed;
+  say(`${sayColors.red('error:')} ${messageOf(error)}`);
+  if (error instanceof CommandEnd) return error.exitCode;
+  if (error instanceof MnemoqError) {
+    const hint = HINTS[error.code];
+    if (hint) say(`${sayColors.yellow('→')} ${hint}`);
+    return CODES[error.code];
+  }
+  if (error instanceof Error && !('code' in error)) say(sayColors.dim(error.stack?.replace(/^.*\n/, '') ?? ''));
+  return EXIT.failed;
 }

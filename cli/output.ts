@@ -1,6 +1,10 @@
 import { SingleBar, Presets } from 'cli-progress';
 import Table from 'cli-table3';
-import colors from 'picocolors';
+import picocolors from 'picocolors';
+
+/** Colours for what is printed, and for what is said: one may go to a terminal and the other to a file. */
+export const colors = colorsOf(process.stdout);
+export const sayColors = colorsOf(process.stderr);
 
 /** Data goes to standard output, everything said about it to standard error. */
 export function print(line: string): void {
@@ -15,22 +19,32 @@ export function printJson(value: unknown): void {
   print(JSON.stringify(value, null, 2));
 }
 
+/** Every line cli-table3 would draw. */
+const NO_LINES = Object.fromEntries(
+  ['top', 'mid', 'bottom', 'left', 'right'].flatMap((line) =>
+    ['', '-left', '-mid', '-right'].map((end) => [`${line}${end}`, '']),
+  ),
+);
+
 /** Rows under a head, aligned, for people. */
 export function printTable(head: readonly string[], rows: readonly (readonly (string | number | null)[])[]): void {
   const table = new Table({
     head: head.map((title) => colors.bold(title)),
-    style: { head: [], border: [] },
-    wordWrap: true,
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
+    chars: { ...NO_LINES, middle: '  ' },
   });
   table.push(...rows.map((row) => row.map((cell) => (cell === null ? '' : String(cell)))));
-  print(table.toString());
+  print(table.toString().replaceAll(/ +$/gm, ''));
 }
 
 export function mark(ok: boolean): string {
   return ok ? colors.green('✓') : colors.red('✗');
 }
 
-export { colors };
+/** `1 record`, `2 records`. */
+export function counted(count: number, noun: string, plural = `${noun}s`): string {
+  return `${count} ${count === 1 ? noun : plural}`;
+}
 
 export interface ProgressBar {
   update(done: number, total?: number): void;
@@ -55,9 +69,14 @@ export function progressBar(label: string, total: number): ProgressBar {
 }
 
 function plainProgress(label: string, total: number): ProgressBar {
-  let shown = { done: 0, total };
+  let shown: { done: number; total: number } | null = null;
   return {
-    update: (done, newTotal = shown.total) => (shown = { done, total: newTotal }),
-    stop: () => say(`${label.padEnd(22)} ${shown.done}/${shown.total}`),
+    update: (done, newTotal = shown?.total ?? total) => (shown = { done, total: newTotal }),
+    stop: () => shown && say(`${label.padEnd(22)} ${shown.done}/${shown.total}`),
   };
+}
+
+/** Node looks at NO_COLOR, TERM and the terminal itself. */
+function colorsOf(stream: NodeJS.WriteStream) {
+  return picocolors.createColors(stream.isTTY && stream.hasColors());
 }

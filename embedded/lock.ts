@@ -1,25 +1,52 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MnemoqError } from '../shared/errors.ts';
+
+const POLL_MS = 50;
+const held = new Set<string>();
 
 /**
- * Reserves a data folder for this process: two Redis or two PGlite on the same files would destroy them. A lock whose
- * process is gone is taken over. Gives the function that releases it.
+ * Takes a lock file, so that what stands beside it has one user: two Redis or two PGlite on the same files would destroy
+ * them. A lock whose process is gone is taken over, a holder that is about to end is waited for. Gives its release.
  */
-export function lockDataDir(dir: string): () => void {
-  mkdirSync(dir, { recursive: true });
-  const file = path.join(dir, 'lock');
+export async function takeLock(file: string, waitMs = 0): Promise<() => void> {
+  mkdirSync(path.dirname(file), { recursive: true });
+  for (const deadline = Date.now() + waitMs; !tryToTake(file); await sleep(POLL_MS)) {
+    if (Date.now() < deadline) continue;
+    throw new MnemoqError(
+      'invalid_configuration',
+      `the data folder ${path.dirname(file)} is in use by process ${holderOf(file)}: stop it, or set MNEMOQ_DATA_DIR ` +
+        `to another folder (if that process is not Mnemoq, delete ${file})`,
+    );
+  }
+  held.add(file);
+  return () => {
+    held.delete(file);
+    rmSync(file, { force: true });
+  };
+}
+
+function tryToTake(file: string): boolean {
   try {
     writeFileSync(file, String(process.pid), { flag: 'wx' });
-  } catch {
-    const holder = Number(readFileSync(file, 'utf8'));
-    if (isRunning(holder)) {
-      throw new Error(
-        `the data folder ${dir} is in use by process ${holder}: stop it, or set MNEMOQ_DATA_DIR to another folder`,
-      );
-    }
-    writeFileSync(file, String(process.pid));
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
-  return () => rmSync(file, { force: true });
+  const holder = holderOf(file);
+  // In a container every start has the same process id: such a lock was left by an earlier one.
+  const stale = holder === process.pid ? !held.has(file) : !isRunning(holder);
+  if (stale) writeFileSync(file, String(process.pid));
+  return stale;
+}
+
+function holderOf(file: string): number {
+  try {
+    return Number(readFileSync(file, 'utf8'));
+  } catch {
+    return 0; // released this very moment
+  }
 }
 
 function isRunning(pid: number): boolean {

@@ -1,6 +1,7 @@
 import path from 'node:path';
-import { type EmbeddedIpfs, startIpfs } from './ipfs.ts';
-import { lockDataDir } from './lock.ts';
+import type { EmbeddedIpfs } from './ipfs.ts';
+import { takeLock } from './lock.ts';
+import { requireEmbeddedPackages } from './packages.ts';
 import { type EmbeddedRedis, type EmbeddedRedisOptions, startRedis } from './redis.ts';
 import { loadSecrets } from './secrets.ts';
 import { type EmbeddedSupabase, startSupabase } from './supabase.ts';
@@ -16,8 +17,10 @@ export interface EmbeddedParts {
 
 /** Redis, Supabase and IPFS of Mnemoq's own, on free ports of loopback, with everything they keep in `dataDir`. */
 export async function startEmbeddedParts(dataDir: string, redisOptions?: EmbeddedRedisOptions): Promise<EmbeddedParts> {
+  requireEmbeddedPackages();
+  const { startIpfs } = await import('./ipfs.ts'); // after the check: it imports what may be missing
   const dir = path.resolve(dataDir);
-  const unlock = lockDataDir(dir);
+  const unlock = await takeLock(path.join(dir, 'lock'));
   const secrets = loadSecrets(dir);
   const started: { stop(): Promise<void> }[] = [];
   const stop = async () => {

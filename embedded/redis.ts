@@ -2,7 +2,9 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { MnemoqError } from '../shared/errors.ts';
 import { freePort } from './free-port.ts';
+import { whenGone } from './guard.ts';
 
 export interface EmbeddedRedis {
   url: string;
@@ -51,15 +53,14 @@ export async function startRedis(dir: string, options: EmbeddedRedisOptions = {}
     // Its own process group: Ctrl-C reaches only Mnemoq, which stops its workers before it stops Redis.
     { stdio: ['ignore', 'pipe', 'inherit'], detached: true },
   );
-  const killWithParent = () => child.kill('SIGKILL');
-  process.once('exit', killWithParent);
+  const callOff = child.pid === undefined ? () => undefined : whenGone('kill "$1"', String(child.pid));
+  child.once('exit', callOff);
   await ready(child);
   return {
     url: `redis://127.0.0.1:${port}`,
     port,
     process: child,
     async stop() {
-      process.off('exit', killWithParent);
       if (child.exitCode !== null || child.signalCode !== null) return;
       const exited = once(child, 'exit');
       child.kill('SIGTERM');
@@ -71,7 +72,10 @@ export async function startRedis(dir: string, options: EmbeddedRedisOptions = {}
 function findRedisServer(): string {
   const found = PROGRAMS.find((program) => spawnSync(program, ['--version']).status === 0);
   if (found) return found;
-  throw new Error('redis-server is not installed; install it with: sudo apt-get install -y redis-server');
+  throw new MnemoqError(
+    'redis_unavailable',
+    'redis-server is not installed; install it with: sudo apt-get install -y redis-server (or brew install redis)',
+  );
 }
 
 async function ready(child: ChildProcess): Promise<void> {
@@ -83,6 +87,8 @@ async function ready(child: ChildProcess): Promise<void> {
       if (/ready to accept connections/i.test(line)) resolve();
     });
     child.once('error', reject);
-    child.once('exit', (code) => reject(new Error(`redis-server ended with code ${code}:\n${said.join('\n')}`)));
+    child.once('exit', (code) =>
+      reject(new MnemoqError('redis_unavailable', `redis-server ended with code ${code}:\n${said.join('\n')}`)),
+    );
   });
 }

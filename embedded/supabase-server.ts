@@ -1,19 +1,32 @@
 /**
  * The embedded Supabase as a process of its own: PGlite computes in the thread it runs in and takes about 1 GB, and on a
  * refused row @supabase/lite prints the row, which must not reach anybody's log.
- * Arguments: data folder, secret key, publishable key, JWT secret. Tells its port to its parent and ends with it.
+ * Is told a SupabaseStart by its parent, answers with its port and ends with it.
  */
+import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { serve } from '@hono/node-server';
+import { takeLock } from './lock.ts';
+import type { SupabaseStart } from './supabase.ts';
+
+/** How long to wait for one before it, whose parent was killed, to close its files. */
+const PREDECESSOR_MS = 20_000;
+
+const told = once(process, 'message');
+// From here on, and not only once it is up: a parent may be gone before that.
+let close = async (): Promise<void> => undefined;
+let ending: Promise<void> | null = null;
+for (const event of ['disconnect', 'SIGTERM']) process.once(event, () => void (ending ??= end()));
 
 process.env['DO_NOT_TRACK'] = '1';
 process.env['LITE_TELEMETRY'] = '0';
 const { App } = await import('@supabase/lite');
 const { createPgliteConnection } = await import('@supabase/lite/pglite');
 
-const [dataDir = '', secretKey = '', publishableKey = '', jwtSecret = ''] = process.argv.slice(2);
 const SQL_DIR = findSqlDir(import.meta.dirname);
+const [{ dataDir, secretKey, publishableKey, jwtSecret }] = (await told) as [SupabaseStart];
+process.once('exit', await takeLock(`${dataDir}.lock`, PREDECESSOR_MS));
 
 const connection = await createPgliteConnection({ url: `file://${dataDir}` });
 await migrate();
@@ -30,12 +43,13 @@ const server = serve({ fetch: (request) => app.fetch(request), hostname: '127.0.
   process.send?.({ port });
 });
 
-process.once('disconnect', () => void close());
-process.once('SIGTERM', () => void close());
-
-async function close(): Promise<void> {
+close = async () => {
   server.close();
   await connection.close();
+};
+
+async function end(): Promise<void> {
+  await close();
   process.exit(0);
 }
 

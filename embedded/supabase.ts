@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
+import { MnemoqError } from '../shared/errors.ts';
 
 export interface SupabaseKeys {
   /** `sb_secret_…`: the service role. */
@@ -10,6 +11,11 @@ export interface SupabaseKeys {
   publishableKey: string;
   /** Signs the tokens of users, at least 32 characters. */
   jwtSecret: string;
+}
+
+/** What the server's process is told first. */
+export interface SupabaseStart extends SupabaseKeys {
+  dataDir: string;
 }
 
 export interface EmbeddedSupabase {
@@ -23,12 +29,11 @@ export async function startSupabase(dir: string, keys: SupabaseKeys): Promise<Em
   mkdirSync(path.dirname(dir), { recursive: true });
   const extension = path.extname(import.meta.filename);
   const program = path.join(import.meta.dirname, `supabase-server${extension}`);
-  const child = fork(program, [dir, keys.secretKey, keys.publishableKey, keys.jwtSecret], {
-    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-    detached: true,
-  });
+  const child = fork(program, { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], detached: true });
   let said = '';
   child.stderr?.on('data', (chunk: Buffer) => (said = (said + chunk).slice(-4000)));
+  // Not as arguments: those everybody on the machine can read.
+  child.send({ dataDir: dir, ...keys } satisfies SupabaseStart);
   const [message] = (await Promise.race([once(child, 'message'), failed(child, () => said)])) as [{ port: number }];
   return {
     url: `http://127.0.0.1:${message.port}`,
@@ -44,8 +49,5 @@ export async function startSupabase(dir: string, keys: SupabaseKeys): Promise<Em
 
 async function failed(child: ChildProcess, said: () => string): Promise<never> {
   const [code] = await once(child, 'exit');
-  const hint = /Cannot find package/.test(said())
-    ? 'the embedded parts are not installed; install them with: npm install --save-dev @supabase/lite @hono/node-server blockstore-fs'
-    : said();
-  throw new Error(`the embedded Supabase ended with code ${code}: ${hint}`);
+  throw new MnemoqError('long_term_unavailable', `the embedded Supabase ended with code ${code}: ${said().trim()}`);
 }

@@ -9,10 +9,10 @@ import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 
-/** Programs by what needs them: any of `commands` will do; `apt` installs it on Debian and Ubuntu. */
+/** Programs by what needs them: any of `commands` will do; `apt` installs it on Debian and Ubuntu, `brew` on macOS. */
 const PROGRAMS = {
-  redis: { commands: ['redis-server', 'valkey-server'], apt: 'redis-server' },
-  chromium: { commands: ['chromium', 'chromium-browser', 'google-chrome'], apt: 'chromium' },
+  redis: { commands: ['redis-server', 'valkey-server'], apt: 'redis-server', brew: 'redis' },
+  chromium: { commands: ['chromium', 'chromium-browser', 'google-chrome'], apt: 'chromium', brew: '--cask chromium' },
 };
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
@@ -37,7 +37,10 @@ function isInstalled({ commands }) {
 
 if (!packagesAreCurrent()) {
   process.stderr.write('installing npm packages …\n');
-  if (!run('npm', ['ci', '--no-audit', '--no-fund'])) fail('npm ci failed: see above');
+  // Not `npm ci`: it refuses a lock file without the optional packages of other platforms, which npm leaves out
+  // when the registry it was written against has not all of them. This takes the locked versions and changes no file.
+  const install = ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'];
+  if (!run('npm', install)) fail('npm install failed: see above');
 }
 
 const missing = process.argv
@@ -46,11 +49,15 @@ const missing = process.argv
   .filter((program) => !isInstalled(program));
 if (missing.length > 0) {
   const packages = missing.map(({ apt }) => apt);
+  const names = packages.join(' and ');
+  if (process.platform === 'darwin')
+    fail(missing.map(({ apt, brew }) => `${apt} missing; install with: brew install ${brew}`).join('\n'));
+  if (!isInstalled({ commands: ['apt-get'] })) fail(`${names} missing; install with this system's package manager`);
   const command = `apt-get install -y ${packages.join(' ')}`;
-  if (process.getuid?.() !== 0) fail(`${packages.join(' and ')} missing; install with: sudo ${command}`);
-  process.stderr.write(`installing ${packages.join(', ')} …\n`);
+  if (process.getuid?.() !== 0) fail(`${names} missing; install with: sudo ${command}`);
+  process.stderr.write(`installing ${names} …\n`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  run('apt-get', ['update'], { env });
-  run('apt-get', ['install', '-y', ...packages], { env });
-  if (!missing.every(isInstalled)) fail(`could not install ${packages.join(' and ')}; try: ${command}`);
+  run('apt-get', ['-qq', 'update'], { env });
+  run('apt-get', ['-qq', 'install', '-y', ...packages], { env });
+  if (!missing.every(isInstalled)) fail(`could not install ${names}; try: ${command}`);
 }

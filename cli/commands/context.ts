@@ -1,13 +1,14 @@
 import { Command, Option } from 'commander';
 import type { ContextFormat, ContextRecord } from '../../producers/index.ts';
+import { MAX_ROWS } from '../../shared/long-term.ts';
 import { wholeNumber } from '../arguments.ts';
-import { colors, print, printJson, say } from '../output.ts';
+import { colors, counted, print, printJson, say, sayColors } from '../output.ts';
 import { withMemory } from './with-memory.ts';
 
 interface ContextOptions {
   recent?: number;
   maxTokens?: number;
-  format: ContextFormat;
+  format?: ContextFormat;
   json?: true;
 }
 
@@ -15,22 +16,27 @@ export function contextCommand(): Command {
   return new Command('context')
     .description('print a conversation, oldest first; all of it, or the newest that fit')
     .argument('<contextId>', 'the conversation')
-    .option('-n, --recent <count>', 'at most this many of the newest records', wholeNumber)
-    .option('-t, --max-tokens <count>', 'at most this many tokens of the newest records', wholeNumber)
+    .option('-n, --recent <count>', 'at most this many of the newest records', wholeNumber(MAX_ROWS))
+    .option('-t, --max-tokens <count>', 'at most this many tokens of the newest records', wholeNumber())
     .addOption(
-      new Option('-f, --format <format>', 'shape of the newest records')
-        .choices(['turns', 'messages', 'tokens'])
-        .default('turns'),
+      new Option('-f, --format <format>', 'shape of the newest records (default: turns)').choices([
+        'turns',
+        'messages',
+        'tokens',
+      ]),
     )
     .option('--json', 'print JSON; the whole conversation as one object a line')
     .action((contextId: string, options: ContextOptions) =>
-      options.recent === undefined && options.maxTokens === undefined
-        ? printConversation(contextId, options)
-        : printRecent(contextId, options),
+      (options.recent ?? options.maxTokens ?? options.format)
+        ? printRecent(contextId, options)
+        : printConversation(contextId, options),
     );
 }
 
-async function printRecent(contextId: string, { recent, maxTokens, format, json }: ContextOptions): Promise<void> {
+async function printRecent(
+  contextId: string,
+  { recent, maxTokens, format = 'turns', json }: ContextOptions,
+): Promise<void> {
   await withMemory(async (memory) => {
     const context = await memory.loadRecentContext(contextId, {
       format,
@@ -43,7 +49,7 @@ async function printRecent(contextId: string, { recent, maxTokens, format, json 
       else if ('createdAt' in item) printRecord(item);
       else print(JSON.stringify(item));
     }
-    say(colors.dim(`${context.items.length} items, ${context.tokenCount} tokens`));
+    say(sayColors.dim(`${counted(context.items.length, 'item')}, ${counted(context.tokenCount, 'token')}`));
   });
 }
 
@@ -57,14 +63,14 @@ async function printConversation(contextId: string, { json }: ContextOptions): P
       count += page.records.length;
       cursor = page.nextCursor;
     }
-    if (!json) say(colors.dim(`${count} records`));
+    if (!json) say(sayColors.dim(counted(count, 'record')));
   });
 }
 
 function printRecord(record: ContextRecord): void {
   print(
     colors.dim(
-      `${record.createdAt}  ${record.id}  ${record.module}  ${record.tokenCount} tokens${record.cid ? `  ${record.cid}` : ''}`,
+      `${record.createdAt}  ${record.id}  ${record.module}  ${counted(record.tokenCount, 'token')}${record.cid ? `  ${record.cid}` : ''}`,
     ),
   );
   if (record.text !== undefined) return print(record.text);

@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { startDashboard } from '../../producers/dashboard.ts';
 import { readEnvironment } from '../../shared/config.ts';
 import { say } from '../output.ts';
-import { untilSignal } from '../until-signal.ts';
+import { tellParent, untilSignal } from '../until-signal.ts';
 
 export function dashboardCommand(): Command {
   return new Command('dashboard')
@@ -10,8 +10,8 @@ export function dashboardCommand(): Command {
     .action(async () => {
       const signal = untilSignal();
       const dashboard = await startDashboard(readEnvironment());
-      say(`dashboard at ${dashboard.url}`);
-      process.send?.('up');
+      if (!process.connected) say(`dashboard at ${dashboard.url}; Ctrl-C stops it`);
+      tellParent({ url: dashboard.url });
       await signal;
       await dashboard.stop();
     });

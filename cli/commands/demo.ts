@@ -9,12 +9,12 @@ import {
   type Receipt,
   type ReflectionInput,
 } from '../../producers/index.ts';
-import { loadConfig, readEnvironment } from '../../shared/config.ts';
+import { loadConfig, readEnvironment, VARIABLE_NAMES } from '../../shared/config.ts';
 import { MAX_ROWS } from '../../shared/long-term.ts';
 import { WORKER_KINDS } from '../../workers/worker.ts';
-import { EXIT } from '../exit.ts';
+import { CommandEnd, EXIT } from '../exit.ts';
 import { readLines } from '../lines.ts';
-import { colors, mark, print, printJson, printTable, progressBar, say } from '../output.ts';
+import { colors, counted, mark, print, printJson, printTable, progressBar, say } from '../output.ts';
 import { untilSignal } from '../until-signal.ts';
 import { WorkerProcesses } from '../worker-processes.ts';
 
@@ -50,17 +50,18 @@ export function demoCommand(): Command {
     .option('--json', 'print the result as one JSON object')
     .addHelpText('after', '\nExit code 0 only if every step is as it should be. Data stays in <MNEMOQ_DATA_DIR>/demo.')
     .action(async ({ json }: { json?: true }) => {
+      const interrupted = untilSignal().then(() => null);
       const { dataDir } = loadConfig(readEnvironment(), []);
       say('starting Redis, Supabase and IPFS …');
       const parts = await startEmbeddedParts(path.join(dataDir, 'demo'));
-      const workers = new WorkerProcesses({ ...parts.environment, MEMORY_LOG_LEVEL: 'warn', MEMORY_HEALTH_PORT: '0' });
-      const memory = new MemoryCore(parts.environment);
-      const interrupted = untilSignal().then(() => null);
+      // The same demo everywhere: neither the user's settings nor the .env of this folder reach it.
+      const environment = { ...parts.environment, MEMORY_LOG_LEVEL: 'warn' };
+      const unset = Object.fromEntries(Object.values(VARIABLE_NAMES).map((name) => [name, undefined]));
+      const workers = new WorkerProcesses({ ...unset, ...environment }, { cwd: parts.environment['MNEMOQ_DATA_DIR'] });
+      const memory = new MemoryCore(environment);
       try {
-        say('starting the chat, reflection and flush workers …');
-        await Promise.all(WORKER_KINDS.map((kind) => workers.start('worker', kind)));
-        const result = await Promise.race([runDemo(memory, parts), interrupted]);
-        if (result === null) return;
+        const result = await Promise.race([runDemo(memory, workers, parts), interrupted]);
+        if (result === null) throw new CommandEnd(EXIT.failed, 'stopped before the end');
         if (json) printJson(result);
         else printResult(result);
         process.exitCode = result.ok ? EXIT.ok : EXIT.failed;
@@ -72,7 +73,9 @@ export function demoCommand(): Command {
     });
 }
 
-async function runDemo(memory: MemoryCore, parts: EmbeddedParts): Promise<DemoResult> {
+async function runDemo(memory: MemoryCore, workers: WorkerProcesses, parts: EmbeddedParts): Promise<DemoResult> {
+  say('starting the chat, reflection and flush workers …');
+  await Promise.all(WORKER_KINDS.map((kind) => workers.start('worker', kind)));
   // Every run has conversations of its own, so that what earlier runs left does not count.
   const run = Date.now().toString(36);
   const own = <T extends { contextId: string }>(each: T): T => ({ ...each, contextId: `${each.contextId}-${run}` });
@@ -119,7 +122,7 @@ async function runDemo(memory: MemoryCore, parts: EmbeddedParts): Promise<DemoRe
     {
       what: 'flushed to Supabase',
       ok: flush.success && flush.failedCount === 0,
-      result: `${flush.flushedCount} records in ${flush.batches} batches`,
+      result: `${counted(flush.flushedCount, 'record')} in ${counted(flush.batches, 'batch', 'batches')}`,
     },
     {
       what: 'rows in Supabase',

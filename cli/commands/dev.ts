@@ -1,52 +1,110 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { Command } from 'commander';
-import { startEmbeddedParts } from '../../embedded/parts.ts';
-import { devEnvironmentFile, loadConfig, readEnvironment } from '../../shared/config.ts';
+import { freePort } from '../../embedded/free-port.ts';
+import { whenGone } from '../../embedded/guard.ts';
+import { type EmbeddedParts, startEmbeddedParts } from '../../embedded/parts.ts';
+import {
+  devEnvironmentFile,
+  type Environment,
+  loadConfig,
+  readEnvironment,
+  VARIABLE_NAMES,
+} from '../../shared/config.ts';
 import { WORKER_KINDS } from '../../workers/worker.ts';
-import { colors, print, say } from '../output.ts';
+import { CommandEnd, EXIT } from '../exit.ts';
+import { colors, print, say, sayColors } from '../output.ts';
 import { untilSignal } from '../until-signal.ts';
 import { WorkerProcesses } from '../worker-processes.ts';
+
+/** What the embedded parts decide. All else is the user's to set. */
+const ADDRESSES = ['REDIS_URL', 'SUPABASE_URL', 'SUPABASE_SERVICE_ROLE_KEY', 'IPFS_API_URL', 'MNEMOQ_DATA_DIR'];
 
 export function devCommand(): Command {
   return new Command('dev')
     .description('run everything on embedded parts until Ctrl-C: Redis, Supabase, IPFS, all workers and the dashboard')
     .addHelpText(
       'after',
-      '\nData stays in MNEMOQ_DATA_DIR (.mnemoq). Other mnemoq commands started in this folder find the parts by themselves.',
+      '\nData stays in MNEMOQ_DATA_DIR (.mnemoq). Other mnemoq commands started in this folder find the parts by themselves.' +
+        '\nMEMORY_LOG_LEVEL=info shows what the workers do. A second Ctrl-C ends it without waiting for them.',
     )
     .action(async () => {
       const signal = untilSignal();
-      const given = readEnvironment();
-      const { dataDir, dashboardHost, dashboardPort } = loadConfig(given, []);
+      void signal.then(() => say('stopping …'));
+      const { dataDir } = loadConfig(readEnvironment(), []);
       say('starting Redis, Supabase and IPFS …');
       const parts = await startEmbeddedParts(dataDir);
-      const environmentFile = devEnvironmentFile(dataDir);
-      writeFileSync(environmentFile, toDotenv(parts.environment), { mode: 0o600 });
-      const workers = new WorkerProcesses(parts.environment);
       try {
-        await Promise.all([...WORKER_KINDS.map((kind) => workers.start('worker', kind)), workers.start('dashboard')]);
-        const { MEMORY_API_KEYS: [name, secret] = [] } = {
-          MEMORY_API_KEYS: parts.environment['MEMORY_API_KEYS']?.split(':'),
-        };
-        print(`${colors.bold('Mnemoq is up')}, data in ${dataDir}`);
-        print(`  Redis      ${parts.redis.url}`);
-        print(`  Supabase   ${parts.supabase.url}`);
-        print(`  IPFS       ${parts.ipfs.url}`);
-        print(`  dashboard  http://${dashboardHost}:${dashboardPort}  name ${name}, secret ${secret}`);
-        print(`  keys       ${environmentFile}  (readable by you only)`);
-        print('Ctrl-C stops it.');
-        await signal;
-        say('stopping …');
+        await run(parts, signal);
       } finally {
-        rmSync(environmentFile, { force: true });
-        await workers.stop();
         await parts.stop();
       }
     });
 }
 
+async function run(parts: EmbeddedParts, signal: Promise<unknown>): Promise<void> {
+  const file = devEnvironmentFile(parts.environment['MNEMOQ_DATA_DIR'] ?? '');
+  rmSync(file, { force: true }); // of a run that a power cut ended
+  const given = readEnvironment();
+  const { dashboardPort } = loadConfig(given, []);
+  const environment = { ...parts.environment, ...settingsOf(given) };
+  const callOff = whenGone('rm -f "$1"', file);
+  writeFileSync(file, toDotenv(environment), { mode: 0o600 });
+  const workers = new WorkerProcesses({
+    MEMORY_LOG_LEVEL: 'warn',
+    MEMORY_DASHBOARD_PORT: String(given['MEMORY_DASHBOARD_PORT'] || (await freePort(dashboardPort))),
+    ...environment,
+  });
+  try {
+    say('starting the workers and the dashboard …');
+    const started = await Promise.race([startAll(workers), signal.then(() => null)]);
+    if (started === null) throw new CommandEnd(EXIT.failed, 'stopped before everything was up');
+    printPlaces(parts, environment, started.url, file);
+    await signal;
+  } finally {
+    rmSync(file, { force: true });
+    callOff();
+    await workers.stop();
+  }
+}
+
+/** What the user has set himself, in the environment or in `.env`, besides addresses. */
+function settingsOf(given: Environment): Record<string, string> {
+  const names = Object.values(VARIABLE_NAMES).filter((name) => !ADDRESSES.includes(name) && given[name]);
+  return Object.fromEntries(names.map((name) => [name, given[name] ?? '']));
+}
+
+async function startAll(workers: WorkerProcesses): Promise<{ url: string }> {
+  const dashboard = workers.start('dashboard');
+  await Promise.all(WORKER_KINDS.map((kind) => workers.start('worker', kind)));
+  return (await dashboard) as { url: string };
+}
+
+function printPlaces(
+  parts: EmbeddedParts,
+  environment: Record<string, string>,
+  dashboardUrl: string,
+  file: string,
+): void {
+  const [name, secret] = environment['MEMORY_API_KEYS']?.split(',')[0]?.split(/:(.*)/s) ?? [];
+  print(`${colors.bold('Mnemoq is up')}, data in ${environment['MNEMOQ_DATA_DIR']}`);
+  print(`  Redis      ${parts.redis.url}`);
+  print(`  Supabase   ${parts.supabase.url}`);
+  print(`  IPFS       ${parts.ipfs.url}`);
+  print(`  dashboard  ${dashboardUrl}  name ${name}, secret ${secret}`);
+  print(`  keys       ${file}  (readable by you only)`);
+  const used = readEnvironment();
+  const foreign = ADDRESSES.filter(
+    (address) => used[address] !== environment[address] && address !== 'MNEMOQ_DATA_DIR',
+  );
+  if (foreign.length > 0) {
+    const names = foreign.join(', ');
+    say(sayColors.yellow(`${names} set here: other mnemoq commands use that and not these parts`));
+  }
+  print('Ctrl-C stops it.');
+}
+
 function toDotenv(environment: Record<string, string>): string {
   return Object.entries(environment)
-    .map(([name, value]) => `${name}="${value}"\n`)
+    .map(([name, value]) => (value.includes('"') ? `${name}='${value}'\n` : `${name}="${value}"\n`))
     .join('');
 }

@@ -8,11 +8,11 @@ import {
   type Setting,
   STORE_SETTINGS,
 } from '../../shared/config.ts';
-import { MnemoqError, messageOf } from '../../shared/errors.ts';
+import { messageOf } from '../../shared/errors.ts';
 import { Ipfs } from '../../shared/ipfs.ts';
 import { createLogger } from '../../shared/log.ts';
 import { LongTerm, SCHEMA_VERSION } from '../../shared/long-term.ts';
-import { connectProducerRedis, evictionPolicy, type RedisClient, withinTime } from '../../shared/redis.ts';
+import { connectProducerRedis, evictionPolicy, withinTime } from '../../shared/redis.ts';
 import { EXIT } from '../exit.ts';
 import { colors, mark, print, printJson } from '../output.ts';
 
@@ -20,12 +20,31 @@ interface Finding {
   what: string;
   ok: boolean;
   found: string;
-  /** How to mend it; null when there is nothing to mend. */
-  mend: string | null;
+  /** How to mend it, when it is not. */
+  mend: string;
 }
 
 /** Redis 6.2 is the first with XAUTOCLAIM and GETDEL. */
-const OLDEST_REDIS = [6, 2];
+const OLDEST_REDIS = [6, 2] as const;
+
+const MIGRATE = 'apply supabase/migrations: supabase db push, or psql -f each file in order';
+/** How to mend what is found, the first that matches. */
+type Mends = readonly (readonly [found: RegExp, mend: string])[];
+const REDIS_MENDS: Mends = [
+  [
+    /NOAUTH|WRONGPASS/,
+    'put its password into REDIS_URL: redis://:password@host:6379 or redis://user:password@host:6379',
+  ],
+  [/./, 'start it, or correct REDIS_URL'],
+];
+const SUPABASE_MENDS: Mends = [
+  [
+    /refused the key/,
+    'SUPABASE_SERVICE_ROLE_KEY: the service role (secret) key of the project that SUPABASE_URL names',
+  ],
+  [/missing/, MIGRATE],
+  [/./, 'start it, or correct SUPABASE_URL'],
+];
 
 export function doctorCommand(): Command {
   return new Command('doctor')
@@ -35,11 +54,11 @@ export function doctorCommand(): Command {
     .option('--json', 'print JSON')
     .action(async ({ json }: { json?: true }) => {
       const findings = await examine(readEnvironment());
-      if (json) printJson(findings);
+      if (json) printJson(findings.map((each) => (each.ok ? { ...each, mend: null } : each)));
       else {
         for (const { what, ok, found, mend } of findings) {
           print(`${mark(ok)} ${what.padEnd(14)} ${found}`);
-          if (!ok && mend) print(`  ${colors.yellow('→')} ${mend}`);
+          if (!ok) print(`  ${colors.yellow('→')} ${mend}`);
         }
       }
       process.exitCode = findings.every(({ ok }) => ok) ? EXIT.ok : EXIT.failed;
@@ -47,69 +66,39 @@ export function doctorCommand(): Command {
 }
 
 async function examine(environment: Environment): Promise<Finding[]> {
-  const configuration = await examineConfiguration(environment);
+  const configuration = await attempt(
+    'configuration',
+    'set the variables named, in the environment or in .env (.env.example explains each), or run `mnemoq dev` here',
+    async () => loadConfig(environment, STORE_SETTINGS) && 'complete',
+  );
   let config: Config;
   try {
     config = loadConfig(environment, []);
   } catch {
-    return configuration; // nothing else can be told with a wrong configuration
+    return [configuration]; // nothing else can be told with a wrong configuration
   }
-  return [
-    ...configuration,
-    ...(await examineRedis(config)),
-    ...(await examineSupabase(config)),
-    ...(await examineIpfs(config)),
-    finding(
-      'encryption',
-      config.encryptionKeys !== undefined || config.textCache !== 'encrypted',
-      'MEMORY_ENCRYPTION_KEYS',
-      KEY_HINT,
-    ),
-    finding(
-      'signing',
-      config.signingKey !== undefined,
-      'MEMORY_SIGNING_KEY',
-      'MEMORY_SIGNING_KEY="$(openssl rand -base64 32)"',
-    ),
-  ];
-}
-
-const KEY_HINT =
-  'MEMORY_ENCRYPTION_KEYS="k1:$(openssl rand -base64 32)", and keep a copy: what is encrypted cannot be read without it';
-
-function finding(what: string, ok: boolean, variable: string, mend: string): Finding {
-  return { what, ok, found: ok ? 'set or not needed' : `${variable} is not set`, mend };
-}
-
-async function examineConfiguration(environment: Environment): Promise<Finding[]> {
-  return attempt('configuration', 'set the variables named; .env.example explains each', async () => {
-    loadConfig(environment, STORE_SETTINGS);
-    return 'complete';
-  });
+  const parts = await Promise.all([examineRedis(config), examineSupabase(config), examineIpfs(config)]);
+  return [configuration, ...parts.flat(), ...examineKeys(config)];
 }
 
 async function examineRedis({ redisUrl, redisTimeoutMs }: Config): Promise<Finding[]> {
   if (redisUrl === undefined) return [];
   const redis = connectProducerRedis(redisUrl, createLogger('silent', 'doctor'), redisTimeoutMs);
+  let refusal: Error | null = null;
+  redis.on('error', (error) => (refusal = error)); // says more than the command that gave up waiting
   try {
     const ask = <T>(work: Promise<T>) => withinTime(work, redisTimeoutMs, 'asking');
-    const reachable = await attempt(
-      'Redis',
-      'start it, or correct REDIS_URL',
-      async () => `version ${await ask(redisVersion(redis))}`,
-    );
-    if (!reachable.every(({ ok }) => ok)) return reachable;
-    const [major = 0, minor = 0] = (await redisVersion(redis)).split('.').map(Number);
-    const recent = major > (OLDEST_REDIS[0] ?? 0) || (major === OLDEST_REDIS[0] && minor >= (OLDEST_REDIS[1] ?? 0));
+    const server = await ask(redis.info('server')).catch((error) => {
+      throw refusal ?? error;
+    });
+    const version = /redis_version:(\S+)/.exec(server)?.[1] ?? 'unknown';
     const policy = await ask(evictionPolicy(redis));
-    const info = await ask(redis.info('persistence'));
-    const appendOnly = /aof_enabled:1/.test(info);
+    const appendOnly = /aof_enabled:1/.test(await ask(redis.info('persistence')));
     return [
-      ...reachable,
       {
-        what: 'Redis version',
-        ok: recent,
-        found: `${major}.${minor}`,
+        what: 'Redis',
+        ok: isRecent(version),
+        found: `version ${version}`,
         mend: 'upgrade to Redis 6.2 or newer, or Valkey',
       },
       {
@@ -125,62 +114,78 @@ async function examineRedis({ redisUrl, redisTimeoutMs }: Config): Promise<Findi
         mend: 'redis-cli config set appendonly yes, and in redis.conf: without it a restart loses what is not flushed',
       },
     ];
+  } catch (error) {
+    const found = messageOf(error);
+    return [{ what: 'Redis', ok: false, found, mend: mendFor(found, REDIS_MENDS) }];
   } finally {
     redis.disconnect();
   }
 }
 
-async function redisVersion(redis: RedisClient): Promise<string> {
-  return /redis_version:(\S+)/.exec(await redis.info('server'))?.[1] ?? 'unknown';
+function isRecent(version: string): boolean {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  const [oldestMajor, oldestMinor] = OLDEST_REDIS;
+  return major > oldestMajor || (major === oldestMajor && minor >= oldestMinor);
 }
 
 async function examineSupabase(config: Config): Promise<Finding[]> {
   if (!has(config, ['supabaseUrl', 'supabaseServiceRoleKey'])) return [];
   const longTerm = new LongTerm(config);
-  const apply = 'apply supabase/migrations: supabase db push, or psql -f each file in order';
-  const tables = await attempt(
-    'Supabase',
-    `check SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY; if a table is missing, ${apply}`,
-    async () => {
-      await longTerm.check();
-      return 'both tables answer';
-    },
-  );
-  const schema = await attempt('schema', apply, async () => {
+  const tables = await attempt('Supabase', SUPABASE_MENDS, async () => {
+    await longTerm.check();
+    return 'both tables answer';
+  });
+  if (!tables.ok) return [tables];
+  const schema = await attempt('schema', MIGRATE, async () => {
     const version = await longTerm.schemaVersion();
     if (version < SCHEMA_VERSION) throw new Error(`version ${version}, this Mnemoq needs ${SCHEMA_VERSION}`);
     return `version ${version}`;
   });
-  return [...tables, ...schema];
+  return [tables, schema];
 }
 
 async function examineIpfs({ ipfsApiUrl, ipfsTimeoutMs }: Config): Promise<Finding[]> {
+  const what = 'IPFS';
   if (ipfsApiUrl === undefined) {
-    return [
-      {
-        what: 'IPFS',
-        ok: false,
-        found: 'IPFS_API_URL is not set',
-        mend: "set it to a Kubo node's RPC, like http://127.0.0.1:5001; reflections need it",
-      },
-    ];
+    const mend = "IPFS_API_URL=http://127.0.0.1:5001, or wherever a Kubo node's RPC listens; reflections need it";
+    return [{ what, ok: false, found: 'IPFS_API_URL is not set', mend }];
   }
-  return attempt(
-    'IPFS',
-    'start the node, or correct IPFS_API_URL',
-    async () => `version ${await new Ipfs(ipfsApiUrl, ipfsTimeoutMs).version()}`,
-  );
+  const ask = async () => `version ${await new Ipfs(ipfsApiUrl, ipfsTimeoutMs).version()}`;
+  return [await attempt(what, 'start the node, or correct IPFS_API_URL', ask)];
+}
+
+function examineKeys({ encryptionKeys, signingKey }: Config): Finding[] {
+  return [
+    {
+      what: 'encryption',
+      ok: encryptionKeys !== undefined,
+      found: encryptionKeys ? `key ${encryptionKeys[0].kid} writes` : 'MEMORY_ENCRYPTION_KEYS is not set',
+      mend:
+        'MEMORY_ENCRYPTION_KEYS="k1:$(openssl rand -base64 32)", and keep a copy: what is encrypted cannot be read ' +
+        'without it; private reflections and MEMORY_TEXT_CACHE=encrypted need it',
+    },
+    {
+      what: 'signing',
+      ok: signingKey !== undefined,
+      found: `MEMORY_SIGNING_KEY is ${signingKey ? '' : 'not '}set`,
+      mend: 'MEMORY_SIGNING_KEY="$(openssl rand -base64 32)"; reflections need it',
+    },
+  ];
 }
 
 function has<const K extends Setting>(config: Config, settings: readonly K[]): config is ConfigWith<K> {
   return settings.every((setting) => config[setting] !== undefined);
 }
 
-async function attempt(what: string, mend: string, work: () => Promise<string>): Promise<Finding[]> {
+async function attempt(what: string, mends: string | Mends, work: () => Promise<string>): Promise<Finding> {
   try {
-    return [{ what, ok: true, found: await work(), mend: null }];
+    return { what, ok: true, found: await work(), mend: '' };
   } catch (error) {
-    const found = error instanceof MnemoqError ? error.message : messageOf(error);
-    return [{ what, ok: false, found, mend }];
+    const found = messageOf(error);
+    return { what, ok: false, found, mend: typeof mends === 'string' ? mends : mendFor(found, mends) };
   }
+}
+
+function mendFor(found: string, mends: Mends): string {
+  return mends.find(([pattern]) => pattern.test(found))?.[1] ?? '';
 }

@@ -1,6 +1,6 @@
-import { createReadStream, type ReadStream } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { Readable } from 'node:stream';
+import { addAbortSignal, pipeline, Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createGunzip } from 'node:zlib';
 import { Command } from 'commander';
@@ -8,16 +8,18 @@ import type { ChatInput, MemoryCore } from '../../producers/index.ts';
 import { MnemoqError, messageOf } from '../../shared/errors.ts';
 import { chatInput, TEXT_BYTES } from '../../shared/records.ts';
 import { validate } from '../../shared/validate.ts';
-import { EXIT } from '../exit.ts';
+import { CommandEnd, EXIT } from '../exit.ts';
 import { readLines } from '../lines.ts';
-import { colors, print, printJson, type ProgressBar, progressBar, say } from '../output.ts';
-import { withMemory } from './with-memory.ts';
+import { colors, counted, print, printJson, type ProgressBar, progressBar, say, sayColors } from '../output.ts';
+import { untilSignal } from '../until-signal.ts';
+import { watchForSilence, withMemory } from './with-memory.ts';
 
 /** Turns put into the queue at once: BullMQ is fastest around this. */
 const CHUNK = 500;
 /** Jobs waiting at most: an import must not fill Redis faster than the workers empty the queue. */
 const MAX_WAITING = 5_000;
 const POLL_MS = 100;
+const NO_WORKER = 'turns are waiting and none is taken: is a chat worker running? (mnemoq worker chat)';
 /** Room for two longest texts, each character escaped, and the rest of the line. */
 const LINE_BYTES = 12 * TEXT_BYTES + 10_000;
 /** Bad lines reported one by one; the rest are only counted. */
@@ -39,9 +41,12 @@ interface ImportResult {
   queued: number;
   bad: number;
   badLines: BadLine[];
-  /** With --wait: whether every queued turn is cached. */
+  /** With --wait: whether every queued turn is cached; false when a job has failed meanwhile. */
   cached: boolean | null;
 }
+
+/** Where the bytes come from. */
+type Source = Readable & { bytesRead: number };
 
 export function importCommand(): Command {
   return new Command('import')
@@ -50,79 +55,95 @@ export function importCommand(): Command {
       '<file>',
       'lines of {contextId,userId,userMessage,assistantMessage,id?,createdAt?}; - reads standard input',
     )
-    .option('-w, --wait', 'wait until the workers have cached every turn')
+    .option('-w, --wait', 'wait until the chat queue is empty: every turn is cached')
     .option(
       '-k, --idempotency-prefix <prefix>',
       'derive ids from this and the line number, so that importing the same file again adds nothing',
     )
     .option('--json', 'print the result as JSON')
-    .addHelpText(
-      'after',
-      '\nExit code 1 when a line was bad. Ctrl-C stops between chunks of 500; what is queued stays queued.',
-    )
+    .addHelpText('after', '\nExit code 1 when a line was bad. Ctrl-C stops it; what is queued by then stays queued.')
     .action(async (file: string, options: ImportOptions) => {
-      const result = await withMemory((memory) => importFile(file, options, memory));
+      const interrupted = new AbortController();
+      void untilSignal().then(() => interrupted.abort());
+      const result = await withMemory((memory) => importFile(file, options, memory, interrupted.signal));
       if (options.json) printJson(result);
       else printResult(result);
-      process.exitCode = result.bad === 0 ? EXIT.ok : EXIT.failed;
+      process.exitCode = result.bad === 0 && result.cached !== false ? EXIT.ok : EXIT.failed;
     });
 }
 
-async function importFile(file: string, options: ImportOptions, memory: MemoryCore): Promise<ImportResult> {
+async function importFile(
+  file: string,
+  options: ImportOptions,
+  memory: MemoryCore,
+  signal: AbortSignal,
+): Promise<ImportResult> {
   const result: ImportResult = { lines: 0, queued: 0, bad: 0, badLines: [], cached: null };
-  const { source, size } = await open(file);
-  const bar = options.json ? null : progressBar('reading (KiB)', Math.ceil(size / 1024));
   try {
-    let chunk: ChatInput[] = [];
-    const send = async () => {
-      await roomInQueue(memory);
-      if (chunk.length > 0) await memory.saveChats(chunk);
-      result.queued += chunk.length;
-      chunk = [];
-      bar?.update(Math.ceil(source.bytesRead / 1024), Math.ceil(Math.max(size, source.bytesRead) / 1024));
-    };
+    const { failed: failedBefore = 0 } = (await memory.getStats()).queues.chat;
+    await queueLines(file, options, memory, signal, result);
+    if (options.wait) result.cached = (await waitUntilCached(memory, result, options, signal)) <= failedBefore;
+    return result;
+  } catch (error) {
+    throw described(error, file, result, signal);
+  }
+}
+
+async function queueLines(
+  file: string,
+  { json, idempotencyPrefix }: ImportOptions,
+  memory: MemoryCore,
+  signal: AbortSignal,
+  result: ImportResult,
+): Promise<void> {
+  const { source, size } = await open(file, signal);
+  const bar = json ? null : progressBar('reading (KiB)', Math.ceil(size / 1024));
+  let chunk: ChatInput[] = [];
+  const send = async () => {
+    await roomInQueue(memory, signal);
+    if (chunk.length > 0) await memory.saveChats(chunk);
+    result.queued += chunk.length;
+    chunk = [];
+    bar?.update(Math.ceil(source.bytesRead / 1024), Math.ceil(Math.max(size, source.bytesRead) / 1024));
+  };
+  try {
     for await (const { number, text } of readLines(await decompress(source), LINE_BYTES)) {
       if (text?.trim() === '') continue;
       result.lines++;
-      const turn = parseLine(number, text, options.idempotencyPrefix);
+      const turn = parseLine(number, text, idempotencyPrefix);
       if ('reason' in turn) {
         result.bad++;
         if (result.badLines.length < REPORTED) result.badLines.push(turn);
       } else if (chunk.push(turn) === CHUNK) await send();
     }
     await send();
-  } catch (error) {
-    throw described(error, file, result);
   } finally {
     bar?.stop();
   }
-  if (options.wait)
-    result.cached = await waitUntilCached(
-      memory,
-      options.json ? null : progressBar('caching', result.queued),
-      result.queued,
-    );
-  return result;
 }
 
-async function open(file: string): Promise<{ source: { bytesRead: number } & AsyncIterable<Buffer>; size: number }> {
-  if (file === '-') return { source: process.stdin as unknown as ReadStream, size: 0 };
-  const { size } = await stat(file).catch((error: Error) => {
-    throw new MnemoqError('invalid_input', `FILE: expected a file that can be read, ${file} is not: ${error.message}`);
-  });
-  return { source: createReadStream(file), size };
+async function open(file: string, signal: AbortSignal): Promise<{ source: Source; size: number }> {
+  if (file === '-') return { source: addAbortSignal(signal, process.stdin as unknown as Source), size: 0 };
+  const about = await stat(file);
+  if (about.isDirectory()) throw new Error('it is a folder');
+  return { source: createReadStream(file, { signal }), size: about.size };
 }
 
 /** Gzip is known by its first two bytes (RFC 1952), whatever the file is called. */
 async function decompress(source: AsyncIterable<Buffer>): Promise<AsyncIterable<Buffer>> {
   const chunks = source[Symbol.asyncIterator]();
-  const first = await chunks.next();
+  let start = Buffer.alloc(0);
+  while (start.length < 2) {
+    const { done, value } = await chunks.next();
+    if (done) break;
+    start = Buffer.concat([start, value]);
+  }
   const all = async function* () {
-    if (!first.done) yield first.value;
+    yield start;
     for (let next = await chunks.next(); !next.done; next = await chunks.next()) yield next.value;
   };
-  const gzipped = !first.done && first.value[0] === 0x1f && first.value[1] === 0x8b;
-  return gzipped ? Readable.from(all()).compose(createGunzip()) : all();
+  if (start[0] !== 0x1f || start[1] !== 0x8b) return all();
+  return pipeline(Readable.from(all()), createGunzip(), () => undefined); // whoever reads it gets its error
 }
 
 function parseLine(line: number, text: string | null, prefix: string | undefined): ChatInput | BadLine {
@@ -131,51 +152,73 @@ function parseLine(line: number, text: string | null, prefix: string | undefined
   try {
     value = JSON.parse(text);
   } catch {
-    return { line, reason: `expected JSON, received ${text.length} characters that are not` };
+    return { line, reason: `expected JSON, received ${counted(text.length, 'character')} of something else` };
   }
   try {
     const turn = validate(chatInput, value, 'the turn');
-    return prefix === undefined || turn.id ? (value as ChatInput) : { ...turn, idempotencyKey: `${prefix}:${line}` };
+    const named = turn.id !== undefined || turn.idempotencyKey !== undefined;
+    return prefix === undefined || named ? (value as ChatInput) : { ...turn, idempotencyKey: `${prefix}:${line}` };
   } catch (error) {
     return { line, reason: messageOf(error) };
   }
 }
 
-async function roomInQueue(memory: MemoryCore): Promise<void> {
-  while (waiting((await memory.getStats()).queues.chat) >= MAX_WAITING) await sleep(POLL_MS);
+async function roomInQueue(memory: MemoryCore, signal: AbortSignal): Promise<void> {
+  const silence = watchForSilence(NO_WORKER);
+  try {
+    for (let before = Infinity; ; await sleep(POLL_MS, undefined, { signal })) {
+      const now = waiting((await memory.getStats()).queues.chat);
+      if (now < MAX_WAITING) return;
+      if (now < before) silence.moved();
+      before = now;
+    }
+  } finally {
+    silence.stop();
+  }
 }
 
-async function waitUntilCached(memory: MemoryCore, bar: ProgressBar | null, total: number): Promise<boolean> {
-  for (;;) {
-    const { chat } = (await memory.getStats()).queues;
-    const left = waiting(chat) + (chat['active'] ?? 0) + (chat['delayed'] ?? 0);
-    bar?.update(Math.max(0, total - left));
-    if (left === 0) break;
-    await sleep(POLL_MS);
+/** Resolves when nothing is left in the queue, with how many jobs it has failed in all. */
+async function waitUntilCached(
+  memory: MemoryCore,
+  { queued }: ImportResult,
+  { json }: ImportOptions,
+  signal: AbortSignal,
+): Promise<number> {
+  const bar: ProgressBar | null = json ? null : progressBar('caching', queued);
+  const silence = watchForSilence(NO_WORKER);
+  try {
+    for (let before = Infinity; ; await sleep(POLL_MS, undefined, { signal })) {
+      const { chat } = (await memory.getStats()).queues;
+      const left = waiting(chat) + (chat['active'] ?? 0) + (chat['delayed'] ?? 0);
+      bar?.update(Math.max(0, queued - left));
+      if (left === 0) return chat['failed'] ?? 0;
+      if (left < before) silence.moved();
+      before = left;
+    }
+  } finally {
+    silence.stop();
+    bar?.stop();
   }
-  bar?.stop();
-  return true;
 }
 
 function waiting(counts: Record<string, number>): number {
-  return (counts['waiting'] ?? 0) + (counts['prioritized'] ?? 0);
+  return (counts['waiting'] ?? 0) + (counts['prioritized'] ?? 0) + (counts['paused'] ?? 0);
 }
 
-function described(error: unknown, file: string, { queued }: ImportResult): Error {
+function described(error: unknown, file: string, { queued }: ImportResult, signal: AbortSignal): Error {
+  const soFar = `${counted(queued, 'turn')} queued by then`;
+  if (signal.aborted) return new CommandEnd(EXIT.failed, `stopped; ${soFar}, what is queued stays queued`);
   if (error instanceof MnemoqError && error.code !== 'invalid_input') {
-    return new MnemoqError(error.code, `${error.message}; ${queued} turns of ${file} are queued, the rest is not`, {
-      cause: error,
-    });
+    return new MnemoqError(error.code, `${error.message}; ${soFar}, the rest is not`, { cause: error });
   }
-  return new MnemoqError(
-    'invalid_input',
-    `${file} cannot be read to its end: ${messageOf(error)}; ${queued} turns are queued`,
-    { cause: error },
-  );
+  const progress = queued > 0 ? `; ${soFar}` : '';
+  return new MnemoqError('invalid_input', `cannot read ${file}: ${messageOf(error)}${progress}`, { cause: error });
 }
 
 function printResult({ lines, queued, bad, badLines, cached }: ImportResult): void {
-  print(`${colors.bold(String(queued))} of ${lines} lines ${cached ? 'queued and cached' : 'queued'}`);
-  for (const { line, reason } of badLines) say(colors.yellow(`line ${line}: ${reason}`));
-  if (bad > badLines.length) say(colors.yellow(`… and ${bad - badLines.length} more bad lines`));
+  const state = cached ? 'queued and cached' : 'queued';
+  print(`${colors.bold(String(queued))} of ${counted(lines, 'line')} ${state}${bad > 0 ? `, ${bad} bad` : ''}`);
+  for (const { line, reason } of badLines) say(sayColors.yellow(`line ${line}: ${reason}`));
+  if (bad > badLines.length) say(sayColors.yellow(`… and ${counted(bad - badLines.length, 'more bad line')}`));
+  if (cached === false) say(sayColors.yellow('a chat job has failed meanwhile: mnemoq dashboard shows why'));
 }

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { MemoryCore } from '../../producers/index.ts';
-import { colors, print, printJson } from '../output.ts';
+import { colors, counted, print, printJson } from '../output.ts';
 import { withMemory } from './with-memory.ts';
 
 export function inspectCommand(): Command {
@@ -16,7 +16,7 @@ export function inspectCommand(): Command {
         print(`${colors.bold(record.id)}  ${record.module}  ${record.createdAt}  in ${foundIn}  ${tokens.encoding}`);
         const parts = 'text' in tokens ? { text: tokens.text } : { user: tokens.user, assistant: tokens.assistant };
         for (const [name, ids] of Object.entries(parts)) {
-          print(`${colors.bold(name)} (${ids.length} tokens)`);
+          print(`${colors.bold(name)} (${counted(ids.length, 'token')})`);
           print(paint(memory, ids, tokens.encoding));
           print(colors.dim(ids.join(' ')));
         }

@@ -31,10 +31,13 @@ export function quarantineCommand(): Command {
       await withMemory(async (memory) => {
         const chosen = ids.length > 0 ? ids : (await memory.listQuarantined()).map(({ id }) => id);
         const results = [];
-        for (const id of chosen) results.push({ id, ...(await memory.retryQuarantined(id, row)) });
+        for (const id of chosen) {
+          const result = { id, ...(await memory.retryQuarantined(id, row)) };
+          results.push(result);
+          if (!json) print(`${mark(result.committed)} ${id} ${result.reason ?? 'committed'}`);
+        }
         if (json) printJson(results);
-        else
-          for (const { id, committed, reason } of results) print(`${mark(committed)} ${id} ${reason ?? 'committed'}`);
+        else if (results.length === 0) print('nothing is in quarantine');
         process.exitCode = results.every(({ committed }) => committed) ? EXIT.ok : EXIT.failed;
       });
     });

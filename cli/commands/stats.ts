@@ -18,6 +18,7 @@ export function statsCommand(): Command {
         ['queue', ...COLUMNS],
         Object.entries(stats.queues).map(([name, counts]) => [name, ...COLUMNS.map((column) => counts[column] ?? 0)]),
       );
+      print('');
       printTable(
         ['what', 'value'],
         [

@@ -2,7 +2,7 @@ import { Argument, Command } from 'commander';
 import { readEnvironment } from '../../shared/config.ts';
 import { startWorker, WORKER_KINDS, type WorkerKind } from '../../workers/worker.ts';
 import { EXIT } from '../exit.ts';
-import { untilSignal } from '../until-signal.ts';
+import { tellParent, untilSignal } from '../until-signal.ts';
 
 export function workerCommand(): Command {
   return new Command('worker')
@@ -14,8 +14,9 @@ export function workerCommand(): Command {
     )
     .action(async (kind: WorkerKind) => {
       const signal = untilSignal();
-      const worker = await startWorker(kind, readEnvironment());
-      process.send?.('up');
+      const worker = await Promise.race([startWorker(kind, readEnvironment()), signal]);
+      if (typeof worker === 'string') process.exit(EXIT.ok); // still waiting for Redis: nothing is in hand
+      tellParent({ kind });
       await signal;
       const left = await worker.stop();
       process.exit(left.length === 0 ? EXIT.ok : EXIT.failed);

@@ -1,0 +1,71 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Command } from 'commander';
+import { contextCommand } from './commands/context.ts';
+import { dashboardCommand } from './commands/dashboard.ts';
+import { demoCommand } from './commands/demo.ts';
+import { devCommand } from './commands/dev.ts';
+import { doctorCommand } from './commands/doctor.ts';
+import { flushCommand } from './commands/flush.ts';
+import { importCommand } from './commands/import.ts';
+import { inspectCommand } from './commands/inspect.ts';
+import { quarantineCommand } from './commands/quarantine.ts';
+import { reflectCommand } from './commands/reflect.ts';
+import { statsCommand } from './commands/stats.ts';
+import { statusCommand } from './commands/status.ts';
+import { verifyCommand } from './commands/verify.ts';
+import { workerCommand } from './commands/worker.ts';
+import { EXIT, report } from './exit.ts';
+
+const commands = [
+  demoCommand,
+  devCommand,
+  workerCommand,
+  dashboardCommand,
+  importCommand,
+  contextCommand,
+  reflectCommand,
+  flushCommand,
+  statsCommand,
+  statusCommand,
+  inspectCommand,
+  verifyCommand,
+  quarantineCommand,
+  doctorCommand,
+];
+
+/** Runs the command that the process was started with; its exit code is the process's. */
+export async function runProgram(): Promise<void> {
+  process.on('uncaughtException', (error) => process.exit(report(error)));
+  // Whoever reads has seen enough, as in `mnemoq context … | head`.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) =>
+      process.exit(error.code === 'EPIPE' ? EXIT.ok : report(error)),
+    );
+  }
+  try {
+    await createProgram().parseAsync();
+  } catch (error) {
+    process.exit(report(error)); // and no connection that is still trying keeps it waiting
+  }
+}
+
+function createProgram(): Command {
+  const program = new Command('mnemoq')
+    .description('The memory of an AI agent system, run as queues and workers.')
+    .version(version())
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 done, 1 the answer is no, 2 wrong usage or configuration, 3 a part is unavailable.' +
+        '\nSettings come from the environment, from .env and from a `mnemoq dev` that runs in this folder.',
+    );
+  for (const create of commands) program.addCommand(create());
+  for (const command of [program, ...program.commands.flatMap((each) => [each, ...each.commands])])
+    command.exitOverride();
+  return program;
+}
+
+function version(): string {
+  const manifest = fileURLToPath(import.meta.resolve('mnemoq/package.json'));
+  return JSON.parse(readFileSync(manifest, 'utf8')).version;
+}
