@@ -25,7 +25,7 @@ beforeAll(async () => {
   execFileSync('redis-cli', ['--cluster', 'create', ...addresses, '--cluster-replicas', '0', '--cluster-yes']);
   environment = { ...stack.environment, REDIS_URL: `redis+cluster://${addresses[0]}` };
   const client = new Cluster([{ host: '127.0.0.1', port: nodes[0]?.port ?? 0 }]);
-  await eventually(async () => /cluster_state:ok/.test(String(await client.cluster('INFO'))));
+  await eventually(async () => /cluster_state:ok/.test(await client.cluster('INFO')));
   client.disconnect();
   workers = await Promise.all((['chat', 'reflection', 'flush'] as const).map((kind) => startWorker(kind, environment)));
   memory = new MemoryCore(environment);
@@ -41,13 +41,10 @@ test('the whole way works on a Redis Cluster, with conversations spread over its
   const contextIds = Array.from({ length: 24 }, () => stack.newContextId());
   await memory.saveChats(contextIds.flatMap((contextId) => turns(contextId, 5)));
   await eventually(async () => (await memory.getStats()).pendingQueueLength === 120);
-  const nodesUsed = await Promise.all(
-    nodes.map(({ port }) =>
-      execFileSync('redis-cli', ['-p', String(port), 'keys', 'memory:conversation:*'])
-        .toString()
-        .trim(),
-    ),
-  );
+  const nodesUsed = nodes.map(({ port }) => {
+    const keys = execFileSync('redis-cli', ['-p', String(port), 'keys', 'memory:conversation:*']);
+    return keys.toString().trim();
+  });
   expect(nodesUsed.filter((keys) => keys !== '')).toHaveLength(3);
   expect(await memory.flushRedisToSupabase()).toMatchObject({ success: true, flushedCount: 120, failedCount: 0 });
   for (const contextId of contextIds) {

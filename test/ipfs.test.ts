@@ -14,7 +14,13 @@ import { describeIpfsContract } from './support/ipfs-contract.ts';
 describeIpfsContract('held by the embedded block store, which stands in for Kubo', async () => {
   const dir = mkdtempSync(path.join(tmpdir(), 'mnemoq-ipfs-'));
   const node = await startIpfs(dir);
-  return { url: node.url, stop: async () => void (await node.stop(), rmSync(dir, { recursive: true })) };
+  return {
+    url: node.url,
+    async stop() {
+      await node.stop();
+      rmSync(dir, { recursive: true });
+    },
+  };
 });
 
 const { IPFS_API_URL } = process.env;

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, request, type ServerResponse } from
 import type { AddressInfo } from 'node:net';
 
 /** What happens to a request instead of being passed on. */
-export type Fault = 'hang' | 'reset' | { status: number; body?: object; headers?: Record<string, string> };
+type Fault = 'hang' | 'reset' | { status: number; body?: object; headers?: Record<string, string> };
 
 export interface ProxiedRequest {
   method: string;

@@ -1,0 +1,197 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { computeCid } from '../shared/ipfs.ts';
+import { type Ended, runCli, startCli } from './support/cli.ts';
+import { startStack, type Stack } from './support/stack.ts';
+import { turn, turns } from './support/turns.ts';
+
+const UNKNOWN_ID = '01a200c3-1fec-7624-8835-000000000000';
+/** Every command with the arguments that make it print data as JSON; null where it prints none. */
+const COMMANDS: Record<string, string[] | null> = {
+  demo: null,
+  dev: null,
+  worker: null,
+  dashboard: null,
+  import: ['-', '--json'],
+  context: ['someone', '--json'],
+  reflect: ['someone', 'a thought', '--json'],
+  flush: ['--json'],
+  stats: ['--json'],
+  status: [UNKNOWN_ID, '--json'],
+  inspect: [UNKNOWN_ID, '--json'],
+  verify: ['bafkreibme22gw2h7y2h7tg2fhqotaqjucnbc24deqo72b6mkl2egezxhvy', '--json'],
+  quarantine: ['list', '--json'],
+  doctor: ['--json'],
+};
+
+let stack: Stack;
+let dir: string;
+let cli: (args: readonly string[], environment?: Record<string, string>, input?: string) => Promise<Ended>;
+beforeAll(async () => {
+  dir = mkdtempSync(path.join(tmpdir(), 'mnemoq-cli-'));
+  stack = await startStack();
+  await stack.startWorkers();
+  const given = stack.environment;
+  cli = (args, more = {}, input = '') => runCli(args, { environment: { ...given, ...more }, cwd: dir, input });
+});
+afterAll(async () => {
+  await stack.stop();
+  rmSync(dir, { recursive: true });
+});
+
+/** Two at a time: as many as the machine has cores. */
+async function each<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const left = [...items];
+  const lane = async () => {
+    for (let item = left.shift(); item !== undefined; item = left.shift()) await work(item);
+  };
+  await Promise.all([lane(), lane()]);
+}
+
+/** One JSON value and nothing else, no escape sequences, and no progress beside it. */
+function json({ stdout, stderr }: Ended): unknown {
+  expect(stderr).toBe('');
+  expect(stdout).not.toContain('\u001b');
+  return JSON.parse(stdout);
+}
+
+describe('every command', () => {
+  test('is in the help, and has help of its own', async () => {
+    const { code, stdout } = await runCli(['--help']);
+    expect(code).toBe(0);
+    const listed = [...stdout.matchAll(/^ {2}([a-z]+) /gm)].map(([, name]) => name);
+    expect(listed).toEqual([...Object.keys(COMMANDS), 'help']);
+    expect(stdout).toMatch(/Exit codes: 0 done, 1 .*, 2 .*, 3 /);
+    await each([...Object.keys(COMMANDS), 'quarantine list', 'quarantine retry'], async (name) => {
+      const help = await runCli([...name.split(' '), '--help']);
+      expect(help).toMatchObject({ code: 0, stderr: '', stdout: expect.stringContaining(`Usage: mnemoq ${name}`) });
+    });
+  });
+
+  test('ends with 3 in bounded time when Redis is away, and says so once, without a stack', async () => {
+    const away = {
+      REDIS_URL: 'redis://127.0.0.1:1',
+      MEMORY_REDIS_TIMEOUT_MS: '500',
+      MEMORY_SUPABASE_TIMEOUT_MS: '500',
+    };
+    const asking = Object.entries(COMMANDS).filter(([name, args]) => args && !['verify', 'doctor'].includes(name));
+    await each(asking, async ([name, args]) => {
+      const ended = await cli([name, ...(args ?? [])], away, name === 'import' ? JSON.stringify(turn('c', 1)) : '');
+      expect([name, ended]).toEqual([name, { code: 3, signal: null, stdout: '', stderr: expect.any(String) }]);
+      expect(ended.stderr).toMatch(/^error: .*Redis.*\n→ mnemoq doctor .*\n$/);
+    });
+  });
+
+  test('ends with 2 when a setting is missing, naming it', async () => {
+    await each(['stats', 'doctor', 'dashboard', 'worker chat'], async (name) => {
+      const ended = await runCli(name.split(' '), { cwd: dir });
+      expect([name, ended.code]).toEqual([name, name === 'doctor' ? 1 : 2]);
+      expect(ended.stdout + ended.stderr).toContain('REDIS_URL: expected a redis://');
+    });
+  });
+});
+
+test.each([
+  ['an unknown command', ['nonsense'], 2, /unknown command 'nonsense'/],
+  ['no command', [], 2, /Usage: mnemoq/],
+  ['an unknown option', ['stats', '--nonsense'], 2, /unknown option '--nonsense'/],
+  ['no conversation', ['context'], 2, /missing required argument 'contextId'/],
+  ['an unknown worker', ['worker', 'tea'], 2, /chat, reflection, flush/],
+  ['no number', ['context', 'c', '-n', 'many'], 2, /whole number from 1 to 1000/],
+  ['too large a number', ['context', 'c', '-n', '1001'], 2, /whole number from 1 to 1000/],
+  ['an unknown format', ['context', 'c', '-f', 'yaml'], 2, /turns, messages, tokens/],
+  ['an id that is none', ['status', 'abc'], 2, /expected a UUID/],
+  ['a CID that is none', ['verify', 'abc'], 2, /expected a CID/],
+  ['an empty reflection', ['reflect', 'c'], 2, /reflectionText: expected at least 1 character/],
+  ['a row for all', ['quarantine', 'retry', '--row', 'x'], 2, /exactly one id/],
+  [
+    'a row that is no file',
+    ['quarantine', 'retry', UNKNOWN_ID, '--row', 'x'],
+    2,
+    /expected a file with one JSON object/,
+  ],
+  ['an unknown record', ['status', UNKNOWN_ID], 1, /no record with id/],
+  ['an unknown record to inspect', ['inspect', UNKNOWN_ID], 1, /no record with id/],
+  ['nothing quarantined by that id', ['quarantine', 'retry', UNKNOWN_ID], 1, /in quarantine/],
+])('%s: says so on standard error, with its exit code', async (_name, args, code, message) => {
+  const ended = await cli(args);
+  expect(ended).toMatchObject({ code, stdout: '', stderr: expect.stringMatching(message) });
+  expect(ended.stderr).not.toMatch(/\n\s+at /);
+});
+
+test('data commands print what the memory holds, as JSON and nothing else', async () => {
+  const contextId = stack.newContextId();
+  const ids = await stack.memory.saveChats(turns(contextId, 3));
+  await stack.idle('chat');
+  const [id = ''] = ids;
+  const lines = (await cli(['context', contextId, '--json'])).stdout.trimEnd().split('\n');
+  expect(lines.map((line) => JSON.parse(line).id)).toEqual(ids);
+  expect(json(await cli(['context', contextId, '-n', '2', '--json']))).toMatchObject({
+    items: [{ id: ids[1] }, { id: ids[2] }],
+  });
+  expect(json(await cli(['context', contextId, '-f', 'messages', '--json']))).toMatchObject({ format: 'messages' });
+  expect(json(await cli(['status', id, '--json']))).toMatchObject({ id, status: 'cached' });
+  expect(json(await cli(['flush', '--json']))).toMatchObject({ success: true, flushedCount: 3 });
+  expect(json(await cli(['inspect', id, '--json']))).toMatchObject({ foundIn: 'supabase', record: { id } });
+  expect(json(await cli(['stats', '--json']))).toMatchObject({ status: 'ok', pendingQueueLength: 0 });
+  expect(json(await cli(['quarantine', 'list', '--json']))).toEqual([]);
+  expect(json(await cli(['doctor', '--json']))).toEqual(
+    expect.arrayContaining([{ what: 'Redis AOF', ok: true, found: 'on', mend: null }]),
+  );
+});
+
+test('a reflection from standard input is pinned, and verify follows it', async () => {
+  const contextId = stack.newContextId();
+  const receipt = json(await cli(['reflect', contextId, '--json'], {}, 'It went well.\n')) as { cid: string };
+  const verified = await cli(['verify', receipt.cid, '--json']);
+  expect([verified.code, json(verified)]).toMatchObject([0, { ok: true, cid: receipt.cid }]);
+  const [record] = (await stack.memory.getMemoryContext(contextId)).records;
+  expect(record).toMatchObject({ text: 'It went well.', cid: receipt.cid });
+  const unknown = await cli(['verify', await computeCid(Buffer.from(contextId)), '--json']);
+  expect([unknown.code, json(unknown)]).toMatchObject([1, { ok: false }]);
+});
+
+test('a refused record is listed, refused again with 1, and committed with 0 when it is mended', async () => {
+  const id = '01a200c3-1fec-7624-8835-6a9eafcae999';
+  const tokens = { encoding: 'cl100k_base', user: [6151], assistant: [15339] };
+  const row = {
+    id,
+    user_id: 'u',
+    context_id: stack.newContextId(),
+    tokens,
+    text_cache: null,
+    module: 'chat',
+    cid: null,
+    created_at: '2026-01-01T00:00:00.000Z',
+  };
+  const bad = { ...row, tokens: { ...tokens, more: '\0' } };
+  const job = { row: bad, error: { code: '22P05', message: 'unsupported Unicode escape sequence' } };
+  await stack.queue('quarantine').add('quarantine', job, { jobId: id });
+  await stack.idle('quarantine');
+  expect(json(await cli(['quarantine', 'list', '--json']))).toMatchObject([{ id, code: '22P05' }]);
+  const again = await cli(['quarantine', 'retry', '--json']);
+  expect([again.code, json(again)]).toMatchObject([1, [{ id, committed: false }]]);
+  writeFileSync(path.join(dir, 'row.json'), JSON.stringify(row));
+  const mended = await cli(['quarantine', 'retry', id, '--row', 'row.json', '--json']);
+  expect([mended.code, json(mended)]).toEqual([0, [{ id, committed: true, reason: null }]]);
+});
+
+test('what people read goes to standard output, what is said about it to standard error, both without colours', async () => {
+  const contextId = stack.newContextId();
+  await stack.memory.saveChat(turn(contextId, 1), { wait: true });
+  const { code, stdout, stderr } = await cli(['context', contextId]);
+  expect([code, stderr]).toEqual([0, '1 record\n']);
+  expect(stdout).toMatch(/^\S+Z {2}\S+ {2}chat {2}\d+ tokens\nuser question 1\nassistant answer 1\n$/);
+  expect((await cli(['stats'], { FORCE_COLOR: '1', CI: 'true' })).stdout).not.toContain('\u001b');
+});
+
+test('a reader that has seen enough ends it quietly', async () => {
+  const contextId = stack.newContextId();
+  await stack.memory.saveChats(turns(contextId, 1000).map((each) => ({ ...each, userMessage: 'x'.repeat(300) })));
+  await stack.idle('chat');
+  const { process: child, ended } = startCli(['context', contextId], { environment: stack.environment, cwd: dir });
+  child.stdout?.once('data', () => child.stdout?.destroy());
+  expect(await ended).toMatchObject({ code: 0, stderr: '' });
+});

