@@ -39,9 +39,12 @@ const app = new App({
 await app.init();
 await app.ensureSystemSchema(); // signed-in users are looked up in auth.users
 
-const server = serve({ fetch: (request) => app.fetch(request), hostname: '127.0.0.1', port: 0 }, ({ port }) => {
-  process.send?.({ port });
-});
+const server = serve(
+  { fetch: async (request) => app.fetch(await literally(request)), hostname: '127.0.0.1', port: 0 },
+  ({ port }) => {
+    process.send?.({ port });
+  },
+);
 
 close = async () => {
   server.close();
@@ -51,6 +54,23 @@ close = async () => {
 async function end(): Promise<void> {
   await close();
   process.exit(0);
+}
+
+/**
+ * @supabase/lite reads the value of an `eq` filter as a literal of its own: `true` as a boolean, `{a}` as JSON, spaces and
+ * quotes trimmed. PostgREST takes it as it stands. In a quoted list both do, so the filters are put that way.
+ * Unneeded once `eq('context_id', 'true')` finds its row (0.10.0 does not; test/bad-input.test.ts tries).
+ */
+async function literally(request: Request): Promise<Request> {
+  const url = new URL(request.url);
+  const filters = [...url.searchParams].filter(([, value]) => value.startsWith('eq.'));
+  if (filters.length === 0) return request;
+  for (const [column, value] of filters) {
+    url.searchParams.set(column, `in.("${value.slice('eq.'.length).replace(/["\\]/g, '\\$&')}")`);
+  }
+  const { method, headers } = request;
+  const hasBody = method !== 'GET' && method !== 'HEAD';
+  return new Request(url, hasBody ? { method, headers, body: await request.text() } : { method, headers });
 }
 
 /** Applies what has not been applied, each file in one transaction, with the Supabase CLI's own history table. */

@@ -1,3 +1,4 @@
+import type { Job } from 'bullmq';
 import { MnemoqError } from '../shared/errors.ts';
 import type { QuarantineJob } from '../shared/records.ts';
 import type { Submission } from './submission.ts';
@@ -19,17 +20,21 @@ export interface QuarantinedRecord {
 export async function listQuarantined(submission: Submission): Promise<QuarantinedRecord[]> {
   const jobs = await submission.queue('quarantine').getFailed(0, PAGE - 1);
   return jobs.toReversed().map((job) => {
-    const { row, error } = job.data as QuarantineJob;
-    const quarantinedAt = new Date(job.timestamp).toISOString();
+    const { row, error } = quarantinedOf(job);
     return {
-      id: row.id,
-      contextId: row.context_id,
-      module: row.module,
-      code: error.code,
+      id: row?.id ?? job.id ?? '',
+      contextId: row?.context_id ?? '',
+      module: row?.module ?? '',
+      code: error?.code ?? '',
       message: job.failedReason,
-      quarantinedAt,
+      quarantinedAt: new Date(job.timestamp).toISOString(),
     };
   });
+}
+
+/** What a job in `quarantine` holds; anybody can add one, so perhaps nothing. */
+export function quarantinedOf(job: Job): Partial<QuarantineJob> {
+  return (job.data ?? {}) as Partial<QuarantineJob>;
 }
 
 /** Tries one again, with a mended row if there is one, and waits for the end. */

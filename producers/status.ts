@@ -3,8 +3,9 @@ import { MnemoqError } from '../shared/errors.ts';
 import type { LongTerm } from '../shared/long-term.ts';
 import type { Pending } from '../shared/pending.ts';
 import type { QueueName } from '../shared/queues.ts';
-import type { MemoryRecord, QuarantineJob } from '../shared/records.ts';
+import type { MemoryRecord } from '../shared/records.ts';
 import type { ShortTerm } from '../shared/short-term.ts';
+import { quarantinedOf } from './quarantine.ts';
 import type { Submission } from './submission.ts';
 
 /** How far a record has come. */
@@ -50,8 +51,8 @@ export async function findStatus(id: string, parts: StatusParts): Promise<Record
 async function findInRedis(id: string, job: Job | undefined, parts: StatusParts): Promise<Found | null> {
   const quarantined = await findJob('quarantine', id, parts);
   if (quarantined && !quarantined.returnvalue) {
-    const { error } = quarantined.data as QuarantineJob;
-    return { status: 'quarantined', reason: `${error.code}: ${error.message}` };
+    const { error } = quarantinedOf(quarantined);
+    return { status: 'quarantined', reason: error ? `${error.code}: ${error.message}` : quarantined.failedReason };
   }
   const located = await parts.pending.locate(id);
   // A stream entry begins with the time it was added.

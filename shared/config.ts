@@ -185,7 +185,9 @@ export function devEnvironmentFile(dataDir: string): string {
 export function readEnvironment(): Environment {
   const dotenv = readEnvironmentFile('.env');
   const dataDir = process.env['MNEMOQ_DATA_DIR'] || dotenv['MNEMOQ_DATA_DIR'] || '.mnemoq';
-  return { ...readEnvironmentFile(devEnvironmentFile(dataDir)), ...dotenv, ...process.env };
+  // An empty value is an unset one, also in a file: it hides no value of a layer below.
+  const layers = [readEnvironmentFile(devEnvironmentFile(dataDir)), dotenv, process.env];
+  return Object.fromEntries(layers.flatMap((layer) => Object.entries(layer).filter(([, value]) => value)));
 }
 
 function readEnvironmentFile(file: string): Record<string, string> {
