@@ -163,8 +163,9 @@ export function toCursor(record: MemoryRecord): string {
 
 export function fromCursor(cursor: string): string {
   const position = Buffer.from(cursor, 'base64url').toString();
-  if (/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(position))
-    return position;
+  const [moment = '', id = ''] = position.split('|');
+  const exists = !Number.isNaN(Date.parse(moment)) && new Date(moment).toISOString() === moment;
+  if (exists && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id)) return `${moment}|${id}`;
   throw new MnemoqError(
     'invalid_input',
     `cursor: expected a nextCursor of an earlier page, received ${describe(cursor)}`,

@@ -39,7 +39,7 @@ import {
   toCursor,
   withinBudget,
 } from './context.ts';
-import { newChatJob, newReflectionJob } from './new-job.ts';
+import { newChatJob, newChatJobs, newReflectionJob } from './new-job.ts';
 import { listQuarantined, type QuarantinedRecord, retryQuarantined } from './quarantine.ts';
 import { type Receipt, receiptOf, type SaveOptions, waitMs } from './receipt.ts';
 import { collectStats, type Stats } from './stats.ts';
@@ -102,6 +102,13 @@ const recentOptions = z.strictObject({
   maxTokens: z.int().min(1).optional(),
   format: z.enum(['turns', 'messages', 'tokens']).optional(),
   allowPartial: z.boolean().optional(),
+});
+const flushOptions = z.strictObject({
+  batchSize: z.int().min(1).max(MAX_ROWS).optional(),
+  wait: z.int().min(1).max(FLUSH_WAIT_MS).optional(),
+  onProgress: z
+    .custom<(progress: FlushResult) => void>((value) => typeof value === 'function', 'a function')
+    .optional(),
 });
 const cidText = z.string().max(200).refine(isCid, 'a CID such as bafkrei…');
 
@@ -172,7 +179,7 @@ export class MemoryCore {
 
   /** Saves many turns at once, all or none, in one round trip; gives their ids in order. */
   async saveChats(inputs: readonly ChatInput[]): Promise<string[]> {
-    const jobs = inputs.map(newChatJob);
+    const jobs = newChatJobs(inputs);
     await this.#admit();
     await this.#submission.addAll(
       'chat',
@@ -270,8 +277,7 @@ export class MemoryCore {
   async flushRedisToSupabase(
     options: { batchSize?: number; wait?: number; onProgress?: (progress: FlushResult) => void } = {},
   ): Promise<FlushResult & { reason: string | null }> {
-    const { batchSize, wait = FLUSH_WAIT_MS, onProgress } = options;
-    validate(z.int().min(1).max(MAX_ROWS).optional(), batchSize, 'batchSize');
+    const { batchSize, wait = FLUSH_WAIT_MS, onProgress } = validate(flushOptions, options, 'the options');
     const job = await this.#submission.add('flush', { reason: 'on-demand', ...(batchSize && { batchSize }) });
     const listener = onProgress && ((progress: unknown) => onProgress(progress as FlushResult));
     const ending = await this.#submission.ending<FlushResult>('flush', job, wait, listener);

@@ -1,4 +1,5 @@
 import { v5 as uuidFromName, v7 as uuidv7 } from 'uuid';
+import { z } from 'zod';
 import {
   type ChatInput,
   type ChatJob,
@@ -16,7 +17,15 @@ let lastMoment = 0;
 
 /** Checks what a caller wants to save and makes the job of it: gives it its id and, if it has none, its time. */
 export function newChatJob(input: ChatInput): ChatJob {
-  const { idempotencyKey, ...given } = validate(chatInput, input, 'the turn');
+  return toChatJob(validate(chatInput, input, 'the turn'));
+}
+
+/** The same for many; the index of a wrong one stands before the field. */
+export function newChatJobs(inputs: readonly ChatInput[]): ChatJob[] {
+  return validate(z.array(chatInput), inputs, 'the turns').map(toChatJob);
+}
+
+function toChatJob({ idempotencyKey, ...given }: z.output<typeof chatInput>): ChatJob {
   const id = given.id ?? newId(idempotencyKey, ['chat', given.userId, given.contextId]);
   return { ...given, id, createdAt: given.createdAt ?? now() };
 }

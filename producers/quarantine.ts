@@ -1,10 +1,13 @@
 import type { Job } from 'bullmq';
+import { z } from 'zod';
 import { MnemoqError } from '../shared/errors.ts';
-import type { QuarantineJob } from '../shared/records.ts';
+import { type QuarantineJob, quarantineJob } from '../shared/records.ts';
+import { validate } from '../shared/validate.ts';
 import type { Submission } from './submission.ts';
 
 /** Most records listed at once. */
 const PAGE = 1000;
+const LONGEST_WAIT_MS = 600_000;
 
 export interface QuarantinedRecord {
   id: string;
@@ -44,9 +47,16 @@ export async function retryQuarantined(
   wait: number,
   submission: Submission,
 ): Promise<{ committed: boolean; reason: string | null }> {
+  const mended = row === undefined ? null : validate(quarantineJob.shape.row, row, 'the row');
+  validate(z.int().min(1).max(LONGEST_WAIT_MS), wait, 'wait');
   const job = await submission.queue('quarantine').getJob(id);
   if (!job || !(await job.isFailed())) throw new MnemoqError('not_found', `no record with id ${id} is in quarantine`);
-  if (row !== undefined) await job.updateData({ ...job.data, row });
+  if (mended) {
+    // The record is found by these two when it is acknowledged: with others it would never leave Redis.
+    const contextId = quarantinedOf(job).row?.context_id ?? mended.context_id;
+    validate(z.object({ id: z.literal(id), context_id: z.literal(contextId) }), mended, 'the row');
+    await job.updateData({ ...job.data, row: mended });
+  }
   await job.retry('failed');
   const ending = await submission.ending('quarantine', job, wait);
   if (!ending)

@@ -22,7 +22,7 @@ const text = z
 const moment = z.iso
   .datetime({ offset: true })
   .transform((value) => new Date(value).toISOString())
-  .refine((value) => value >= '1970' && value < '9999-12-31', 'a date from 1970 to 9998');
+  .refine((value) => value >= '1970' && value < '9999', 'a date from 1970 to 9998');
 
 export const recordId = z.uuid().toLowerCase();
 const visibility = z.enum(['private', 'public']);

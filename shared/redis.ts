@@ -71,6 +71,7 @@ export async function withinTime<T>(work: Promise<T>, timeoutMs: number, doing: 
   try {
     return await Promise.race([work, deadline]);
   } catch (error) {
+    if (error instanceof TypeError || error instanceof RangeError) throw error; // ours, not Redis's
     throw classifyRedisError(error, doing);
   } finally {
     clearTimeout(timer);

@@ -11,7 +11,7 @@ export type Encoding = (typeof ENCODINGS)[number];
  * without a break: 50,000 × "a" in one piece takes over two seconds, in pieces of 1,000 about 70 ms. Long enough that
  * ordinary text is cut only between words, where the tokens come out the same as uncut.
  */
-const PIECE_LENGTH = 1000;
+const PIECE_LENGTH = 500;
 
 /**
  * Where a piece may end without changing a token: after a letter, before something that is not one. Nor an apostrophe,
