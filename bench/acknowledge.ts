@@ -3,7 +3,7 @@ import { loadConfig } from '../shared/config.ts';
 import type { MemoryRow } from '../shared/records.ts';
 import { type ResultTable, times } from './report.ts';
 import { drained, type Place, type Stage } from './stage.ts';
-import { type Latency, latencyRound, medianOfRounds, rounded } from './statistics.ts';
+import { type Latency, latencyRound, medians } from './statistics.ts';
 import { type BenchTurn, generateTurns, take, toBenchRow } from './turns.ts';
 
 const ROUNDS = 3;
@@ -15,7 +15,7 @@ const MODES = [
 
 interface InsertResult extends Latency {
   supabase: Place['name'];
-  /** Median of the insert : median of saveChat. */
+  /** Median of the insert : median of saveChat, in the same round. */
   ratio: number;
 }
 
@@ -71,12 +71,11 @@ export async function measureAcknowledge(stage: Stage, scale: number): Promise<A
   return {
     rounds: ROUNDS,
     modes: measured.map(({ inFlight, count, saves, inserts }) => {
-      const saveChat = medianOfRounds(saves);
       const compared = inserts.map(({ place, rounds }) => {
-        const latency = medianOfRounds(rounds);
-        return { supabase: place.name, ...latency, ratio: rounded(latency.medianMs / saveChat.medianMs) };
+        const withRatio = rounds.map((each, i) => ({ ...each, ratio: each.medianMs / (saves[i]?.medianMs ?? 0) }));
+        return { supabase: place.name, ...medians(withRatio) };
       });
-      return { inFlight, count, saveChat, inserts: compared };
+      return { inFlight, count, saveChat: medians(saves), inserts: compared };
     }),
   };
 }

@@ -8,12 +8,12 @@ import { Keys } from '../shared/keys.ts';
 import { type ResultTable, times } from './report.ts';
 import { enqueue } from './saving.ts';
 import { drained, type Stage } from './stage.ts';
-import { median, rounded, timed } from './statistics.ts';
+import { medians, timed } from './statistics.ts';
 import { type BenchTurn, generateTurns, take } from './turns.ts';
 
 const TURNS = 10_000;
 const WARM_UP_TURNS = 2_000;
-const ROUNDS = 3;
+const ROUNDS = 5;
 const CONVERSATIONS = 200;
 
 export interface ChatWorkerResult {
@@ -22,7 +22,7 @@ export interface ChatWorkerResult {
   concurrency: number;
   mnemoq: { perSecond: number };
   emptyWorker: { perSecond: number };
-  /** Mnemoq : empty worker. */
+  /** Mnemoq : empty worker, in the same round. */
   ratio: number;
 }
 
@@ -49,25 +49,28 @@ export async function measureChatWorker(stage: Stage, scale: number): Promise<Ch
   const mnemoq = contestant(stage, environments.mnemoq);
   const empty = contestant(stage, environments.empty);
 
-  const perSecond = { mnemoq: [] as number[], empty: [] as number[] };
+  const measured: { mnemoq: number; empty: number; ratio: number }[] = [];
   const bar = progressBar('chat worker, rounds', ROUNDS);
   const warmUp = take(WARM_UP_TURNS, generator);
   await drain(mnemoq, warmUp);
   await drain(empty, warmUp);
   for (let round = 1; round <= ROUNDS; round++) {
     const batch = take(turns, generator);
-    perSecond.mnemoq.push((1000 * turns) / (await drain(mnemoq, batch)));
-    perSecond.empty.push((1000 * turns) / (await drain(empty, batch)));
+    const mnemoqMs = await drain(mnemoq, batch);
+    const emptyMs = await drain(empty, batch);
+    const rate = (ms: number) => (1000 * turns) / ms;
+    measured.push({ mnemoq: rate(mnemoqMs), empty: rate(emptyMs), ratio: emptyMs / mnemoqMs });
     bar.update(round);
   }
   bar.stop();
+  const { mnemoq: mnemoqRate, empty: emptyRate, ratio } = medians(measured);
   return {
     turns,
     rounds: ROUNDS,
     concurrency: workerConcurrency,
-    mnemoq: { perSecond: rounded(median(perSecond.mnemoq)) },
-    emptyWorker: { perSecond: rounded(median(perSecond.empty)) },
-    ratio: rounded(median(perSecond.mnemoq) / median(perSecond.empty)),
+    mnemoq: { perSecond: mnemoqRate },
+    emptyWorker: { perSecond: emptyRate },
+    ratio,
   };
 }
 

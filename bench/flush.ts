@@ -5,12 +5,12 @@ import type { MemoryRow } from '../shared/records.ts';
 import { type ResultTable, times } from './report.ts';
 import { cache } from './saving.ts';
 import type { Place, Stage } from './stage.ts';
-import { latencies, median, rounded, timed } from './statistics.ts';
+import { latencies, medians, timed } from './statistics.ts';
 import { generateTurns, take, toBenchRow } from './turns.ts';
 
 const RECORDS = 5_000;
 const WARM_UP_RECORDS = 1_000;
-const ROUNDS = 3;
+const ROUNDS = 5;
 const CONVERSATIONS = 100;
 /** As many batches as a flush has under way at once. */
 const LANES = 2;
@@ -69,11 +69,16 @@ async function measureOn(
     const turns = take(count, generator);
     const rowsOf = () => turns.map((turn) => toBenchRow(turn, config));
     await cache(memory, queue, turns);
+    const flushMs = await timed(() => flush(memory, count));
+    const upsertsMs = await upsert(place, rowsOf(), batchSize, 1);
+    const upsertsTwoInFlightMs = await upsert(place, rowsOf(), batchSize, LANES);
     const rate = (ms: number) => (1000 * count) / ms;
     return {
-      flush: rate(await timed(() => flush(memory, count))),
-      upserts: rate(await upsert(place, rowsOf(), batchSize, 1)),
-      upsertsTwoInFlight: rate(await upsert(place, rowsOf(), batchSize, LANES)),
+      flush: rate(flushMs),
+      upserts: rate(upsertsMs),
+      upsertsTwoInFlight: rate(upsertsTwoInFlightMs),
+      ratio: upsertsMs / flushMs,
+      ratioTwoInFlight: upsertsTwoInFlightMs / flushMs,
     };
   };
   await round(WARM_UP_RECORDS);
@@ -82,14 +87,13 @@ async function measureOn(
     rounds.push(await round(records));
     onRound();
   }
-  const over = (field: keyof (typeof rounds)[number]) => median(rounds.map((each) => each[field]));
+  const { flush: flushRate, upserts, upsertsTwoInFlight, ...ratios } = medians(rounds);
   return {
     supabase: place.name,
-    flush: { perSecond: rounded(over('flush')) },
-    upserts: { perSecond: rounded(over('upserts')) },
-    upsertsTwoInFlight: { perSecond: rounded(over('upsertsTwoInFlight')) },
-    ratio: rounded(over('flush') / over('upserts')),
-    ratioTwoInFlight: rounded(over('flush') / over('upsertsTwoInFlight')),
+    flush: { perSecond: flushRate },
+    upserts: { perSecond: upserts },
+    upsertsTwoInFlight: { perSecond: upsertsTwoInFlight },
+    ...ratios,
   };
 }
 

@@ -1,4 +1,4 @@
-import { availableParallelism, cpus } from 'node:os';
+import { availableParallelism, cpus, loadavg } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { EXIT, report } from '../cli/exit.ts';
 import { print, printJson, say } from '../cli/output.ts';
@@ -22,7 +22,7 @@ const MEASUREMENTS: Record<string, (stage: Stage, scale: number) => Promise<Meas
   recall: measurement(measureRecall, recallTable),
 };
 const NOTE =
-  'Everything runs on this one machine and takes from each other: absolute numbers are noisy, ratios of the same run less so.';
+  'Everything runs on this one machine and takes from each other: absolute numbers are noisy, ratios, taken within each round, less so.';
 
 const program = new Command('bench')
   .description(
@@ -33,6 +33,7 @@ const program = new Command('bench')
   .option('--scale <factor>', 'how much to measure: 0.1 for a quick look, 2 for steadier numbers', factor, 1)
   .action(async ({ json, only, scale }: { json?: true; only?: string[]; scale: number }) => {
     const interrupted = untilSignal().then(() => null);
+    const [loadBefore = 0] = loadavg();
     say('starting Redis, Supabase and IPFS …');
     const stage = await Stage.start();
     const measuring = measureAll(stage, only ?? Object.keys(MEASUREMENTS), scale);
@@ -44,12 +45,13 @@ const program = new Command('bench')
     }
     // What was interrupted still waits for parts that are gone.
     if (measured === null) process.exit(EXIT.failed);
-    const machine = describeMachine(stage);
+    const machine = { ...describeMachine(stage), loadBefore };
     if (json) {
       const results = Object.fromEntries(measured.map(([name, { result }]) => [name, result]));
       printJson({ machine, scale, note: NOTE, ...results });
     } else {
-      print(`${machine.cores} cores (${machine.processor}), Node ${machine.node}, Redis ${machine.redis}`);
+      const { cores, processor, node, redis } = machine;
+      print(`${cores} cores (${processor}), load ${loadBefore} before, Node ${node}, Redis ${redis}`);
       print(NOTE);
       for (const [, { table }] of measured) printResult(table);
     }

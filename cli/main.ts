@@ -1,7 +1,15 @@
 #!/usr/bin/env node
-import { enableCompileCache } from 'node:module';
+import module from 'node:module';
 
-// Compiled once, kept by Node in the system's temporary folder: a command starts in two thirds of the time.
-enableCompileCache();
+/** As `engines` in package.json, which npm only warns about. */
+const OLDEST_NODE = [22, 18] as const;
+
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+if (major < OLDEST_NODE[0] || (major === OLDEST_NODE[0] && minor < OLDEST_NODE[1])) {
+  process.stderr.write(`error: Mnemoq needs Node.js ${OLDEST_NODE.join('.')} or newer, this is ${process.version}\n`);
+  process.exit(2);
+}
+// Compiled once and kept by Node in the system's temporary folder, a command starts in two thirds of the time.
+module.enableCompileCache();
 const { runProgram } = await import('./program.ts');
 await runProgram();

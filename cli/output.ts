@@ -78,5 +78,5 @@ function plainProgress(label: string, total: number): ProgressBar {
 
 /** Node looks at NO_COLOR, TERM and the terminal itself. */
 function colorsOf(stream: NodeJS.WriteStream) {
-  return picocolors.createColors(stream.isTTY && stream.hasColors());
+  return picocolors.createColors(stream.isTTY ? stream.hasColors() : false);
 }

@@ -1,7 +1,6 @@
 import path from 'node:path';
 import type { EmbeddedIpfs } from './ipfs.ts';
 import { takeLock } from './lock.ts';
-import { requireEmbeddedPackages } from './packages.ts';
 import { type EmbeddedRedis, type EmbeddedRedisOptions, startRedis } from './redis.ts';
 import { loadSecrets } from './secrets.ts';
 import { type EmbeddedSupabase, startSupabase } from './supabase.ts';
@@ -17,8 +16,7 @@ export interface EmbeddedParts {
 
 /** Redis, Supabase and IPFS of Mnemoq's own, on free ports of loopback, with everything they keep in `dataDir`. */
 export async function startEmbeddedParts(dataDir: string, redisOptions?: EmbeddedRedisOptions): Promise<EmbeddedParts> {
-  requireEmbeddedPackages();
-  const { startIpfs } = await import('./ipfs.ts'); // after the check: it imports what may be missing
+  const { startIpfs } = await import('./ipfs.ts'); // not at the top: it imports what may not be installed
   const dir = path.resolve(dataDir);
   const unlock = await takeLock(path.join(dir, 'lock'));
   const secrets = loadSecrets(dir);

@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 import path from 'node:path';
 import { Command } from 'commander';
+import { requireEmbeddedPackages } from '../../embedded/packages.ts';
 import { type EmbeddedParts, startEmbeddedParts } from '../../embedded/parts.ts';
 import {
   type ChatInput,
@@ -52,6 +53,7 @@ export function demoCommand(): Command {
     .action(async ({ json }: { json?: true }) => {
       const interrupted = untilSignal().then(() => null);
       const { dataDir } = loadConfig(readEnvironment(), []);
+      requireEmbeddedPackages();
       say('starting Redis, Supabase and IPFS …');
       const parts = await startEmbeddedParts(path.join(dataDir, 'demo'));
       // The same demo everywhere: neither the user's settings nor the .env of this folder reach it.

@@ -2,6 +2,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { freePort } from '../../embedded/free-port.ts';
 import { whenGone } from '../../embedded/guard.ts';
+import { requireEmbeddedPackages } from '../../embedded/packages.ts';
 import { type EmbeddedParts, startEmbeddedParts } from '../../embedded/parts.ts';
 import {
   devEnvironmentFile,
@@ -31,6 +32,7 @@ export function devCommand(): Command {
       const signal = untilSignal();
       void signal.then(() => say('stopping …'));
       const { dataDir } = loadConfig(readEnvironment(), []);
+      requireEmbeddedPackages();
       say('starting Redis, Supabase and IPFS …');
       const parts = await startEmbeddedParts(dataDir);
       try {
@@ -74,9 +76,9 @@ function settingsOf(given: Environment): Record<string, string> {
 }
 
 async function startAll(workers: WorkerProcesses): Promise<{ url: string }> {
-  const dashboard = workers.start('dashboard');
-  await Promise.all(WORKER_KINDS.map((kind) => workers.start('worker', kind)));
-  return (await dashboard) as { url: string };
+  const kinds = WORKER_KINDS.map((kind) => workers.start('worker', kind));
+  const [dashboard] = await Promise.all([workers.start('dashboard'), ...kinds]);
+  return dashboard as { url: string };
 }
 
 function printPlaces(

@@ -4,23 +4,24 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 const MAIN = path.join(import.meta.dirname, '../../cli/main.ts');
-/** Far more than any command needs on a busy machine; a hang fails its test by its signal instead of its time. */
-const LIMIT_MS = 45_000;
+/** Far more than a command needs on a busy machine; one that hangs is killed, which its signal then tells. */
+const LIMIT_MS = 50_000;
 
 export interface CliOptions {
   environment?: Record<string, string>;
   /** Away from the .env and .mnemoq of whoever runs the tests. */
   cwd?: string;
-  /** What it reads from standard input; nothing without it. */
-  input?: string | Buffer;
+  /** What it reads from standard input; nothing without it. `null` leaves that to the test. */
+  input?: string | Buffer | null;
   /** Options of Node. */
   nodeOptions?: string[];
   main?: string;
+  limitMs?: number;
 }
 
 export interface Ended {
   code: number | null;
-  signal: NodeJS.Signals | null;
+  signal: NodeJS.Signals | null; // SIGKILL when it hung
   stdout: string;
   stderr: string;
 }
@@ -34,7 +35,7 @@ export interface RunningCli {
 
 /** Starts `mnemoq <args>` with this environment and nothing of the tests' own but PATH. */
 export function startCli(args: readonly string[], options: CliOptions = {}): RunningCli {
-  const { environment = {}, cwd = tmpdir(), input, nodeOptions = [], main = MAIN } = options;
+  const { environment = {}, cwd = tmpdir(), input, nodeOptions = [], main = MAIN, limitMs = LIMIT_MS } = options;
   const child = spawn(process.execPath, [...nodeOptions, main, ...args], {
     cwd,
     env: { PATH: process.env['PATH'], HOME: cwd, ...environment },
@@ -43,11 +44,12 @@ export function startCli(args: readonly string[], options: CliOptions = {}): Run
   const said = { stdout: '', stderr: '' };
   child.stdout?.setEncoding('utf8').on('data', (text: string) => (said.stdout += text));
   child.stderr?.setEncoding('utf8').on('data', (text: string) => (said.stderr += text));
-  child.stdin?.on('error', () => undefined).end(input); // it may end before it has read everything
-  const limit = setTimeout(() => child.kill('SIGKILL'), LIMIT_MS);
-  const ended = once(child, 'close').then(([code, signal]) => {
+  child.stdin?.on('error', () => undefined); // it may end before it has read everything
+  if (input !== null) child.stdin?.end(input);
+  const limit = setTimeout(() => child.kill('SIGKILL'), limitMs);
+  const ended = once(child, 'close').then(([code, signal]): Ended => {
     clearTimeout(limit);
-    return { code, signal, ...said } as Ended;
+    return { code, signal, ...said };
   });
   return { process: child, said, ended };
 }

@@ -1,0 +1,112 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import type { ChatInput, ReflectionInput } from '../producers/index.ts';
+import { encode } from '../shared/tokenizer.ts';
+import { runCli, startCli } from './support/cli.ts';
+import { eventually } from './support/eventually.ts';
+
+const ROOT = path.join(import.meta.dirname, '..');
+/** Enough for a machine that runs other tests at the same time; alone it takes ten seconds. */
+const LIMIT_MS = 110_000;
+
+let dir: string;
+beforeEach(() => {
+  dir = mkdtempSync(path.join(tmpdir(), 'mnemoq-demo-'));
+});
+afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+function sample<T>(name: string): T[] {
+  const lines = readFileSync(path.join(ROOT, 'cli', 'sample', name), 'utf8')
+    .trimEnd()
+    .split('\n');
+  return lines.map((line) => JSON.parse(line) as T);
+}
+
+describe('the demo', () => {
+  test('does the main job on the sample, checks every step, and whatever the user has set does not reach it', async () => {
+    writeFileSync(path.join(dir, '.env'), 'REDIS_URL=redis://127.0.0.1:1\nMEMORY_MEMORIES_TABLE=elsewhere\n');
+    const environment = { MEMORY_WRITE_MODE: 'immediate', MEMORY_ENCODING: 'gpt2' };
+    const ended = await runCli(['demo', '--json'], { environment, cwd: dir, limitMs: LIMIT_MS });
+    expect(ended).toMatchObject({ code: 0, signal: null });
+    const { steps, reflections, ...result } = JSON.parse(ended.stdout);
+
+    const turns = sample<ChatInput>('turns.jsonl');
+    const thoughts = sample<ReflectionInput>('reflections.jsonl');
+    const texts = turns.flatMap(({ userMessage, assistantMessage }) => [userMessage, assistantMessage]);
+    const tokens = texts.reduce((sum, text) => sum + encode(text, 'cl100k_base').length, 0);
+    expect(result).toMatchObject({
+      ok: true,
+      turnsQueued: turns.length,
+      cached: turns.length,
+      tokens,
+      flush: { success: true, totalPending: turns.length, flushedCount: turns.length, failedCount: 0 },
+      rowsInSupabase: turns.length + thoughts.length,
+      recalled: { contextId: expect.stringContaining(turns[0]?.contextId ?? '') },
+      decodedEqualsInput: true,
+    });
+    expect(result.recalled.items).toBeGreaterThan(0);
+    expect(result.recalled.tokenCount).toBeLessThanOrEqual(result.recalled.maxTokens);
+    expect(reflections).toEqual(
+      thoughts.map(({ visibility }) => ({ visibility, verified: true, cid: expect.stringMatching(/^bafkrei/) })),
+    );
+    expect(new Set(reflections.map(({ cid }: { cid: string }) => cid)).size).toBe(thoughts.length);
+    expect(steps.length).toBe(7 + thoughts.length);
+    expect(steps.filter(({ ok }: { ok: boolean }) => !ok)).toEqual([]);
+  }, 120_000);
+
+  test('ends with 1 and prints no result when it is interrupted', async () => {
+    const { process: child, said, ended } = startCli(['demo', '--json'], { cwd: dir, limitMs: LIMIT_MS });
+    await eventually(() => said.stderr.includes('starting the chat'), LIMIT_MS);
+    child.kill('SIGINT');
+    expect(await ended).toMatchObject({
+      code: 1,
+      stdout: '',
+      stderr: expect.stringContaining('stopped before the end'),
+    });
+  }, 120_000);
+});
+
+/**
+ * The demo judges the memory it runs on, so it must say no about a broken one. There is no switch in the program to break
+ * it: a copy of the sources gets a fault.
+ */
+describe('the demo of a memory that', () => {
+  test.each([
+    {
+      name: 'loses the end of every text',
+      file: 'workers/new-record.ts',
+      right: 'const tokens = tokenize(text, config.encoding);',
+      wrong:
+        'const tokens = tokenize(JSON.parse(JSON.stringify(text).replaceAll(/."(?=[,}])/g, \'"\')), config.encoding);',
+      fails: ['private reflection', 'public reflection', 'decoded text'],
+    },
+    {
+      name: 'commits all but one record of a batch',
+      file: 'shared/long-term.ts',
+      right: 'upsert(records.map(toRow)',
+      wrong: 'upsert(records.slice(records.length > 1 ? 1 : 0).map(toRow)',
+      fails: ['rows in Supabase', 'decoded text'],
+    },
+  ])(
+    '$name says so and ends with 1',
+    async ({ file, right, wrong, fails }) => {
+      for (const part of ['cli', 'embedded', 'producers', 'shared', 'supabase', 'workers', 'package.json']) {
+        cpSync(path.join(ROOT, part), path.join(dir, part), { recursive: true });
+      }
+      symlinkSync(path.join(ROOT, 'node_modules'), path.join(dir, 'node_modules'));
+      const source = readFileSync(path.join(dir, file), 'utf8');
+      expect(source).toContain(right);
+      writeFileSync(path.join(dir, file), source.replace(right, wrong));
+
+      const main = path.join(dir, 'cli', 'main.ts');
+      const { code, stdout } = await runCli(['demo', '--json'], { main, cwd: dir, limitMs: LIMIT_MS });
+      const { ok, steps } = JSON.parse(stdout);
+      expect([code, ok]).toEqual([1, false]);
+      const failed = steps.filter((step: { ok: boolean }) => !step.ok).map(({ what }: { what: string }) => what);
+      expect([...new Set(failed)]).toEqual(fails);
+    },
+    120_000,
+  );
+});
