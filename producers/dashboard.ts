@@ -55,6 +55,16 @@ const ACTIONS = new Set([
   'PUT /api/queues/:queueName/:jobId/retry',
 ]);
 
+/** In the form in which Bull Board's page shows errors. */
+const REFUSAL = {
+  error: { key: 'ERRORS.FORBIDDEN' },
+  message: 'This dashboard neither changes nor removes jobs: see mnemoq quarantine --help',
+};
+
+/** The page asks for fonts from elsewhere; who looks at these queues, and when, is nobody else's business. */
+const ONLY_FROM_HERE =
+  "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'self'";
+
 /**
  * Bull Board over all queues. Asks for a name and secret of MEMORY_API_KEYS, listens on MEMORY_DASHBOARD_HOST (loopback)
  * and MEMORY_DASHBOARD_PORT, and never shows a message's text.
@@ -75,10 +85,9 @@ export async function startDashboard(environment: Environment): Promise<Dashboar
   await server.register(basicAuth, { validate: validator(config), authenticate: { realm: 'Mnemoq' } });
   server.addHook('onRequest', server.basicAuth);
   server.addHook('onRequest', async (request, reply) => {
+    reply.header('content-security-policy', ONLY_FROM_HERE);
     if (request.method === 'GET' || ACTIONS.has(`${request.method} ${request.routeOptions.url}`)) return;
-    await reply
-      .code(403)
-      .send({ error: 'This dashboard neither changes nor removes jobs: see mnemoq quarantine --help' });
+    await reply.code(403).send(REFUSAL);
   });
   await server.register(board.registerPlugin());
 
