@@ -16,13 +16,16 @@ const jobIds: Record<string, string> = {};
 beforeAll(async () => {
   stack = await startStack({ environment: { MEMORY_DASHBOARD_PORT: '0' } });
   const contextId = stack.newContextId();
-  const bad = { ...turn(contextId, 1), id: 'not a uuid', userMessage: MARKER, assistantMessage: MARKER };
+  // Any BullMQ client may add jobs, also with a field nobody has heard of.
+  const texts = { userMessage: MARKER, assistantMessage: MARKER, userMesage: MARKER, more: [{ text: MARKER }] };
+  const bad = { ...turn(contextId, 1), ...texts, id: 'not a uuid' };
   jobIds['chat'] = (await stack.queue('chat').add('chat', bad)).id ?? '';
   await stack.startWorkers('chat');
   await stack.idle('chat');
   const reflection = { id: 'x', contextId, reflectionText: MARKER, visibility: 'private', createdAt: 'now' };
   jobIds['reflection'] = (await stack.queue('reflection').add('reflection', reflection)).id ?? '';
-  const row = { id: 'x', context_id: contextId, text_cache: MARKER, tokens: { text: [MARKER] } };
+  jobIds['flush'] = (await stack.queue('flush').add('flush', { reason: 'on-demand', note: MARKER })).id ?? '';
+  const row = { id: 'x', context_id: contextId, text_cache: MARKER, tokens: { text: [MARKER] }, text: MARKER };
   jobIds['quarantine'] =
     (await stack.queue('quarantine').add('quarantine', { row, error: { code: '22021', message: 'no' } })).id ?? '';
   dashboard = await startDashboard(stack.environment);
@@ -75,8 +78,9 @@ describe('the dashboard', () => {
   });
 
   test('shows all queues and their jobs, and no text in any of its answers', async () => {
-    const pages = ['/', '/api/queues', '/api/job-schedulers'];
+    const pages = ['/', '/api/queues', '/api/job-schedulers', '/api/redis/stats'];
     for (const name of QUEUES) {
+      pages.push(...['metrics', 'workers', 'default-job-options'].map((what) => `/api/queues/${name}/${what}`));
       for (const status of ['latest', 'failed', 'waiting', 'active', 'completed']) {
         pages.push(`/api/queues?activeQueue=${name}&status=${status}&page=1&jobsPerPage=10`);
       }
@@ -86,8 +90,8 @@ describe('the dashboard', () => {
     }
     let seen = '';
     for (const page of pages) {
-      const { text } = await ask(page);
-      expect([page, text.includes(MARKER)]).toEqual([page, false]);
+      const { status, text } = await ask(page);
+      expect([page, status, text.includes(MARKER)]).toEqual([page, 200, false]);
       seen += text;
     }
     expect(seen).toContain(`[${MARKER.length} characters]`);
@@ -97,6 +101,7 @@ describe('the dashboard', () => {
   test('retries a job, and refuses to change, add or remove one', async () => {
     const id = jobIds['chat'] ?? '';
     const before = await stack.queue('chat').getJob(id);
+    const counts = await stack.queue('chat').getJobCounts();
     const refused: [string, string][] = [
       ['PATCH', `/api/queues/chat/${id}/update-data`],
       ['PUT', `/api/queues/chat/${id}/clean`],
@@ -105,15 +110,40 @@ describe('the dashboard', () => {
       ['PUT', '/api/queues/chat/obliterate'],
       ['POST', '/api/queues/chat/add'],
       ['PUT', '/api/queues/flush/job-schedulers/flush/remove'],
+      ['PUT', '/api/queues/flush/job-schedulers/flush/run'],
+      ['PATCH', `/api/queues/chat/${id}/delay`],
+      ['PUT', '/api/queues/chat/concurrency'],
+      ['PUT', '/api/queues/chat/rate-limit'],
+      ['PUT', '/api/queues/chat/pause/'],
+      ['DELETE', '/api/queues/chat'],
     ];
     for (const [method, pathname] of refused) {
       const answer = await ask(pathname, method, { authorization }, '{"jobData":{}}');
       expect([pathname, answer.status]).toEqual([pathname, 403]);
     }
+    expect(await stack.queue('chat').getJobCounts()).toEqual(counts);
     expect((await stack.queue('chat').getJob(id))?.data).toEqual(before?.data);
     expect((await ask(`/api/queues/chat/${id}/retry`, 'PUT')).status).toBeLessThan(300);
     await stack.idle('chat');
     expect((await stack.queue('chat').getJob(id))?.attemptsStarted).toBe(2);
+  });
+
+  test('pauses and resumes a queue', async () => {
+    for (const [action, paused] of [
+      ['pause', true],
+      ['resume', false],
+    ] as const) {
+      expect((await ask(`/api/queues/chat/${action}`, 'PUT')).status).toBe(200);
+      expect(await stack.queue('chat').isPaused()).toBe(paused);
+    }
+  });
+
+  test('names the variable when its port is taken', async () => {
+    const environment = { ...stack.environment, MEMORY_DASHBOARD_PORT: new URL(dashboard.url).port };
+    await expect(startDashboard(environment)).rejects.toMatchObject({
+      code: 'invalid_configuration',
+      message: expect.stringMatching(/^MEMORY_DASHBOARD_PORT: expected a free port, 127\.0\.0\.1:\d+ is in use$/),
+    });
   });
 });
 
@@ -141,11 +171,18 @@ describe('in a browser', () => {
     const [username = '', password = ''] = (stack.environment['MEMORY_API_KEYS'] ?? '').split(':');
     const context = await browser.newContext({ httpCredentials: { username, password } });
     const page = await context.newPage();
+    const elsewhere: string[] = [];
+    page.on('response', (response) => {
+      if (new URL(response.url()).origin !== new URL(dashboard.url).origin) elsewhere.push(response.url());
+    });
+    const blocked = page.waitForEvent('requestfailed', { predicate: (request) => request.url().includes('fonts.') });
     await page.goto(`${dashboard.url}/queue/chat?status=failed`);
     await page.getByText('id: expected a UUID').first().waitFor();
     const text = await page.innerText('body');
     for (const name of QUEUES) expect(text.toLowerCase()).toContain(name);
     expect(text).not.toContain(MARKER);
+    expect((await blocked).failure()?.errorText).toBe('csp');
+    expect(elsewhere).toEqual([]);
     await context.close();
   });
 });

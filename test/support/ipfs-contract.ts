@@ -13,8 +13,9 @@ export function describeIpfsContract(name: string, start: () => Promise<{ url: s
     });
     afterAll(() => node.stop());
 
+    // Around the chunk size, where one block becomes a tree.
     test.each([1, 1000, 262_144, 262_145, 1_000_000])(
-      'a file of %d bytes has the CID computed here and comes back',
+      'a file of %d bytes has the CID computed here, comes back and is pinned',
       async (size) => {
         const bytes = new Uint8Array(randomBytes(size));
         const cid = await computeCid(bytes);
@@ -24,6 +25,23 @@ export function describeIpfsContract(name: string, start: () => Promise<{ url: s
         expect(await ipfs.isPinned(cid)).toBe(true);
       },
     );
+
+    test('an empty file too', async () => {
+      const empty = new Uint8Array();
+      const cid = await computeCid(empty);
+      await ipfs.pin(empty, cid);
+      expect(await ipfs.fetch(cid, 0)).toHaveLength(0);
+      expect(await ipfs.isPinned(cid)).toBe(true);
+    });
+
+    test('what is kept is what was given: other bytes of the same length have another CID', async () => {
+      const [a, b] = [new Uint8Array(300_000).fill(1), new Uint8Array(300_000).fill(2)];
+      const [cidA, cidB] = [await computeCid(a), await computeCid(b)];
+      expect(cidA).not.toBe(cidB);
+      await Promise.all([ipfs.pin(a, cidA), ipfs.pin(b, cidB)]);
+      expect((await ipfs.fetch(cidA, 300_000))[299_999]).toBe(1);
+      expect((await ipfs.fetch(cidB, 300_000))[299_999]).toBe(2);
+    });
 
     test('pinning again changes nothing', async () => {
       const bytes = new Uint8Array(randomBytes(100));
