@@ -1,14 +1,9 @@
 import { MnemoqError } from '../shared/errors.ts';
 import type { RedisClient } from '../shared/redis.ts';
+import { readMemory, type RedisMemory, usedPercent } from '../shared/redis-memory.ts';
 
 /** How long one answer about memory is good for. */
 const FRESH_MS = 1_000;
-
-export interface RedisMemory {
-  usedBytes: number;
-  /** 0 when Redis has no limit. */
-  maxBytes: number;
-}
 
 /**
  * Refuses saves while Redis is nearly full. At its limit Redis refuses every write, those of the flush too, and then
@@ -29,19 +24,13 @@ export class Admission {
     if (!this.#checked || Date.now() - this.#checked.at > FRESH_MS) {
       this.#checked = { at: Date.now(), memory: readMemory(this.#redis) };
     }
-    const { usedBytes, maxBytes } = await this.#checked.memory;
-    const percent = maxBytes === 0 ? 0 : (100 * usedBytes) / maxBytes;
+    const memory = await this.#checked.memory;
+    const percent = usedPercent(memory);
     if (percent <= this.#maxUsedPercent) return;
     throw new MnemoqError(
       'redis_full',
-      `Redis is nearly full (${percent.toFixed(1)} % of ${maxBytes} bytes used, saves stop at ${this.#maxUsedPercent} %): ` +
+      `Redis is nearly full (${percent.toFixed(1)} % of ${memory.maxBytes} bytes used, saves stop at ${this.#maxUsedPercent} %): ` +
         'nothing was stored; try again when a flush has made room, or raise maxmemory',
     );
   }
-}
-
-export async function readMemory(redis: RedisClient): Promise<RedisMemory> {
-  const info = await redis.info('memory');
-  const read = (field: string) => Number(new RegExp(`^${field}:(\\d+)`, 'm').exec(info)?.[1] ?? 0);
-  return { usedBytes: read('used_memory'), maxBytes: read('maxmemory') };
 }

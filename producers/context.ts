@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ReplyError } from 'ioredis';
 import type { Keyring } from '../shared/encryption.ts';
 import { isError, MnemoqError } from '../shared/errors.ts';
 import type { LongTerm } from '../shared/long-term.ts';
@@ -79,12 +80,12 @@ export class ContextReader {
 
   async #fillUp(contextId: string, limit: number, cached: CachedRecords, allowPartial: boolean): Promise<ReadRecords> {
     const token = randomUUID();
-    const mine = await this.#shortTerm.beginRefill(contextId, token);
-    const refilled = mine ? null : await this.#awaitRefill(contextId, limit);
+    const mine = await orWithout(this.#shortTerm.beginRefill(contextId, token));
+    const refilled = mine === false ? await this.#awaitRefill(contextId, limit) : null;
     if (refilled?.complete) return refilled;
     return orPartial(cached, allowPartial, async () => {
       const newest = await this.#longTerm.recent(contextId, Math.max(limit, this.#shortTerm.limit));
-      if (mine) await this.#shortTerm.refill(contextId, token, newest.slice(-this.#shortTerm.limit));
+      if (mine) await orWithout(this.#shortTerm.refill(contextId, token, newest.slice(-this.#shortTerm.limit)));
       return merge(cached.records, newest).slice(-limit);
     });
   }
@@ -99,6 +100,14 @@ export class ContextReader {
     }
     return null;
   }
+}
+
+/** A refill is a favour to the next read: this one goes on where Redis answers that it takes no writes (null), being full. */
+async function orWithout<T>(write: Promise<T>): Promise<T | null> {
+  return write.catch((error) => {
+    if (error instanceof ReplyError) return null;
+    throw error;
+  });
 }
 
 async function orPartial(

@@ -167,7 +167,7 @@ export class MemoryCore {
     const queued = await this.#submission.add('chat', job, { jobId: job.id });
     if (wait === null) return receiptOf(job, { note: 'queued' });
     const ending = await this.#submission.ending<ChatResult>('chat', queued, wait);
-    if (!ending) return receiptOf(job, { note: `queued; not cached within ${wait} ms, it will be` });
+    if (!ending) return receiptOf(job, { note: `queued; not seen cached within ${wait} ms, it will be` });
     if ('failedReason' in ending) throw rejected(ending.failedReason);
     const { supabaseStored, tokenCount } = ending.result;
     return receiptOf(job, {
@@ -196,7 +196,7 @@ export class MemoryCore {
     const queued = await this.#submission.add('reflection', job, { jobId: job.id });
     if (wait === null) return receiptOf(job, { note: 'queued' });
     const ending = await this.#submission.ending<ReflectionResult>('reflection', queued, wait);
-    if (!ending) return receiptOf(job, { note: `queued; not pinned within ${wait} ms, it will be` });
+    if (!ending) return receiptOf(job, { note: `queued; not seen pinned within ${wait} ms, it will be` });
     if ('failedReason' in ending) throw rejected(ending.failedReason);
     const { cid, tokenCount } = ending.result;
     return receiptOf(job, { tokenCount, cid, supabaseStored: true, note: 'committed and pinned' });
@@ -278,7 +278,8 @@ export class MemoryCore {
     options: { batchSize?: number; wait?: number; onProgress?: (progress: FlushResult) => void } = {},
   ): Promise<FlushResult & { reason: string | null }> {
     const { batchSize, wait = FLUSH_WAIT_MS, onProgress } = validate(flushOptions, options, 'the options');
-    const job = await this.#submission.add('flush', { reason: 'on-demand', ...(batchSize && { batchSize }) });
+    const data = { reason: 'on-demand', ...(batchSize && { batchSize }) };
+    const job = await this.#submission.add('flush', data, {}, 'asking for a flush');
     const listener = onProgress && ((progress: unknown) => onProgress(progress as FlushResult));
     const ending = await this.#submission.ending<FlushResult>('flush', job, wait, listener);
     if (!ending) {

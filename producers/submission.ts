@@ -1,5 +1,6 @@
 import type { EventEmitter } from 'node:events';
 import { type Job, type JobsOptions, Queue, QueueEvents } from 'bullmq';
+import { isError } from '../shared/errors.ts';
 import type { Keys } from '../shared/keys.ts';
 import type { QueueName } from '../shared/queues.ts';
 import { type RedisClient, withinTime } from '../shared/redis.ts';
@@ -32,9 +33,9 @@ export class Submission {
     return queue;
   }
 
-  /** Resolves when Redis has the job; a job with a known `jobId` changes nothing. */
-  async add(name: QueueName, data: object, options: JobsOptions = {}): Promise<Job> {
-    return withinTime(this.queue(name).add(name, data, options), this.#timeoutMs, 'saving');
+  /** Resolves when Redis has the job; a job with a known `jobId` changes nothing. `doing` names it where it fails. */
+  async add(name: QueueName, data: object, options: JobsOptions = {}, doing = 'saving'): Promise<Job> {
+    return withinTime(this.queue(name).add(name, data, options), this.#timeoutMs, doing);
   }
 
   /** All or none, in one transaction. */
@@ -43,25 +44,23 @@ export class Submission {
     await withinTime(this.queue(name).addBulk(bulk), this.#timeoutMs, 'saving');
   }
 
-  /** Waits for a job's end, at most `waitMs`; null when it has not ended by then. */
+  /**
+   * Waits for a job's end, at most `waitMs`; null when it has not ended by then, or when Redis is away and cannot tell:
+   * the job is in its queue all the same. (BullMQ's `waitUntilFinished` leaves a rejection unhandled in that case, which
+   * ends the process: 6.7.0, an async function as a promise's executor.)
+   */
   async ending<Result>(
     name: QueueName,
-    job: Job,
+    { id = '' }: Job,
     waitMs: number,
     onProgress?: (progress: unknown) => void,
   ): Promise<Ending<Result> | null> {
-    const events = await withinTime(this.#eventsOf(name), this.#timeoutMs, 'waiting');
-    const listen = ({ jobId, data }: { jobId: string; data: unknown }) => jobId === job.id && onProgress?.(data);
-    if (onProgress) events.on('progress', listen);
     try {
-      return { result: await job.waitUntilFinished(events, waitMs) };
-    } catch {
-      // It failed, or the time is up, or the waiting went wrong: the job itself tells which.
-      const ended = await withinTime(this.queue(name).getJob(job.id ?? ''), this.#timeoutMs, 'waiting');
-      if (!ended?.finishedOn) return null;
-      return ended.failedReason ? { failedReason: ended.failedReason, job: ended } : { result: ended.returnvalue };
-    } finally {
-      events.off('progress', listen);
+      const events = await withinTime(this.#eventsOf(name), this.#timeoutMs, 'waiting');
+      return await this.#listenFor(events, id, waitMs, onProgress, () => this.#ended<Result>(name, id));
+    } catch (error) {
+      if (isError(error, 'redis_unavailable')) return null;
+      throw error;
     }
   }
 
@@ -74,9 +73,44 @@ export class Submission {
     await Promise.all([...this.#queues.values()].map((queue) => queue.close()));
   }
 
+  /** Looks whether the job has ended, and if not, once more when it says so or the time is up. */
+  async #listenFor<T>(
+    events: QueueEvents,
+    id: string,
+    waitMs: number,
+    onProgress: ((progress: unknown) => void) | undefined,
+    look: () => Promise<T | null>,
+  ): Promise<T | null> {
+    const emitter: EventEmitter = events;
+    const { promise: word, resolve } = Promise.withResolvers<void>();
+    const listeners: [event: string, listener: (said: { jobId: string; data: unknown }) => void][] = [
+      [`completed:${id}`, () => resolve()],
+      [`failed:${id}`, () => resolve()],
+      ['progress', ({ jobId, data }) => jobId === id && onProgress?.(data)],
+    ];
+    for (const [event, listener] of listeners) emitter.on(event, listener);
+    const timer = setTimeout(resolve, waitMs);
+    try {
+      const ended = await look(); // it may have ended before anybody listened
+      if (ended) return ended;
+      await word;
+      return await look();
+    } finally {
+      clearTimeout(timer);
+      for (const [event, listener] of listeners) emitter.off(event, listener);
+    }
+  }
+
+  async #ended<Result>(name: QueueName, id: string): Promise<Ending<Result> | null> {
+    const job = await withinTime(this.queue(name).getJob(id), this.#timeoutMs, 'waiting');
+    if (!job?.finishedOn) return null;
+    return job.failedReason ? { failedReason: job.failedReason, job } : { result: job.returnvalue };
+  }
+
   #eventsOf(name: QueueName): Promise<QueueEvents> {
     const known = this.#events.get(name) ?? this.#listen(name);
     this.#events.set(name, known);
+    known.catch(() => this.#events.delete(name)); // the next one who waits tries again
     return known;
   }
 

@@ -35,6 +35,16 @@ export class Keys {
     return this.#of('memory:conversation', contextId);
   }
 
+  /** A pattern for SCAN that finds the conversations, and whose one a key is. */
+  get conversations(): string {
+    return 'memory:conversation:*';
+  }
+
+  contextIdOf(conversation: string): string {
+    const prefix = this.#cluster ? /^memory:conversation:\{\d+\}:/ : /^memory:conversation:/;
+    return conversation.replace(prefix, '');
+  }
+
   order(contextId: string): string {
     return this.#of('memory:order', contextId);
   }

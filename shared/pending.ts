@@ -1,4 +1,4 @@
-import { MnemoqError } from './errors.ts';
+import { MnemoqError, messageOf } from './errors.ts';
 import type { Keys } from './keys.ts';
 import type { RedisClient } from './redis.ts';
 
@@ -10,6 +10,28 @@ export const PENDING_GROUP = 'flush';
  * its halving usually last; taking over too early costs a repeated upsert and nothing else.
  */
 const TAKEOVER_MS = 60_000;
+
+/** Entries one worker has in hand at once: two lanes of at most 1000 each. */
+const MOST_IN_HAND = 2_000;
+
+/** A day: longer than an off-peak worker is silent between two flushes, which would only have to be seen anew. */
+const FORGET_CONSUMER_MS = 86_400_000;
+
+/** KEYS pending; ARGV group idle. In one step with the look, for deleting a consumer deletes what it holds. */
+const FORGET_CONSUMERS = `
+if redis.call('EXISTS', KEYS[1]) == 0 then return end
+for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+  local about = {}
+  for i = 1, #consumer, 2 do about[consumer[i]] = consumer[i + 1] end
+  if about.pending == 0 and about.idle > tonumber(ARGV[2]) then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], about.name)
+  end
+end
+`;
+
+interface Scripts {
+  mnemoqForgetConsumers(key: string, group: string, idleMs: number): Promise<unknown>;
+}
 
 /** A pending record, by reference: its content is in its conversation's hash. */
 export interface PendingEntry {
@@ -26,11 +48,12 @@ export interface PendingEntry {
  * or set aside; who takes entries and fails hands them back, who takes them and dies loses them after TAKEOVER_MS.
  */
 export class Pending {
-  readonly #redis: RedisClient;
+  readonly #redis: RedisClient & Scripts;
   readonly #keys: Keys;
 
   constructor(redis: RedisClient, keys: Keys) {
-    this.#redis = redis;
+    redis.defineCommand('mnemoqForgetConsumers', { lua: FORGET_CONSUMERS, numberOfKeys: 1 });
+    this.#redis = redis as RedisClient & Scripts;
     this.#keys = keys;
   }
 
@@ -45,8 +68,21 @@ export class Pending {
     }
   }
 
-  /** Takes up to `count` entries for `consumer`: first those whose taker has gone silent or handed them back. */
+  /**
+   * Takes up to `count` entries for `consumer`: first those whose taker has gone silent or handed them back. On a Redis
+   * that has lost its data there is no group either; then it is created and taking goes on.
+   */
   async take(shard: string, consumer: string, count: number): Promise<PendingEntry[]> {
+    try {
+      return await this.#take(shard, consumer, count);
+    } catch (error) {
+      if (!messageOf(error).startsWith('NOGROUP')) throw error;
+      await this.prepare();
+      return this.#take(shard, consumer, count);
+    }
+  }
+
+  async #take(shard: string, consumer: string, count: number): Promise<PendingEntry[]> {
     const key = this.#keys.pending(shard);
     const claimed = await this.#redis.xautoclaim(key, PENDING_GROUP, consumer, TAKEOVER_MS, '0', 'COUNT', count);
     const returned = toEntries(claimed[1] as StreamEntry[]);
@@ -56,16 +92,39 @@ export class Pending {
   }
 
   /** Hands entries back: whoever takes next gets them, without waiting for TAKEOVER_MS. */
-  async release(shard: string, consumer: string, entries: readonly PendingEntry[]): Promise<void> {
+  async release(shard: string, consumer: string, entries: readonly Pick<PendingEntry, 'entry'>[]): Promise<void> {
     if (entries.length === 0) return;
     const ids = entries.map(({ entry }) => entry);
     const key = this.#keys.pending(shard);
     await this.#redis.call('XCLAIM', key, PENDING_GROUP, consumer, 0, ...ids, 'IDLE', TAKEOVER_MS, 'JUSTID');
   }
 
+  /** Hands back whatever `consumer` has in hand, of every part. */
+  async releaseAll(consumer: string): Promise<void> {
+    for (const shard of this.#keys.shards) {
+      const held = await this.#redis.xpending(
+        this.#keys.pending(shard),
+        PENDING_GROUP,
+        '-',
+        '+',
+        MOST_IN_HAND,
+        consumer,
+      );
+      const entries = (held as [entry: string, ...unknown[]][]).map(([entry]) => ({ entry }));
+      await this.release(shard, consumer, entries);
+    }
+  }
+
+  /** Forgets consumers that hold nothing and were last seen long ago: every start of a worker leaves one behind. */
+  async forgetConsumers(idleMs = FORGET_CONSUMER_MS): Promise<void> {
+    for (const shard of this.#keys.shards) {
+      await this.#redis.mnemoqForgetConsumers(this.#keys.pending(shard), PENDING_GROUP, idleMs);
+    }
+  }
+
   /** How many entries up to `last` some worker has taken and not finished. */
   async inHand(shard: string, last: string): Promise<number> {
-    const held = await this.#redis.xpending(this.#keys.pending(shard), PENDING_GROUP, '-', last, 1000);
+    const held = await this.#redis.xpending(this.#keys.pending(shard), PENDING_GROUP, '-', last, MOST_IN_HAND);
     return held.length;
   }
 

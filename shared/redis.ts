@@ -4,23 +4,31 @@ import type { Logger } from './log.ts';
 
 export type RedisClient = Redis | Cluster;
 
-/** How long a client waits for Redis before it gives its caller an error. */
-type Patience = Pick<RedisOptions, 'maxRetriesPerRequest' | 'commandTimeout' | 'connectTimeout'>;
+/** How long a client waits for Redis before it gives its caller an error, and before it takes a connection for dead. */
+type Patience = Pick<RedisOptions, 'maxRetriesPerRequest' | 'commandTimeout' | 'connectTimeout' | 'socketTimeout'>;
 
 /** Longest pause between attempts to reconnect; a worker is back within this after an outage of any length. */
 const RECONNECT_CAP_MS = 2_000;
+
+/**
+ * A worker's connection on which an answer is due and nothing comes for this long is dropped and made anew. Without it a
+ * connection whose other end vanished without a word is noticed by the kernel alone, after a quarter of an hour. Longer
+ * than BullMQ's longest blocking call, 10 s, which is silent all the while.
+ */
+const WORKER_SOCKET_TIMEOUT_MS = 15_000;
 
 /**
  * A connection for a process that may wait: a worker. Commands issued during an outage are sent when Redis is back.
  * `redis+cluster://` and `rediss+cluster://` connect to a Redis Cluster through any of its nodes.
  */
 export function connectWorkerRedis(url: string, logger: Logger): RedisClient {
-  return connect(url, logger, { maxRetriesPerRequest: null });
+  return connect(url, logger, { maxRetriesPerRequest: null, socketTimeout: WORKER_SOCKET_TIMEOUT_MS });
 }
 
 /** A connection for a process that must answer its caller: commands fail after `timeoutMs` instead of waiting. */
 export function connectProducerRedis(url: string, logger: Logger, timeoutMs: number): RedisClient {
-  return connect(url, logger, { maxRetriesPerRequest: 1, commandTimeout: timeoutMs, connectTimeout: timeoutMs });
+  const timeouts = { commandTimeout: timeoutMs, connectTimeout: timeoutMs, socketTimeout: timeoutMs };
+  return connect(url, logger, { maxRetriesPerRequest: 1, ...timeouts });
 }
 
 export function isClusterUrl(url: string): boolean {
@@ -47,6 +55,18 @@ function connectCluster(url: URL, options: Patience, retryStrategy: (attempt: nu
       ...(protocol === 'rediss+cluster:' && { tls: {} }),
     },
   });
+}
+
+/** The nodes that take writes: a cluster's masters, or the one Redis. */
+export function mastersOf(redis: RedisClient): Redis[] {
+  return redis instanceof Cluster ? redis.nodes('master') : [redis];
+}
+
+/** The keys of a pattern, about `count` at a time; one that comes or goes meanwhile may be missing, some may come twice. */
+export async function* scanKeys(redis: RedisClient, pattern: string, count: number): AsyncGenerator<string[]> {
+  for (const master of mastersOf(redis)) {
+    yield* master.scanStream({ match: pattern, count }) as AsyncIterable<string[]>;
+  }
 }
 
 /** One line when Redis goes away and one when it is back, not one per attempt. */

@@ -154,3 +154,12 @@ return 1
 export const REPLACE = `
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
 `;
+
+/** KEYS conversation order uncommitted; ARGV longest time to live left. Returns 1 if it was dropped: all of it is in Supabase. */
+export const DROP = `
+if redis.call('EXISTS', KEYS[3]) == 1 then return 0 end
+local left = redis.call('PTTL', KEYS[1])
+if left < 0 or left > tonumber(ARGV[1]) then return 0 end
+redis.call('DEL', KEYS[1], KEYS[2])
+return 1
+`;

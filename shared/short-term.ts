@@ -1,8 +1,8 @@
 import type { Keys } from './keys.ts';
 import { PENDING_GROUP } from './pending.ts';
 import { fromCached, type MemoryRecord, positionOf, toCached, type Visibility } from './records.ts';
-import type { RedisClient } from './redis.ts';
-import { ACKNOWLEDGE, AFTER, RECENT, REFILL, REMEMBER, REPLACE, SET_ASIDE } from './short-term-scripts.ts';
+import { type RedisClient, scanKeys } from './redis.ts';
+import { ACKNOWLEDGE, AFTER, DROP, RECENT, REFILL, REMEMBER, REPLACE, SET_ASIDE } from './short-term-scripts.ts';
 
 /** How long one process may take to refill a conversation before another may try. */
 const REFILL_LOCK_MS = 10_000;
@@ -53,6 +53,7 @@ interface Scripts {
   mnemoqAfter: Script;
   mnemoqRefill: Script;
   mnemoqReplace: Script;
+  mnemoqDrop: Script;
 }
 
 /**
@@ -79,6 +80,7 @@ export class ShortTerm {
     redis.defineCommand('mnemoqAfter', { lua: AFTER, numberOfKeys: 3, readOnly: true });
     redis.defineCommand('mnemoqRefill', { lua: REFILL, numberOfKeys: 4 });
     redis.defineCommand('mnemoqReplace', { lua: REPLACE, numberOfKeys: 1 });
+    redis.defineCommand('mnemoqDrop', { lua: DROP, numberOfKeys: 3 });
     this.#redis = redis as RedisClient & Scripts;
     this.#keys = keys;
     this.#limit = options.limit;
@@ -200,6 +202,25 @@ export class ShortTerm {
       ...newest.flatMap((record) => [record.id, positionOf(record), toCached(record)]),
     );
     return done === 1;
+  }
+
+  /**
+   * Drops the caches of conversations that Supabase has whole, `count` looked at a step, those with the least time to live
+   * left first; tells after each step how many it dropped. Nothing uncommitted is touched.
+   */
+  async *dropCommitted(count: number): AsyncGenerator<number> {
+    for (const part of [1 / 2, 1]) {
+      for await (const keys of scanKeys(this.#redis, this.#keys.conversations, count)) {
+        const dropped = await Promise.all(
+          keys.map((key) => this.#drop(this.#keys.contextIdOf(key), this.#ttlMs * part)),
+        );
+        yield dropped.filter(Boolean).length;
+      }
+    }
+  }
+
+  async #drop(contextId: string, longestMs: number): Promise<boolean> {
+    return (await this.#redis.mnemoqDrop(...this.#conversation(contextId), Math.ceil(longestMs))) === 1;
   }
 
   #conversation(contextId: string): [string, string, string] {

@@ -1,11 +1,8 @@
-import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { v7 as uuidv7 } from 'uuid';
-import { freePort } from '../embedded/free-port.ts';
 import { eventually } from './support/eventually.ts';
 import { startStack, type Stack } from './support/stack.ts';
 import { moment, turn, turns } from './support/turns.ts';
-import { startWorkerProcess } from './support/worker-process.ts';
 
 let stack: Stack;
 beforeEach(async () => {
@@ -151,42 +148,6 @@ describe('a worker', () => {
     await stack.startWorkers('chat');
     await stack.idle('chat');
     expect(await stack.client.xlen('memory:pending')).toBe(500);
-  });
-
-  test('ends with 1 when its time is up with a job in hand, and does not fail the job', async () => {
-    stack.environment['MEMORY_SHUTDOWN_TIMEOUT_MS'] = '200';
-    stack.environment['MEMORY_WRITE_MODE'] = 'immediate';
-    stack.proxy.fault = () => 'hang';
-    const child = await startWorkerProcess('chat', stack.environment);
-    const { id } = await stack.memory.saveChat(turn(stack.newContextId(), 1));
-    await eventually(() => stack.proxy.requests.length > 0);
-    const exited = once(child, 'exit');
-    child.kill('SIGTERM');
-    expect(await exited).toEqual([1, null]);
-    const job = await stack.queue('chat').getJob(id);
-    expect([await job?.getState(), job?.attemptsMade]).toEqual(['active', 0]);
-  });
-
-  test('answers live and ready, and unready with the reason when Redis is away', async () => {
-    stack.environment['MEMORY_HEALTH_PORT'] = String(await freePort());
-    const [worker] = await stack.startWorkers('chat');
-    const get = async (what: string) => {
-      const response = await fetch(`${worker?.healthUrl}/health/${what}`);
-      return { status: response.status, body: await response.json() };
-    };
-    expect(await get('live')).toEqual({ status: 200, body: { live: true } });
-    expect(await get('ready')).toEqual({ status: 200, body: { ready: true, reasons: [] } });
-    stack.redis.process.kill('SIGSTOP');
-    try {
-      expect(await get('ready')).toEqual({
-        status: 503,
-        body: { ready: false, reasons: [expect.stringContaining('Redis')] },
-      });
-      expect((await get('live')).status).toBe(200);
-    } finally {
-      stack.redis.process.kill('SIGCONT');
-    }
-    await eventually(async () => (await get('ready')).status === 200);
   });
 
   test('refuses to start on a Redis that may evict pending records', async () => {

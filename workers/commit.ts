@@ -68,7 +68,11 @@ async function acknowledge(committed: readonly Committed[], { shortTerm }: Commi
 async function quarantine({ record, entry }: PendingRecord, failure: Failure, parts: CommitParts): Promise<void> {
   const { code, message } = failure;
   const data: QuarantineJob = { row: toRow(record), error: { code, message } };
-  await parts.queue('quarantine').add('quarantine', data, { jobId: record.id });
+  const queue = parts.queue('quarantine');
+  const earlier = await queue.getJob(record.id);
+  // Mended and committed within the last day, and now it came once more as it was: the id must be free again.
+  if (await earlier?.isCompleted()) await earlier?.remove();
+  await queue.add('quarantine', data, { jobId: record.id });
   await parts.shortTerm.setAside(record.contextId, record.id, entry);
   parts.logger.error({ id: record.id, code }, 'Supabase refused a record for its content; it is in quarantine');
 }

@@ -20,7 +20,7 @@ export async function processFlush(
   // While this retry runs, the next one must be able to take its place.
   if (reason === 'retry') await job.removeDeduplicationKey();
   const { failure, ...result } = await flush(parts, {
-    batchSize: batchSize ?? parts.config.flushBatchSize,
+    batchSize: batchSize ?? smaller(parts.config.flushBatchSize, attempt),
     consumer,
     signal,
     onProgress: (progress) => job.updateProgress({ ...progress }),
@@ -33,4 +33,9 @@ export async function processFlush(
   throw new UnrecoverableError(
     `flush stopped (${failure.kind} ${failure.code}: ${failure.message}); ${kept} records kept`,
   );
+}
+
+/** A retry sends smaller batches, halved each time: a database that is slow today may take those within its time limit. */
+function smaller(batchSize: number, attempt: number): number {
+  return Math.max(1, Math.floor(batchSize / 2 ** attempt));
 }

@@ -4,6 +4,9 @@ import type { Parts } from './parts.ts';
 
 type ScheduleParts = Pick<Parts, 'config' | 'queue'>;
 
+/** BullMQ's id for the schedule; its next job's id is `repeat:<this>:<when>`. */
+const SCHEDULER = 'flush';
+
 /** Makes flushes come by themselves: every interval, or at the off-peak hour in its time zone. Same schedule, one entry. */
 export async function scheduleFlushes({ config, queue }: ScheduleParts): Promise<void> {
   const repeat =
@@ -11,7 +14,14 @@ export async function scheduleFlushes({ config, queue }: ScheduleParts): Promise
       ? { every: config.flushIntervalMs }
       : { pattern: config.flushOffPeakCron, tz: config.flushTz };
   const data: FlushJob = { reason: config.flushStrategy };
-  await queue('flush').upsertJobScheduler('flush', repeat, { name: 'flush', data });
+  await queue('flush').upsertJobScheduler(SCHEDULER, repeat, { name: 'flush', data });
+}
+
+/** Whether another flush is to come: the scheduler's next job waits, or the one that adds it is under way. */
+export async function isScheduled({ queue }: ScheduleParts): Promise<boolean> {
+  const scheduler = await queue('flush').getJobScheduler(SCHEDULER);
+  const next = scheduler?.next && (await queue('flush').getJob(`repeat:${SCHEDULER}:${scheduler.next}`));
+  return Boolean(next && !next.finishedOn);
 }
 
 /** Asks for a flush now, unless one asked for with the same reason is still to come. */

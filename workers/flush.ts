@@ -38,9 +38,31 @@ export async function flush(parts: Parts, options: FlushOptions): Promise<FlushO
   for (const shard of parts.pending.shards) {
     const last = await parts.pending.last(shard);
     if (last === null || outcome.failure) continue;
-    await Promise.all(Array.from({ length: LANES }, () => flushLane(shard, last, parts, options, outcome)));
+    await flushShard(shard, last, parts, options, outcome);
   }
   return { ...outcome, success: outcome.failure === null };
+}
+
+/** Runs the lanes to their end: where one fails, the others stop after what they have in hand, and then it is thrown. */
+async function flushShard(
+  shard: string,
+  last: string,
+  parts: Parts,
+  options: FlushOptions,
+  outcome: FlushOutcome,
+): Promise<void> {
+  const stop = new AbortController();
+  const signal = AbortSignal.any([stop.signal, ...(options.signal ? [options.signal] : [])]);
+  const lanes = Array.from({ length: LANES }, async () => {
+    try {
+      await flushLane(shard, last, parts, { ...options, signal }, outcome);
+    } catch (error) {
+      stop.abort();
+      throw error;
+    }
+  });
+  const failed = (await Promise.allSettled(lanes)).find(({ status }) => status === 'rejected');
+  if (failed) throw (failed as PromiseRejectedResult).reason;
 }
 
 async function flushLane(

@@ -1,47 +1,75 @@
 import fastify, { type FastifyInstance } from 'fastify';
-import type { Worker } from 'bullmq';
+import { measure, reasonsFor } from '../shared/condition.ts';
 import { messageOf } from '../shared/errors.ts';
+import type { QueueName } from '../shared/queues.ts';
+import { withinTime } from '../shared/redis.ts';
 import type { Parts } from './parts.ts';
+import type { QueueWorker } from './queue-worker.ts';
 
-/** A worker that has jobs waiting and finishes none for this long is stuck, whatever its connection says. */
-const STUCK_MS = 30_000;
+/**
+ * A worker that has jobs and gets on with none for this long is stuck, whatever its connection says. With a probe every
+ * five seconds it is out of service within thirty.
+ */
+const STUCK_MS = 25_000;
 /** How long Redis may take to answer a health question. */
 const ANSWER_MS = 2_000;
 
 export interface Health {
+  /**
+   * `unready`: this worker gets nowhere. `degraded`: it works, and the memory as a whole needs somebody's attention;
+   * taking the worker out of service would not help, so it is ready.
+   */
+  status: 'ok' | 'degraded' | 'unready';
   ready: boolean;
-  /** Why not, in words; empty when ready. */
+  /** Why not ok, in words; empty when ok. */
   reasons: string[];
 }
 
-/** Watches whether a worker gets on with its queue, not whether it can be pinged. */
+/** Watches whether a worker gets on with its queues, not whether it can be pinged. */
 export class Progress {
-  readonly #worker: Worker;
+  readonly #queueWorkers: readonly QueueWorker[];
   readonly #parts: Parts;
-  #lastMove = Date.now();
 
-  constructor(worker: Worker, parts: Parts) {
-    this.#worker = worker;
+  constructor(queueWorkers: readonly QueueWorker[], parts: Parts) {
+    this.#queueWorkers = queueWorkers;
     this.#parts = parts;
-    for (const event of ['active', 'completed', 'failed'] as const)
-      worker.on(event, () => (this.#lastMove = Date.now()));
   }
 
   async check(now = Date.now()): Promise<Health> {
-    const reasons: string[] = [];
-    if (!this.#worker.isRunning()) reasons.push('the worker does not run');
-    const waiting = this.#parts.queue(this.#worker.name as never).getWaitingCount();
-    const answer = await Promise.race([waiting.catch(messageOf), timeout(ANSWER_MS)]);
-    if (typeof answer !== 'number') reasons.push(`Redis does not answer: ${answer}`);
-    else if (answer > 0 && now - this.#lastMove > STUCK_MS) {
-      reasons.push(`${answer} jobs are waiting and none has moved for ${Math.round((now - this.#lastMove) / 1000)} s`);
+    try {
+      return await withinTime(this.#look(now), ANSWER_MS, 'asking for its health');
+    } catch (error) {
+      return unready([`Redis does not answer: ${messageOf(error)}`]);
     }
-    return { ready: reasons.length === 0, reasons };
+  }
+
+  async #look(now: number): Promise<Health> {
+    const paused: string[] = [];
+    const stuck: string[] = [];
+    for (const queueWorker of this.#queueWorkers) {
+      const { name } = queueWorker.worker;
+      if (!queueWorker.worker.isRunning()) stuck.push(`the worker of queue ${name} does not run`);
+      else if (await this.#parts.queue(name as QueueName).isPaused()) paused.push(`queue ${name} is paused`);
+      else stuck.push(...(await this.#stuckIn(queueWorker, now)));
+    }
+    if (stuck.length > 0) return unready(stuck);
+    const reasons = [...paused, ...reasonsFor(await measure(this.#parts, now), this.#parts.config, now)];
+    return { status: reasons.length === 0 ? 'ok' : 'degraded', ready: true, reasons };
+  }
+
+  async #stuckIn({ worker, inHand, lastMove }: QueueWorker, now: number): Promise<string[]> {
+    const still = now - lastMove();
+    if (still <= STUCK_MS) return [];
+    const waiting = await this.#parts.queue(worker.name as QueueName).getWaitingCount();
+    const held = inHand().length;
+    if (waiting + held === 0) return [];
+    const seconds = Math.round(still / 1000);
+    return [`queue ${worker.name}: ${waiting} jobs wait, ${held} are in hand, and none has moved for ${seconds} s`];
   }
 }
 
-function timeout(ms: number): Promise<string> {
-  return new Promise((resolve) => setTimeout(resolve, ms, `nothing within ${ms} ms`).unref());
+function unready(reasons: string[]): Health {
+  return { status: 'unready', ready: false, reasons };
 }
 
 /** `GET /health/live` answers while the process runs; `GET /health/ready` 200 or 503 with the reasons. */

@@ -23,7 +23,7 @@ export interface Parts {
   longTerm: LongTerm;
   keyring: Keyring | null;
   /** Queues this worker puts jobs into. */
-  queue(name: QueueName): Queue;
+  queue: (name: QueueName) => Queue;
   close(): Promise<void>;
 }
 

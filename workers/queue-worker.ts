@@ -29,7 +29,11 @@ const RETENTION: Record<QueueName, Pick<WorkerOptions, 'removeOnComplete' | 'rem
 export interface QueueWorker {
   worker: Worker;
   /** Ids of the jobs being worked on. */
-  inHand: ReadonlySet<string>;
+  inHand: () => string[];
+  /** When a job was last begun, ended or got on, in ms of the epoch; when the worker was started before the first. */
+  lastMove: () => number;
+  /** Gives the jobs being worked on back to their queue, first in line, without an attempt counted. */
+  handBack: () => Promise<void>;
 }
 
 /**
@@ -50,23 +54,26 @@ export function startQueueWorker(
   process: (job: Job) => Promise<unknown>,
 ): QueueWorker {
   const logger = parts.logger.child({ queue: name });
-  const inHand = new Set<string>();
+  const inHand = new Set<Job>();
+  let lastMove = Date.now();
+  const move = () => {
+    lastMove = Date.now();
+  };
   const worker = new Worker(
     name,
-    async (job, token) => {
-      const id = job.id ?? '';
-      inHand.add(id);
+    async (job) => {
+      inHand.add(job);
+      move();
       try {
         return await process(job);
       } catch (error) {
         if (error instanceof UnrecoverableError) throw error;
         if (isError(error, 'invalid_input')) throw new UnrecoverableError(error.message);
-        const wait = backoffMs(job.attemptsStarted);
-        logger.warn({ id, start: job.attemptsStarted, wait, reason: messageOf(error) }, 'job put off');
-        await job.moveToDelayed(Date.now() + wait, token);
+        await putOff(job, error, logger);
         throw new DelayedError();
       } finally {
-        inHand.delete(id);
+        inHand.delete(job);
+        move();
       }
     },
     {
@@ -77,7 +84,30 @@ export function startQueueWorker(
       ...RETENTION[name],
     },
   );
+  worker.on('progress', move);
   worker.on('failed', (job, error) => logger.error({ id: job?.id, reason: error.message }, 'job failed'));
   worker.on('error', (error) => logger.warn({ reason: messageOf(error) }, 'queue error'));
-  return { worker, inHand };
+  return {
+    worker,
+    inHand: () => Array.from(inHand, ({ id }) => id ?? ''),
+    lastMove: () => lastMove,
+    handBack: async () => {
+      await Promise.all(Array.from(inHand, (job) => job.moveToWait(job.token)));
+    },
+  };
+}
+
+/**
+ * Where Redis does not take even this (it is full, or a replica since a moment ago), the job stays active and is taken up
+ * again when its lock has run out. Thrown on, that error would end the job as failed.
+ */
+async function putOff(job: Job, error: unknown, logger: Parts['logger']): Promise<void> {
+  const { id, attemptsStarted: start } = job;
+  const wait = backoffMs(start);
+  logger.warn({ id, start, wait, reason: messageOf(error) }, 'job put off');
+  try {
+    await job.moveToDelayed(Date.now() + wait, job.token);
+  } catch (refusal) {
+    logger.warn({ id, reason: messageOf(refusal) }, 'could not put the job off; it is taken up when its lock runs out');
+  }
 }

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import { type ConfigWith, type Environment, loadConfig, type Setting, STORE_SETTINGS } from '../shared/config.ts';
 import { Keyring } from '../shared/encryption.ts';
 import { Ipfs } from '../shared/ipfs.ts';
-import { createLogger } from '../shared/log.ts';
+import { messageOf } from '../shared/errors.ts';
+import { createLogger, type Logger } from '../shared/log.ts';
 import { refuseEvictingRedis } from '../shared/redis.ts';
 import { Signer } from '../shared/signing.ts';
 import { processChat } from './chat.ts';
@@ -14,9 +16,13 @@ import { connectParts, type Parts } from './parts.ts';
 import { processQuarantined } from './quarantine.ts';
 import { type QueueWorker, startQueueWorker } from './queue-worker.ts';
 import { processReflection } from './reflection.ts';
+import { keepUp } from './upkeep.ts';
 
 export const WORKER_KINDS = ['chat', 'reflection', 'flush'] as const;
 export type WorkerKind = (typeof WORKER_KINDS)[number];
+
+/** How long handing jobs back and letting go of connections may take once the time to finish is over. */
+const HAND_BACK_MS = 2_000;
 
 /** Reflections under way at once: each waits for Supabase and IPFS more than it computes. */
 const REFLECTION_CONCURRENCY = 10;
@@ -25,8 +31,8 @@ export interface RunningWorker {
   /** Where its health can be asked; null when MEMORY_HEALTH_PORT is 0. */
   healthUrl: string | null;
   /**
-   * Takes no more jobs and lets those in hand finish, for at most `shutdownTimeoutMs`. Gives the ids of jobs that did
-   * not finish: another worker takes them up when their lock has run out.
+   * Takes no more jobs and lets those in hand finish, for at most `shutdownTimeoutMs`. Jobs that have not finished by then
+   * go back to their queue, first in line and without an attempt counted; gives their ids.
    */
   stop(): Promise<string[]>;
 }
@@ -48,8 +54,7 @@ async function run(kind: WorkerKind, parts: Parts): Promise<RunningWorker> {
   const { healthHost: host, healthPort: port } = parts.config;
   const stopping = new AbortController();
   const queueWorkers = await STARTERS[kind](parts, stopping.signal);
-  const [main] = queueWorkers;
-  const health = port === 0 ? null : createHealthServer(new Progress(main.worker, parts));
+  const health = port === 0 ? null : createHealthServer(new Progress(queueWorkers, parts));
   let stopped: Promise<string[]> | null = null;
   const stopOnce = () => (stopped ??= stop(queueWorkers, parts, health, stopping));
   try {
@@ -71,7 +76,7 @@ function settingsOf(kind: WorkerKind, environment: Environment): Setting[] {
 }
 
 type ReflectionConfig = ConfigWith<'ipfsApiUrl' | 'signingKey' | 'encryptionKeys'>;
-type Starter = (parts: Parts, stopping: AbortSignal) => Promise<[QueueWorker, ...QueueWorker[]]>;
+type Starter = (parts: Parts, stopping: AbortSignal) => Promise<QueueWorker[]>;
 
 const STARTERS: Record<WorkerKind, Starter> = {
   async chat(parts) {
@@ -97,10 +102,15 @@ const STARTERS: Record<WorkerKind, Starter> = {
     await parts.pending.prepare();
     await scheduleFlushes(parts);
     const consumer = randomUUID();
-    return [
-      startQueueWorker('flush', 1, parts, (job) => processFlush(job, consumer, stopping, parts)),
-      startQueueWorker('quarantine', 1, parts, (job) => processQuarantined(job.data, job.attemptsStarted, parts)),
-    ];
+    keepUp(consumer, stopping, parts);
+    const flushes = startQueueWorker('flush', 1, parts, (job) => processFlush(job, consumer, stopping, parts));
+    const quarantine = startQueueWorker('quarantine', 1, parts, (job) =>
+      processQuarantined(job.data, job.attemptsStarted, parts),
+    );
+    const handBack = async () => {
+      await Promise.all([flushes.handBack(), parts.pending.releaseAll(consumer)]);
+    };
+    return [{ ...flushes, handBack }, quarantine];
   },
 };
 
@@ -113,14 +123,38 @@ async function stop(
   stopping.abort();
   const closed = Promise.all(queueWorkers.map(({ worker }) => worker.close()));
   // BullMQ's close() has no limit of its own, and forcing it after it was asked nicely does nothing.
-  const deadline = new Promise<'late'>((resolve) =>
-    setTimeout(resolve, parts.config.shutdownTimeoutMs, 'late').unref(),
+  const left = await within(parts.config.shutdownTimeoutMs, closed).then(
+    () => [],
+    () => queueWorkers.flatMap(({ inHand }) => inHand()),
   );
-  const late = (await Promise.race([closed, deadline])) === 'late';
-  const left = late ? queueWorkers.flatMap(({ inHand }) => [...inHand]) : [];
-  if (late) parts.logger.error({ left }, 'stopped with jobs in hand; other workers take them up');
-  else parts.logger.info('stopped');
+  if (left.length === 0) parts.logger.info('stopped');
+  else await handBack(queueWorkers, left, parts.logger);
   await health?.close();
-  await parts.close();
+  await within(HAND_BACK_MS, parts.close()).catch(() => undefined);
   return left;
+}
+
+/** Redis may be what the jobs were waiting for: then they are free when their locks have run out. */
+async function handBack(queueWorkers: readonly QueueWorker[], left: string[], logger: Logger): Promise<void> {
+  try {
+    await within(HAND_BACK_MS, Promise.all(queueWorkers.map((queueWorker) => queueWorker.handBack())));
+    logger.error({ left }, 'stopped before these jobs were done; they are back in their queue');
+  } catch (error) {
+    const reason = messageOf(error);
+    logger.error({ left, reason }, 'stopped before these jobs were done; they are taken up when their locks run out');
+  }
+}
+
+/** Rejects when the work takes longer. */
+async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  const deadline = new AbortController();
+  const late = sleep(ms, null, { signal: deadline.signal }).then(() => {
+    throw new Error(`not done within ${ms} ms`);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    late.catch(() => undefined);
+    deadline.abort();
+  }
 }

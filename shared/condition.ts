@@ -1,0 +1,79 @@
+import { CronExpressionParser } from 'cron-parser';
+import type { Queue } from 'bullmq';
+import type { Config } from './config.ts';
+import type { Pending } from './pending.ts';
+import type { RedisClient } from './redis.ts';
+import { readMemory, usedPercent } from './redis-memory.ts';
+
+/** A quarantine that has grown within this time is growing: something refuses rows right now. */
+const GROWTH_MS = 600_000;
+/** How long after its hour an off-peak flush may take to reach every record. */
+const OFF_PEAK_GRACE_MS = 900_000;
+
+/** What shows whether the memory as a whole is well. */
+export interface Figures {
+  /** Records in Redis that Supabase does not have yet. */
+  pendingQueueLength: number;
+  /** Null when nothing is pending. */
+  oldestPendingAgeMs: number | null;
+  /** Records refused for their content that wait for a person. */
+  quarantined: number;
+  /** Of these, how many came within the last ten minutes. */
+  quarantinedLately: number;
+  redisUsedBytes: number;
+  /** 0 without a limit. */
+  redisMaxBytes: number;
+}
+
+export interface ConditionParts {
+  config: Config;
+  redis: RedisClient;
+  pending: Pending;
+  queue: (name: 'quarantine') => Queue;
+}
+
+export async function measure({ redis, pending, queue }: ConditionParts, now = Date.now()): Promise<Figures> {
+  const quarantine = queue('quarantine');
+  const [memory, pendingQueueLength, oldestPendingAgeMs, quarantined, quarantinedLately] = await Promise.all([
+    readMemory(redis),
+    pending.length(),
+    pending.oldestAgeMs(now),
+    quarantine.getFailedCount(),
+    // BullMQ scores failed jobs by when they failed.
+    redis.zcount(quarantine.toKey('failed'), now - GROWTH_MS, '+inf'),
+  ]);
+  return {
+    pendingQueueLength,
+    oldestPendingAgeMs,
+    quarantined,
+    quarantinedLately,
+    redisUsedBytes: memory.usedBytes,
+    redisMaxBytes: memory.maxBytes,
+  };
+}
+
+/** What needs attention, in words; empty when all is well. */
+export function reasonsFor(figures: Figures, config: Config, now = Date.now()): string[] {
+  const reasons: string[] = [];
+  const { quarantined, quarantinedLately, oldestPendingAgeMs, redisUsedBytes, redisMaxBytes } = figures;
+  if (quarantined > 0) {
+    const lately = quarantinedLately > 0 ? `, ${quarantinedLately} of them since ten minutes ago` : '';
+    reasons.push(`${quarantined} records are in quarantine${lately}: see mnemoq quarantine list`);
+  }
+  if (oldestPendingAgeMs !== null && now - oldestPendingAgeMs < committedUntil(config, now)) {
+    reasons.push(
+      `the oldest pending record has waited for ${Math.round(oldestPendingAgeMs / 1000)} s: flushes fail or none runs`,
+    );
+  }
+  if (usedPercent({ usedBytes: redisUsedBytes, maxBytes: redisMaxBytes }) > config.redisMaxUsedPercent) {
+    reasons.push('Redis is nearly full: saves are refused');
+  }
+  return reasons;
+}
+
+/** What was pending before this moment should be committed by now: two intervals have passed, or an off-peak hour has. */
+function committedUntil(config: Config, now: number): number {
+  if (config.flushStrategy === 'interval') return now - 2 * config.flushIntervalMs;
+  const currentDate = new Date(now - OFF_PEAK_GRACE_MS);
+  return CronExpressionParser.parse(config.flushOffPeakCron, { tz: config.flushTz, currentDate }).prev().getTime();
+}

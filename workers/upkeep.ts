@@ -1,0 +1,93 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { messageOf } from '../shared/errors.ts';
+import { readMemory, usedPercent } from '../shared/redis-memory.ts';
+import { flush } from './flush.ts';
+import { isScheduled, scheduleFlushes } from './flush-schedule.ts';
+import type { Parts } from './parts.ts';
+
+/** How often to look. */
+const EVERY_MS = 5_000;
+/** Making room ends when this much less is used than where saves stop, in percent of the limit: room to go on with. */
+const ROOM_PERCENT = 10;
+/** After making what room there was and that was not enough: nothing more can be dropped until something is committed. */
+const REST_MS = 60_000;
+/** Finished jobs younger than this stay: somebody may be waiting for their result. */
+const WAITED_FOR_MS = 60_000;
+/** Finished jobs removed at once, and cached conversations looked at between two looks at the memory. */
+const AT_ONCE = 1_000;
+
+/**
+ * What the flush worker does beside its jobs, so that no fault needs a person: it makes sure that flushes are scheduled,
+ * makes room when Redis is nearly full, and forgets dead consumers. It needs no job for it: a full Redis takes none.
+ */
+export function keepUp(consumer: string, stopping: AbortSignal, parts: Parts): void {
+  const duties = [
+    () => keepSchedule(parts),
+    seldomIfInVain(() => makeRoom(consumer, stopping, parts)),
+    () => parts.pending.forgetConsumers(),
+  ];
+  const goOn = async () => {
+    while (!stopping.aborted) {
+      for (const duty of duties) {
+        await duty().catch((error) => parts.logger.warn({ reason: messageOf(error) }, 'upkeep'));
+      }
+      await sleep(EVERY_MS, null, { signal: stopping }).catch(() => undefined); // cut short when it stops
+    }
+  };
+  void goOn();
+}
+
+/** A duty that rests for a while after it was in vain. */
+function seldomIfInVain(duty: () => Promise<boolean>): () => Promise<void> {
+  let restsUntil = 0;
+  return async () => {
+    if (Date.now() < restsUntil) return;
+    if (!(await duty())) restsUntil = Date.now() + REST_MS;
+  };
+}
+
+/** BullMQ adds the next flush when one begins; where Redis refuses just that, there would never be another. */
+async function keepSchedule(parts: Parts): Promise<void> {
+  if (await isScheduled(parts)) return;
+  parts.logger.warn('no flush was scheduled any more; scheduled anew');
+  await scheduleFlushes(parts);
+}
+
+/**
+ * While more of Redis is used than saves may use: commits what is pending, then drops what Supabase has as well, the
+ * oldest first: finished jobs, then the caches of committed conversations, whose next reads come from Supabase.
+ * False when that was not enough.
+ */
+async function makeRoom(consumer: string, signal: AbortSignal, parts: Parts): Promise<boolean> {
+  const { config, logger, redis } = parts;
+  const used = async () => usedPercent(await readMemory(redis));
+  const before = await used();
+  if (before <= config.redisMaxUsedPercent) return true;
+  logger.warn({ usedPercent: before }, 'Redis is nearly full; making room');
+  const enough = async () => signal.aborted || (await used()) <= config.redisMaxUsedPercent - ROOM_PERCENT;
+  const { flushedCount, failure } = await flush(parts, { batchSize: config.flushBatchSize, consumer, signal });
+  const dropped = await dropCopies(parts, enough);
+  const after = await used();
+  logger.warn({ usedPercent: after, flushedCount, dropped, failure }, 'made what room there was');
+  return after <= config.redisMaxUsedPercent;
+}
+
+async function dropCopies(parts: Parts, enough: () => Promise<boolean>): Promise<number> {
+  let dropped = 0;
+  for await (const count of copies(parts)) {
+    dropped += count;
+    if (await enough()) break;
+  }
+  return dropped;
+}
+
+/** Drops a portion a step and tells how many it was. */
+async function* copies({ queue, shortTerm }: Parts): AsyncGenerator<number> {
+  for (const name of ['chat', 'reflection'] as const) {
+    for (let removed = AT_ONCE; removed === AT_ONCE;) {
+      removed = (await queue(name).clean(WAITED_FOR_MS, AT_ONCE, 'completed')).length;
+      yield removed;
+    }
+  }
+  yield* shortTerm.dropCommitted(AT_ONCE);
+}
