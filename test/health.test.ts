@@ -139,6 +139,7 @@ describe('after thirty seconds', () => {
     const begun = queueWorker.lastMove();
     free();
     await eventually(() => queueWorker.lastMove() > begun);
+    expect(queueWorker.inHand()).toHaveLength(1);
     await queueWorker.handBack();
     await queueWorker.worker.close(true);
   });
