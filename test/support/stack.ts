@@ -87,9 +87,12 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const workers: RunningWorker[] = [];
 
   const queue = (name: QueueName): Queue => {
-    const known = queues.get(name) ?? new Queue(name, { connection: client });
-    queues.set(name, known);
-    return known;
+    const known = queues.get(name);
+    if (known) return known;
+    const opened = new Queue(name, { connection: client });
+    opened.on('error', () => undefined);
+    queues.set(name, opened);
+    return opened;
   };
 
   return {
