@@ -15,7 +15,8 @@ function isInsert({ method, url }: ProxiedRequest): boolean {
 describe.each(['embedded', 'postgrest'] as const)('flush, on the %s Supabase', (supabase) => {
   let stack: Stack;
   beforeEach(async () => {
-    stack = await startStack({ supabase });
+    // Flushes are asked for by the tests, not by a thousand pending records.
+    stack = await startStack({ supabase, environment: { MEMORY_FLUSH_MAX_PENDING: '5000' } });
     await stack.startWorkers('chat');
   });
   afterEach(() => stack.stop());
@@ -135,18 +136,18 @@ describe.each(['embedded', 'postgrest'] as const)('flush, on the %s Supabase', (
 
   test('finds the bad rows by halving, quarantines them alone, and commits the rest in the same run', async () => {
     const contextId = stack.newContextId();
-    const ids = await cache(...turns(contextId, 200));
-    const bad = [ids[17], ids[140]] as string[];
+    const ids = await cache(...turns(contextId, 1000));
+    const bad = [ids[0], ids[617], ids[999]] as string[];
     for (const id of bad) await spoil(contextId, id);
     await stack.startWorkers('flush');
     const before = stack.proxy.requests.filter(isInsert).length;
-    const result = await stack.memory.flushRedisToSupabase({ batchSize: 200 });
-    expect(result).toMatchObject({ success: true, flushedCount: 198, failedCount: 2 });
+    const result = await stack.memory.flushRedisToSupabase({ batchSize: 1000 });
+    expect(result).toMatchObject({ success: true, flushedCount: 997, failedCount: 3 });
     const requests = stack.proxy.requests.filter(isInsert).length - before;
-    expect(requests).toBeLessThanOrEqual(1 + 2 * bad.length * Math.ceil(Math.log2(200)));
+    expect(requests).toBeLessThanOrEqual(1 + 2 * bad.length * Math.ceil(Math.log2(1000)));
     expect(await idsInSupabase(contextId)).toEqual(ids.filter((id) => !bad.includes(id)).toSorted());
 
-    await eventually(async () => (await stack.memory.listQuarantined()).length === 2);
+    await eventually(async () => (await stack.memory.listQuarantined()).length === 3);
     const listed = await stack.memory.listQuarantined();
     expect(listed.map(({ id }) => id).toSorted()).toEqual(bad.toSorted());
     expect(listed.every(({ code, message }) => REFUSAL.test(code) && REFUSAL.test(message))).toBe(true);
@@ -154,9 +155,9 @@ describe.each(['embedded', 'postgrest'] as const)('flush, on the %s Supabase', (
       status: 'quarantined',
       reason: expect.stringMatching(REFUSAL),
     });
-    expect(await stack.memory.getStats()).toMatchObject({ quarantined: 2, status: 'degraded', pendingQueueLength: 0 });
+    expect(await stack.memory.getStats()).toMatchObject({ quarantined: 3, status: 'degraded', pendingQueueLength: 0 });
     // They are still in every read, and nothing of their conversation expires.
-    expect((await stack.memory.getMemoryContext(contextId, { limit: 1000 })).records).toHaveLength(200);
+    expect((await stack.memory.getMemoryContext(contextId, { limit: 1000 })).records).toHaveLength(1000);
     expect(await stack.client.ttl(`memory:conversation:${contextId}`)).toBe(-1);
   });
 
@@ -182,6 +183,30 @@ describe.each(['embedded', 'postgrest'] as const)('flush, on the %s Supabase', (
     const { data } = await stack.supabase.from('memories').select('text_cache').eq('id', id);
     expect(data).toEqual([{ text_cache: 'mended' }]);
     expect((await stack.memory.getStats()).quarantined).toBe(0);
+  });
+
+  test('a record that is refused once more after it was mended and committed goes to quarantine once more', async () => {
+    const contextId = stack.newContextId();
+    const again = turn(contextId, 1, { idempotencyKey: 'again' });
+    const [id = ''] = await cache(again);
+    await spoil(contextId, id);
+    await stack.startWorkers('flush');
+    const refused = async () => {
+      await stack.memory.flushRedisToSupabase();
+      return eventually(async () => {
+        const job = await stack.queue('quarantine').getJob(id);
+        return (await job?.isFailed()) ? job : null;
+      });
+    };
+    const row = { ...(await refused())?.data.row, text_cache: 'mended' };
+    expect(await stack.memory.retryQuarantined(id, row)).toMatchObject({ committed: true });
+    // Its producer delivers it a second time, long after it has left queue and cache.
+    await (await stack.queue('chat').getJob(id))?.remove();
+    await stack.client.del(`memory:conversation:${contextId}`, `memory:order:${contextId}`);
+    await cache(again);
+    await spoil(contextId, id);
+    await refused();
+    expect((await stack.memory.listQuarantined()).map((listed) => listed.id)).toEqual([id]);
   });
 
   test('records a dead worker had taken are flushed by another', async () => {
