@@ -27,7 +27,7 @@ export function statsCommand(): Command {
             'oldest pending',
             stats.oldestPendingAgeMs === null ? 'none' : `${(stats.oldestPendingAgeMs / 1000).toFixed(1)} s`,
           ],
-          ['quarantined', stats.quarantined],
+          ['quarantined', `${stats.quarantined} (${stats.quarantinedLately} within ten minutes)`],
           ['short-term', `${stats.shortTermLimit} records a conversation, ${stats.ttlSeconds} s after the last flush`],
           ['encoding', stats.encoding],
           [

@@ -10,7 +10,8 @@ export function workerCommand(): Command {
     .addArgument(new Argument('<kind>', 'which queue to work on').choices(WORKER_KINDS))
     .addHelpText(
       'after',
-      '\nEnds with 1 when jobs were still in hand after MEMORY_SHUTDOWN_TIMEOUT_MS; a second signal ends it at once.',
+      '\nEnds with 1 when jobs were still in hand after MEMORY_SHUTDOWN_TIMEOUT_MS; they go back to their queue.' +
+        '\nA second signal ends it at once.',
     )
     .action(async (kind: WorkerKind) => {
       const signal = untilSignal();
