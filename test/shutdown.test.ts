@@ -19,10 +19,14 @@ afterEach(async () => {
   await stack.stop();
 });
 
-async function startWorker(kind: string, environment: Record<string, string> = {}): Promise<RunningCli> {
+async function startWorker(
+  kind: string,
+  environment: Record<string, string> = {},
+  sign = 'worker started',
+): Promise<RunningCli> {
   const worker = startCli(['worker', kind], { environment: { ...stack.environment, ...ENVIRONMENT, ...environment } });
   running.push(worker);
-  await eventually(() => worker.said.stderr.includes('worker started'));
+  await eventually(() => worker.said.stderr.includes(sign));
   return worker;
 }
 
@@ -118,3 +122,35 @@ test('workers that come and go while turns flow lose, repeat and fail nothing', 
   const { records } = await stack.memory.getMemoryContext(contextId, { limit: 1000 });
   expect(records.map(({ id }) => id)).toEqual(ids);
 }, 120_000);
+
+test('SIGTERM: it finishes what is in hand, leaves the rest in the queue, loses and fails nothing, ends with 0', async () => {
+  const contextId = stack.newContextId();
+  await stack.memory.saveChats(turns(contextId, 500));
+  const worker = await startWorker('chat', { MEMORY_WORKER_CONCURRENCY: '4', MEMORY_SHUTDOWN_TIMEOUT_MS: '30000' });
+  await eventually(async () => (await stack.client.xlen('memory:pending')) > 20);
+  worker.process.kill('SIGTERM');
+  expect(await worker.ended).toMatchObject({ code: 0, signal: null, stdout: '' });
+  const { waiting = 0, completed = 0, ...rest } = await stack.queue('chat').getJobCounts();
+  expect(waiting).toBeGreaterThan(0);
+  expect(waiting + completed).toBe(500);
+  expect(rest).toMatchObject({ active: 0, failed: 0, delayed: 0 });
+  expect(await stack.client.xlen('memory:pending')).toBe(completed);
+});
+
+test('a second signal ends it at once, with 1, and the job in hand is not failed', async () => {
+  stack.proxy.fault = () => 'hang';
+  const worker = await startWorker('chat', { MEMORY_WRITE_MODE: 'immediate', MEMORY_SHUTDOWN_TIMEOUT_MS: '600000' });
+  const { id } = await stack.memory.saveChat(turn(stack.newContextId(), 1));
+  await eventually(() => stack.proxy.requests.length > 0);
+  worker.process.kill('SIGINT');
+  worker.process.kill('SIGTERM');
+  expect(await worker.ended).toMatchObject({ code: 1, signal: null });
+  const job = await stack.queue('chat').getJob(id);
+  expect([await job?.getState(), job?.attemptsMade]).toEqual(['active', 0]);
+});
+
+test('while it still waits for Redis, a signal ends it with 0', async () => {
+  const worker = await startWorker('chat', { REDIS_URL: 'redis://127.0.0.1:1' }, 'redis is away');
+  worker.process.kill('SIGTERM');
+  expect(await worker.ended).toMatchObject({ code: 0, signal: null });
+});

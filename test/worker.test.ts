@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { v7 as uuidv7 } from 'uuid';
+import { runCli } from './support/cli.ts';
 import { eventually } from './support/eventually.ts';
 import { startStack, type Stack } from './support/stack.ts';
 import { moment, turn, turns } from './support/turns.ts';
@@ -150,11 +151,12 @@ describe('a worker', () => {
     expect(await stack.client.xlen('memory:pending')).toBe(500);
   });
 
-  test('refuses to start on a Redis that may evict pending records', async () => {
+  test('refuses to start on a Redis that may evict pending records: it ends with 2 and says what to set', async () => {
     await stack.client.config('SET', 'maxmemory-policy', 'allkeys-lru');
-    await expect(stack.startWorkers('chat')).rejects.toMatchObject({
-      code: 'invalid_configuration',
-      message: expect.stringContaining('noeviction'),
-    });
+    const { code, stderr } = await runCli(['worker', 'chat'], { environment: stack.environment });
+    expect([code, stderr]).toEqual([
+      2,
+      expect.stringMatching(/^error: REDIS_URL: .*config set maxmemory-policy noevic/),
+    ]);
   });
 });
