@@ -5,12 +5,13 @@ import { FastifyAdapter } from '@bull-board/fastify';
 import basicAuth from '@fastify/basic-auth';
 import { Queue } from 'bullmq';
 import fastify from 'fastify';
+import { isClusterUrl } from '../shared/cluster-url.ts';
 import { type ConfigWith, type Environment, loadConfig } from '../shared/config.ts';
 import { MnemoqError } from '../shared/errors.ts';
 import { Keys } from '../shared/keys.ts';
 import { createLogger } from '../shared/log.ts';
 import { QUEUES } from '../shared/queues.ts';
-import { connectWorkerRedis, isClusterUrl } from '../shared/redis.ts';
+import { connectWorkerRedis } from '../shared/redis.ts';
 
 export interface Dashboard {
   url: string;

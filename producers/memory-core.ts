@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isClusterUrl } from '../shared/cluster-url.ts';
 import { type Environment, loadConfig, readEnvironment, STORE_SETTINGS } from '../shared/config.ts';
 import { Keyring } from '../shared/encryption.ts';
 import { MnemoqError } from '../shared/errors.ts';
@@ -16,13 +17,7 @@ import {
   type ReflectionInput,
   type Visibility,
 } from '../shared/records.ts';
-import {
-  connectProducerRedis,
-  connectWorkerRedis,
-  isClusterUrl,
-  type RedisClient,
-  withinTime,
-} from '../shared/redis.ts';
+import { connectProducerRedis, connectWorkerRedis, type RedisClient, withinTime } from '../shared/redis.ts';
 import { ShortTerm } from '../shared/short-term.ts';
 import { decode, type Encoding, ENCODINGS } from '../shared/tokenizer.ts';
 import { countTokens, openTokens } from '../shared/tokens.ts';

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { CronExpressionParser } from 'cron-parser';
 import { parse as parseDotenv } from 'dotenv';
 import { z } from 'zod';
+import { isClusterUrl, parseClusterUrl } from './cluster-url.ts';
 import { type EncryptionKey, KEY_BYTES } from './encryption.ts';
 import { MnemoqError } from './errors.ts';
 import { ENCODINGS } from './tokenizer.ts';
@@ -21,11 +22,7 @@ function variable<T>(schema: z.ZodType<T, string | undefined>, expected: string,
 }
 
 const text = z.string();
-const url = (...protocols: string[]) =>
-  text.refine((value) => {
-    const parsed = URL.parse(value);
-    return parsed !== null && protocols.includes(parsed.protocol) && parsed.hostname !== '';
-  });
+const url = (...protocols: string[]) => text.refine((value) => isUrl(value, protocols));
 const wholeNumber = (min: number, max: number, fallback: number) =>
   text
     .regex(/^\d+$/)
@@ -43,8 +40,8 @@ const port = (fallback: number) => wholeNumber(0, 65_535, fallback);
  */
 const VARIABLES = {
   redisUrl: variable(
-    url('redis:', 'rediss:', 'redis+cluster:', 'rediss+cluster:').optional(),
-    'a redis:// or rediss:// URL (redis+cluster:// or rediss+cluster:// for a Redis Cluster)',
+    text.refine(isRedisUrl).optional(),
+    'a redis:// or rediss:// URL (redis+cluster:// or rediss+cluster:// for a Redis Cluster, host:port,host:port,…)',
     'secret',
   ),
   supabaseUrl: variable(url('http:', 'https:').optional(), 'an http:// or https:// URL'),
@@ -192,6 +189,15 @@ export function readEnvironment(): Environment {
 
 function readEnvironmentFile(file: string): Record<string, string> {
   return existsSync(file) ? parseDotenv(readFileSync(file)) : {};
+}
+
+function isUrl(value: string, protocols: readonly string[]): boolean {
+  const parsed = URL.parse(value);
+  return parsed !== null && protocols.includes(parsed.protocol) && parsed.hostname !== '';
+}
+
+function isRedisUrl(value: string): boolean {
+  return isClusterUrl(value) ? parseClusterUrl(value) !== null : isUrl(value, ['redis:', 'rediss:']);
 }
 
 /** With five or six fields, or `@daily` and the like: the parser would fill up fewer, so that "3" ran every minute. */

@@ -1,4 +1,5 @@
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
+import { isClusterUrl, parseClusterUrl } from './cluster-url.ts';
 import { MnemoqError, messageOf } from './errors.ts';
 import type { Logger } from './log.ts';
 
@@ -9,6 +10,13 @@ type Patience = Pick<RedisOptions, 'maxRetriesPerRequest' | 'commandTimeout' | '
 
 /** Longest pause between attempts to reconnect; a worker is back within this after an outage of any length. */
 const RECONNECT_CAP_MS = 2_000;
+
+/** Between two tries of a command that a cluster cannot take now. */
+const CLUSTER_RETRY_MS = 100;
+/** Two nodes that do not agree yet where a slot is send a command to and fro: not as fast as they can. */
+const MOVED_RETRY_MS = 10;
+/** How often to ask a cluster who serves what. A node that hangs gives no error from which its replica could be noticed. */
+const SLOTS_REFRESH_MS = 5_000;
 
 /**
  * A worker's connection on which an answer is due and nothing comes for this long is dropped and made anew. Without it a
@@ -31,40 +39,58 @@ export function connectProducerRedis(url: string, logger: Logger, timeoutMs: num
   return connect(url, logger, { maxRetriesPerRequest: 1, ...timeouts });
 }
 
-export function isClusterUrl(url: string): boolean {
-  return new URL(url).protocol.endsWith('+cluster:');
-}
-
 function connect(url: string, logger: Logger, options: Patience): RedisClient {
   const retryStrategy = (attempt: number) => Math.min(RECONNECT_CAP_MS, 50 * 2 ** Math.min(attempt, 10));
   const client = isClusterUrl(url)
-    ? connectCluster(new URL(url), options, retryStrategy)
+    ? connectCluster(url, options, retryStrategy)
     : new Redis(url, { ...options, retryStrategy });
   logOutages(client, logger);
   return client;
 }
 
-function connectCluster(url: URL, options: Patience, retryStrategy: (attempt: number) => number): Cluster {
-  const { username, password, hostname, port, protocol } = url;
-  return new Cluster([{ host: hostname, port: Number(port || 6379) }], {
+/**
+ * A command that meets a dead node, a cluster that is down or a slot on its way is tried again every CLUSTER_RETRY_MS: for
+ * a worker until it is through, for a producer for about as long as its caller waits.
+ */
+function connectCluster(url: string, options: Patience, retryStrategy: (attempt: number) => number): Cluster {
+  const address = parseClusterUrl(url);
+  if (!address) throw new MnemoqError('invalid_configuration', 'REDIS_URL: this is not the address of a Redis Cluster');
+  const { nodes, username, password, tls } = address;
+  return new Cluster(nodes, {
     clusterRetryStrategy: retryStrategy,
+    maxRedirections: redirections(options.commandTimeout),
+    retryDelayOnFailover: CLUSTER_RETRY_MS,
+    retryDelayOnClusterDown: CLUSTER_RETRY_MS,
+    retryDelayOnTryAgain: CLUSTER_RETRY_MS,
+    retryDelayOnMoved: MOVED_RETRY_MS,
+    slotsRefreshInterval: SLOTS_REFRESH_MS,
+    // Left to the connection, as ioredis advises for TLS, whose certificates carry names. Asked by the cluster, one name
+    // that cannot be resolved would keep it from connecting through the others.
+    dnsLookup: (host, found) => found(null, host),
     redisOptions: {
       ...options,
-      ...(username && { username: decodeURIComponent(username) }),
-      ...(password && { password: decodeURIComponent(password) }),
-      ...(protocol === 'rediss+cluster:' && { tls: {} }),
+      ...(username && { username }),
+      ...(password && { password }),
+      ...(tls && { tls: {} }),
     },
   });
 }
 
-/** The nodes that take writes: a cluster's masters, or the one Redis. */
-export function mastersOf(redis: RedisClient): Redis[] {
-  return redis instanceof Cluster ? redis.nodes('master') : [redis];
+/** ioredis's own 16 are the fewest: a slot that moves costs several, and quickly. */
+function redirections(timeoutMs: number | undefined): number {
+  return timeoutMs === undefined ? Infinity : Math.max(16, Math.ceil(timeoutMs / CLUSTER_RETRY_MS));
+}
+
+/** The nodes that take writes, each with its own memory and settings: a cluster's masters, or the one Redis. */
+export async function mastersOf(redis: RedisClient): Promise<Redis[]> {
+  if (redis instanceof Redis) return [redis];
+  if (redis.status !== 'ready') await redis.ping(); // answered when the cluster has told of its nodes
+  return redis.nodes('master');
 }
 
 /** The keys of a pattern, about `count` at a time; one that comes or goes meanwhile may be missing, some may come twice. */
 export async function* scanKeys(redis: RedisClient, pattern: string, count: number): AsyncGenerator<string[]> {
-  for (const master of mastersOf(redis)) {
+  for (const master of await mastersOf(redis)) {
     yield* master.scanStream({ match: pattern, count }) as AsyncIterable<string[]>;
   }
 }
@@ -124,8 +150,16 @@ export async function refuseEvictingRedis(redis: RedisClient, logger: Logger): P
   if (policy === null) logger.warn('this Redis does not tell its maxmemory-policy: make sure that it is noeviction');
 }
 
-/** `maxmemory-policy`; null when the server does not tell. */
+/** `maxmemory-policy`, of a cluster its least safe one; null when a server does not tell. */
 export async function evictionPolicy(redis: RedisClient): Promise<string | null> {
-  const answer = await redis.config('GET', 'maxmemory-policy').catch(() => []);
+  const policies = await Promise.all((await mastersOf(redis)).map(policyOf));
+  const told = policies.filter((policy) => policy !== null);
+  const unsafe = told.find((policy) => policy.startsWith('allkeys-')) ?? told.find((policy) => policy !== 'noeviction');
+  if (unsafe !== undefined) return unsafe;
+  return told.length === policies.length ? 'noeviction' : null;
+}
+
+async function policyOf(node: Redis): Promise<string | null> {
+  const answer = await node.config('GET', 'maxmemory-policy').catch(() => []);
   return (answer as string[])[1] ?? null;
 }

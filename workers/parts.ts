@@ -1,4 +1,5 @@
 import { Queue } from 'bullmq';
+import { isClusterUrl } from '../shared/cluster-url.ts';
 import type { ConfigWith, STORE_SETTINGS } from '../shared/config.ts';
 import { Keyring } from '../shared/encryption.ts';
 import { messageOf } from '../shared/errors.ts';
@@ -7,7 +8,7 @@ import type { Logger } from '../shared/log.ts';
 import { LongTerm } from '../shared/long-term.ts';
 import { Pending } from '../shared/pending.ts';
 import type { QueueName } from '../shared/queues.ts';
-import { connectWorkerRedis, isClusterUrl, type RedisClient } from '../shared/redis.ts';
+import { connectWorkerRedis, type RedisClient } from '../shared/redis.ts';
 import { ShortTerm } from '../shared/short-term.ts';
 
 export type WorkerConfig = ConfigWith<(typeof STORE_SETTINGS)[number]>;
