@@ -20,6 +20,8 @@ export interface EmbeddedRedisOptions {
   appendfsync?: 'always' | 'everysec';
   /** More of redis-server's own options. */
   args?: readonly string[];
+  /** The server program; without it the first of PROGRAMS that is installed. */
+  program?: string;
 }
 
 /** The server programs that will do, the first one found is taken. */
@@ -30,7 +32,7 @@ export async function startRedis(dir: string, options: EmbeddedRedisOptions = {}
   mkdirSync(dir, { recursive: true });
   const port = options.port ?? (await freePort());
   const child = spawn(
-    findRedisServer(),
+    options.program ?? findRedisServer(),
     [
       '--port',
       String(port),

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { loadSecrets, type Secrets } from '../../embedded/secrets.ts';
 import { startSupabase } from '../../embedded/supabase.ts';
 import { startPostgrest } from './postgrest.ts';
+import { preferChosenRedis } from './redis-programs.ts';
 
 /** A Supabase the tests may use: its address and its keys. */
 export interface SupabaseService {
@@ -24,6 +25,7 @@ const stops: (() => Promise<void>)[] = [];
 export default async function startServices(): Promise<void> {
   const dir = mkdtempSync(path.join(tmpdir(), 'mnemoq-test-'));
   stops.push(async () => rmSync(dir, { recursive: true, force: true }));
+  preferChosenRedis(dir);
   const secrets: Secrets = loadSecrets(dir);
   const [embedded, postgrest] = await Promise.all([
     startSupabase(path.join(dir, 'supabase'), secrets),
