@@ -25,10 +25,12 @@ export function parseClusterUrl(url: string): ClusterAddress | null {
   const login = decodeLogin(first);
   if (!login) return null;
   return {
-    nodes: parsed.flatMap((each) => each ?? []).map(({ hostname, port }) => ({
-      host: hostname.replace(/^\[|\]$/g, ''), // an IPv6 address stands in brackets in a URL and nowhere else
-      port: Number(port || DEFAULT_PORT),
-    })),
+    nodes: parsed
+      .flatMap((each) => each ?? [])
+      .map(({ hostname, port }) => ({
+        host: hostname.replace(/^\[|\]$/g, ''), // an IPv6 address stands in brackets in a URL and nowhere else
+        port: Number(port || DEFAULT_PORT),
+      })),
     ...login,
     tls: tls === 's',
   };

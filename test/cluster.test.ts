@@ -1,21 +1,33 @@
 import type { ChildProcess } from 'node:child_process';
-import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { Queue } from 'bullmq';
+import { v7 as uuidv7 } from 'uuid';
 import { MemoryCore } from '../producers/index.ts';
+import { Keys } from '../shared/keys.ts';
 import { QUEUES } from '../shared/queues.ts';
 import { type RunningWorker, startWorker, WORKER_KINDS } from '../workers/worker.ts';
 import { eventually } from './support/eventually.ts';
-import { moveSlot, type RedisCluster, startRedisCluster } from './support/redis-cluster.ts';
+import {
+  type ClusterNode,
+  clusterPort,
+  moveSlot,
+  type RedisCluster,
+  startRedisCluster,
+} from './support/redis-cluster.ts';
 import { redisPrograms } from './support/redis-programs.ts';
 import { startStack, type Stack } from './support/stack.ts';
 import { startTraffic, type Traffic } from './support/traffic.ts';
-import { turn, turns } from './support/turns.ts';
+import { turn } from './support/turns.ts';
 import { kill, startWorkerProcess } from './support/worker-process.ts';
 
 const CONVERSATIONS = 24;
 /** A job that was in hand on a node that died is taken up again when its lock has run out: half a minute, twice over. */
 const SETTLED_WITHIN_MS = 150_000;
+
+/** How often a node has sent a command back because a slot's keys are partly here and partly there. */
+async function tryAgains({ client }: ClusterNode): Promise<number> {
+  return Number(/errorstat_TRYAGAIN:count=(\d+)/.exec(await client.info('errorstats'))?.[1] ?? 0);
+}
 
 describe.each(redisPrograms())('a cluster of %s', (_name, program) => {
   let stack: Stack;
@@ -114,18 +126,115 @@ describe.each(redisPrograms())('a cluster of %s', (_name, program) => {
   test('carries the whole way, with conversations spread over its nodes', async () => {
     await startWorkers();
     const contextIds = newConversations();
-    await memory.saveChats(contextIds.flatMap((contextId) => turns(contextId, 20)));
-    const conversations = await Promise.all(cluster.masters.map(({ client }) => client.keys('memory:conversation:*')));
+    const traffic = startSaving(contextIds);
+    await traffic.acknowledged(300);
+    await traffic.stop();
     await settled();
+    const conversations = await Promise.all(cluster.masters.map(({ client }) => client.keys('memory:conversation:*')));
     expect(conversations.every((keys) => keys.length > 0)).toBe(true);
-    for (const contextId of contextIds) {
-      const { items } = await memory.loadRecentContext(contextId);
-      expect(items.map(({ userMessage }) => userMessage)).toEqual(
-        turns(contextId, 20).map(({ userMessage }) => userMessage),
-      );
-    }
-    const [contextId = ''] = contextIds;
-    const receipt = await memory.saveReflection({ contextId, reflectionText: 'on a cluster' }, { wait: true });
+    expect(traffic.refusals).toEqual([]);
+    await expectAllOnce(traffic);
+    expect(await memory.flushRedisToSupabase()).toMatchObject({ success: true, totalPending: 0 });
+    const reflection = { contextId: contextIds[0] ?? '', reflectionText: 'on a cluster' };
+    const receipt = await memory.saveReflection(reflection, { wait: true });
     expect(await memory.getStatus(receipt.id)).toMatchObject({ status: 'pinned', cid: receipt.cid });
+    expect(await memory.verify(receipt.cid ?? '')).toMatchObject({ ok: true });
+  });
+
+  test('sets a refused record aside and commits it when it is retried', async () => {
+    await startWorkers();
+    const contextId = stack.newContextId();
+    const [good, bad] = [uuidv7(), uuidv7()];
+    const refused = { status: 400, body: { code: '23514', message: 'refused', details: null, hint: null } };
+    stack.proxy.fault = ({ method, body }) => (method === 'POST' && body.includes(bad) ? refused : null);
+    await memory.saveChats([turn(contextId, 1, { id: good }), turn(contextId, 2, { id: bad })]);
+    await eventually(async () => (await memory.listQuarantined()).length === 1);
+    expect(await memory.getStatus(bad)).toMatchObject({ status: 'quarantined' });
+    expect((await memory.getMemoryContext(contextId)).records.map(({ id }) => id)).toEqual([good, bad]);
+    expect(await memory.getStats()).toMatchObject({ quarantined: 1 });
+    stack.proxy.fault = () => null;
+    expect(await memory.retryQuarantined(bad)).toEqual({ committed: true, reason: null });
+    expect((await memory.getMemoryContext(contextId)).records.map(({ id }) => id)).toEqual([good, bad]);
+  });
+
+  test('loses nothing and doubles nothing when each node in turn is killed and comes back, under real processes', async () => {
+    await startWorkerProcesses();
+    const traffic = startSaving(newConversations());
+    const queueNode = await cluster.ownerOf(await cluster.slotOf('{bull}'));
+    for (const node of cluster.masters.toSorted((a) => (a === queueNode ? -1 : 1))) {
+      await traffic.acknowledged(100);
+      const refused = traffic.refused(CONVERSATIONS);
+      await node.kill();
+      await refused; // each had its answer while the node was away: no save hangs
+      await node.restart();
+    }
+    await traffic.acknowledged(100);
+    await traffic.stop();
+    await settled();
+    await expectAllOnce(traffic);
+  }, 300_000);
+
+  test.each([
+    ['conversations', (contextId: string) => new Keys(true).shardOf(contextId)],
+    ['the queues', () => '{bull}'],
+  ])(
+    'goes on when the slot of %s moves to another node under way',
+    async (_what, tagOf) => {
+      await startWorkers();
+      const contextIds = newConversations();
+      const traffic = startSaving(contextIds);
+      await traffic.acknowledged(100);
+      const slot = await cluster.slotOf(tagOf(contextIds[0] ?? ''));
+      const owner = await cluster.ownerOf(slot);
+      const target = cluster.masters.find((node) => node !== owner) as ClusterNode;
+      let tries = 0;
+      await moveSlot(cluster, slot, target, async () => {
+        const before = await tryAgains(owner);
+        await eventually(async () => (tries = (await tryAgains(owner)) - before) > 10);
+      });
+      expect(tries).toBeGreaterThan(10);
+      await traffic.acknowledged(100);
+      await traffic.stop();
+      await settled();
+      await expectAllOnce(traffic);
+    },
+    300_000,
+  );
+
+  test('is reached through any node that is there', async () => {
+    const port = await clusterPort();
+    const [, hosts = ''] = cluster.url.split('//');
+    const first = new MemoryCore({
+      ...environment,
+      REDIS_URL: `redis+cluster://nowhere.invalid,127.0.0.1:${port},${hosts}`,
+    });
+    const contextId = stack.newContextId();
+    await expect(first.saveChat(turn(contextId, 1))).resolves.toMatchObject({ redisStored: true });
+    await first.close();
+  });
+
+  test('takes no saves while one of its nodes is nearly full, whichever, and stats tell', async () => {
+    for (const { client } of cluster.masters) {
+      const used = Number(/used_memory:(\d+)/.exec(await client.info('memory'))?.[1]);
+      await client.config('SET', 'maxmemory', String(Math.ceil(used / 0.97)));
+      const watching = new MemoryCore(environment);
+      await expect(watching.saveChat(turn('full', 1))).rejects.toMatchObject({ code: 'redis_full' });
+      const { reasons, redisMaxBytes } = await watching.getStats();
+      expect(reasons).toContainEqual(expect.stringContaining('nearly full'));
+      expect(redisMaxBytes).toBe(Math.ceil(used / 0.97));
+      await watching.close();
+      await client.config('SET', 'maxmemory', '0');
+    }
+  });
+
+  test('starts no worker while one of its nodes may throw away pending records, whichever', async () => {
+    for (const { client } of cluster.masters) {
+      await client.config('SET', 'maxmemory-policy', 'allkeys-lru');
+      await expect(startWorker('chat', environment)).rejects.toMatchObject({
+        code: 'invalid_configuration',
+        message: expect.stringContaining('allkeys-lru'),
+      });
+      await client.config('SET', 'maxmemory-policy', 'noeviction');
+    }
   });
 });

@@ -78,7 +78,7 @@ export async function startRedisCluster(
     slotOf: async (key) => anyRunning(nodes).client.cluster('KEYSLOT', key),
     async ownerOf(slot) {
       const served = await anyRunning(nodes).client.cluster('SLOTS');
-      const owner = served.find(([from, to]) => from <= slot && slot <= to)?.[2][1];
+      const owner = served.find(([from, to]) => from <= slot && slot <= to)?.[2]?.[1];
       return nodes.find(({ port }) => port === owner) as ClusterNode;
     },
     async whole() {
@@ -86,7 +86,7 @@ export async function startRedisCluster(
     },
     async stop() {
       client.disconnect();
-      await Promise.all(nodes.map((node) => node.client.disconnect()));
+      for (const node of nodes) node.client.disconnect();
       await Promise.all(nodes.map((node) => node.kill()));
     },
   };
