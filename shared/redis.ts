@@ -15,8 +15,6 @@ const RECONNECT_CAP_MS = 2_000;
 const CLUSTER_RETRY_MS = 100;
 /** Two nodes that do not agree yet where a slot is send a command to and fro: not as fast as they can. */
 const MOVED_RETRY_MS = 10;
-/** How often to ask a cluster who serves what. A node that hangs gives no error from which its replica could be noticed. */
-const SLOTS_REFRESH_MS = 5_000;
 
 /**
  * A worker's connection on which an answer is due and nothing comes for this long is dropped and made anew. Without it a
@@ -63,7 +61,6 @@ function connectCluster(url: string, options: Patience, retryStrategy: (attempt:
     retryDelayOnClusterDown: CLUSTER_RETRY_MS,
     retryDelayOnTryAgain: CLUSTER_RETRY_MS,
     retryDelayOnMoved: MOVED_RETRY_MS,
-    slotsRefreshInterval: SLOTS_REFRESH_MS,
     // Left to the connection, as ioredis advises for TLS, whose certificates carry names. Asked by the cluster, one name
     // that cannot be resolved would keep it from connecting through the others.
     dnsLookup: (host, found) => found(null, host),

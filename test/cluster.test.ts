@@ -16,13 +16,11 @@ import {
 } from './support/redis-cluster.ts';
 import { redisPrograms } from './support/redis-programs.ts';
 import { startStack, type Stack } from './support/stack.ts';
-import { startTraffic, type Traffic } from './support/traffic.ts';
+import { expectAllOnce, settled, startTraffic, type Traffic } from './support/traffic.ts';
 import { turn } from './support/turns.ts';
 import { kill, startWorkerProcess } from './support/worker-process.ts';
 
 const CONVERSATIONS = 24;
-/** A job that was in hand on a node that died is taken up again when its lock has run out: half a minute, twice over. */
-const SETTLED_WITHIN_MS = 150_000;
 
 /** How often a node has sent a command back because a slot's keys are partly here and partly there. */
 async function tryAgains({ client }: ClusterNode): Promise<number> {
@@ -88,52 +86,17 @@ describe.each(redisPrograms())('a cluster of %s', (_name, program) => {
     return traffic;
   }
 
-  /** Resolves when no queue has anything left to do and nothing is pending. */
-  async function settled(): Promise<void> {
-    await eventually(async () => {
-      const counts = await Promise.all(queues.map((queue) => queue.getJobCounts('waiting', 'active')));
-      const delayed = await Promise.all(
-        queues.filter(({ name }) => name !== 'flush').map((queue) => queue.getDelayedCount()),
-      );
-      const left = counts.reduce((sum, { waiting = 0, active = 0 }) => sum + waiting + active, 0);
-      const { pendingQueueLength } = await memory.getStats();
-      return left + pendingQueueLength + delayed.reduce((sum, count) => sum + count, 0) === 0;
-    }, SETTLED_WITHIN_MS);
-  }
-
-  /** What must be true whatever happened on the way. */
-  async function expectAllOnce({ turns: saved, reflections, refusals }: Traffic): Promise<void> {
-    for (const queue of queues) expect([queue.name, await queue.getFailedCount()]).toEqual([queue.name, 0]);
-    expect(new Set(refusals)).toEqual(new Set(refusals.length > 0 ? ['redis_unavailable'] : []));
-    for (const [contextId, ids] of saved) {
-      const thoughts = reflections.get(contextId) ?? [];
-      const { data } = await stack.supabase.from('memories').select('id').eq('context_id', contextId);
-      expect((data ?? []).map(({ id }) => id as string).toSorted()).toEqual([...ids, ...thoughts].toSorted());
-      const { records } = await memory.getMemoryContext(contextId, { limit: 1000 });
-      const said = records.filter(({ module }) => module === 'chat');
-      expect(said.map(({ id, userMessage, assistantMessage }) => ({ id, userMessage, assistantMessage }))).toEqual(
-        ids.map((id, n) => ({ id, userMessage: `question ${n}`, assistantMessage: `answer ${n}` })),
-      );
-      const thought = records.filter(({ module }) => module === 'reflection');
-      expect(thought.map(({ id }) => id)).toEqual(thoughts);
-      const recent = await memory.loadRecentContext(contextId, { limit: 10 });
-      expect(recent.items.map(({ id }) => id)).toEqual(records.slice(-10).map(({ id }) => id));
-      expect(await memory.getStatus(ids[0] ?? '')).toMatchObject({ status: 'committed' });
-      for (const id of thoughts) expect(await memory.getStatus(id)).toMatchObject({ status: 'pinned' });
-    }
-  }
-
   test('carries the whole way, with conversations spread over its nodes', async () => {
     await startWorkers();
     const contextIds = newConversations();
     const traffic = startSaving(contextIds);
     await traffic.acknowledged(300);
     await traffic.stop();
-    await settled();
+    await settled(queues, memory);
     const conversations = await Promise.all(cluster.masters.map(({ client }) => client.keys('memory:conversation:*')));
     expect(conversations.every((keys) => keys.length > 0)).toBe(true);
     expect(traffic.refusals).toEqual([]);
-    await expectAllOnce(traffic);
+    await expectAllOnce(traffic, queues, memory, stack.supabase);
     expect(await memory.flushRedisToSupabase()).toMatchObject({ success: true, totalPending: 0 });
     const reflection = { contextId: contextIds[0] ?? '', reflectionText: 'on a cluster' };
     const receipt = await memory.saveReflection(reflection, { wait: true });
@@ -170,8 +133,9 @@ describe.each(redisPrograms())('a cluster of %s', (_name, program) => {
     }
     await traffic.acknowledged(100);
     await traffic.stop();
-    await settled();
-    await expectAllOnce(traffic);
+    await settled(queues, memory);
+    await expectAllOnce(traffic, queues, memory, stack.supabase);
+    expect(new Set(traffic.refusals)).toEqual(new Set(['redis_unavailable']));
   }, 300_000);
 
   test.each([
@@ -195,8 +159,8 @@ describe.each(redisPrograms())('a cluster of %s', (_name, program) => {
       expect(tries).toBeGreaterThan(10);
       await traffic.acknowledged(100);
       await traffic.stop();
-      await settled();
-      await expectAllOnce(traffic);
+      await settled(queues, memory);
+      await expectAllOnce(traffic, queues, memory, stack.supabase);
     },
     300_000,
   );

@@ -31,10 +31,8 @@ export interface RedisCluster {
   /** Looks into the cluster from outside. */
   client: Cluster;
   slotOf(key: string): Promise<number>;
-  /** The master that serves a slot now, as the others see it. */
-  ownerOf(slot: number): Promise<ClusterNode>;
-  /** Resolves when every node that runs sees every slot served. */
-  whole(): Promise<void>;
+  /** The master that serves a slot now, as a node sees it; without one, as any that runs. */
+  ownerOf(slot: number, seenBy?: ClusterNode): Promise<ClusterNode>;
   stop(): Promise<void>;
 }
 
@@ -76,13 +74,10 @@ export async function startRedisCluster(
     replicas: nodes.slice(MASTERS),
     client,
     slotOf: async (key) => anyRunning(nodes).client.cluster('KEYSLOT', key),
-    async ownerOf(slot) {
-      const served = await anyRunning(nodes).client.cluster('SLOTS');
+    async ownerOf(slot, seenBy = anyRunning(nodes)) {
+      const served = await seenBy.client.cluster('SLOTS');
       const owner = served.find(([from, to]) => from <= slot && slot <= to)?.[2]?.[1];
       return nodes.find(({ port }) => port === owner) as ClusterNode;
-    },
-    async whole() {
-      await Promise.all(nodes.filter(isRunning).map(isWhole));
     },
     async stop() {
       client.disconnect();

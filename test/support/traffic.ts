@@ -1,4 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from '@jest/globals';
+import type { SupabaseClient } from '@supabase/supabase-js';
+import type { Queue } from 'bullmq';
 import { v7 as uuidv7 } from 'uuid';
 import { type MemoryCore, MnemoqError } from '../../producers/index.ts';
 import { eventually } from './eventually.ts';
@@ -7,6 +10,8 @@ import { turn } from './turns.ts';
 /** Between two saves of one conversation: people type slower. */
 const PAUSE_MS = 250;
 const REFLECTION_EVERY = 5;
+/** A job that was in hand on a node that died is taken up again when its lock has run out: half a minute, twice over. */
+const SETTLED_WITHIN_MS = 150_000;
 
 export interface Traffic {
   /** Ids of the acknowledged records of each conversation, in the order they were saved. */
@@ -73,4 +78,44 @@ export function startTraffic(memory: MemoryCore, contextIds: readonly string[]):
       await Promise.all(conversations);
     },
   };
+}
+
+/** Resolves when no queue has anything left to do and nothing is pending. */
+export async function settled(queues: readonly Queue[], memory: MemoryCore): Promise<void> {
+  await eventually(async () => {
+    const counts = await Promise.all(queues.map((queue) => queue.getJobCounts('waiting', 'active')));
+    const delayed = await Promise.all(
+      queues.filter(({ name }) => name !== 'flush').map((queue) => queue.getDelayedCount()),
+    );
+    const left = counts.reduce((sum, { waiting = 0, active = 0 }) => sum + waiting + active, 0);
+    const { pendingQueueLength } = await memory.getStats();
+    return left + pendingQueueLength + delayed.reduce((sum, count) => sum + count, 0) === 0;
+  }, SETTLED_WITHIN_MS);
+}
+
+/** What must be true of all that was saved, whatever happened on the way. */
+export async function expectAllOnce(
+  { turns: saved, reflections, refusals }: Traffic,
+  queues: readonly Queue[],
+  memory: MemoryCore,
+  supabase: SupabaseClient,
+): Promise<void> {
+  for (const queue of queues) expect([queue.name, await queue.getFailedCount()]).toEqual([queue.name, 0]);
+  expect(new Set(refusals)).toEqual(new Set(refusals.length > 0 ? ['redis_unavailable'] : []));
+  for (const [contextId, ids] of saved) {
+    const thoughts = reflections.get(contextId) ?? [];
+    const { data } = await supabase.from('memories').select('id').eq('context_id', contextId);
+    expect((data ?? []).map(({ id }) => id as string).toSorted()).toEqual([...ids, ...thoughts].toSorted());
+    const { records } = await memory.getMemoryContext(contextId, { limit: 1000 });
+    const said = records.filter(({ module }) => module === 'chat');
+    expect(said.map(({ id, userMessage, assistantMessage }) => ({ id, userMessage, assistantMessage }))).toEqual(
+      ids.map((id, n) => ({ id, userMessage: `question ${n}`, assistantMessage: `answer ${n}` })),
+    );
+    const thought = records.filter(({ module }) => module === 'reflection');
+    expect(thought.map(({ id }) => id)).toEqual(thoughts);
+    const recent = await memory.loadRecentContext(contextId, { limit: 10 });
+    expect(recent.items.map(({ id }) => id)).toEqual(records.slice(-10).map(({ id }) => id));
+    expect(await memory.getStatus(ids[0] ?? '')).toMatchObject({ status: 'committed' });
+    for (const id of thoughts) expect(await memory.getStatus(id)).toMatchObject({ status: 'pinned' });
+  }
 }
