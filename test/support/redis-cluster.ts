@@ -65,7 +65,8 @@ export async function startRedisCluster(
   await Promise.all(nodes.map(isWhole));
   const client = new Cluster(
     masters.map(({ port }) => ({ host: '127.0.0.1', port })),
-    { maxRedirections: Infinity },
+    // Without a socket timeout it would wait for a node that hangs for as long as that hangs.
+    { maxRedirections: Infinity, redisOptions: { socketTimeout: NODE_TIMEOUT_MS } },
   );
   client.on('error', () => undefined); // tests kill nodes on purpose
   return {
