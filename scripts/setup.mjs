@@ -9,10 +9,14 @@ import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 
-/** Programs by what needs them: any of `commands` will do; `apt` installs it on Debian and Ubuntu, `brew` on macOS. */
+/**
+ * Programs by what needs them: any of `commands` will do; `apt` installs it on Debian and Ubuntu, `brew` on macOS. Without an
+ * `optional` one the tests that need it are left out and say so.
+ */
 const PROGRAMS = {
   redis: { commands: ['redis-server', 'valkey-server'], apt: 'redis-server', brew: 'redis' },
   chromium: { commands: ['chromium', 'chromium-browser', 'google-chrome'], apt: 'chromium', brew: '--cask chromium' },
+  valkey: { commands: ['valkey-server'], apt: 'valkey-server', brew: 'valkey', optional: true },
 };
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
@@ -43,10 +47,11 @@ if (!packagesAreCurrent()) {
   if (!run('npm', install)) fail('npm install failed: see above');
 }
 
-const missing = process.argv
+const absent = process.argv
   .slice(2)
   .map((name) => PROGRAMS[name])
   .filter((program) => !isInstalled(program));
+const missing = absent.filter(({ optional }) => !optional);
 if (missing.length > 0) {
   const packages = missing.map(({ apt }) => apt);
   const names = packages.join(' and ');
@@ -60,4 +65,12 @@ if (missing.length > 0) {
   run('apt-get', ['-qq', 'update'], { env });
   run('apt-get', ['-qq', 'install', '-y', ...packages], { env });
   if (!missing.every(isInstalled)) fail(`could not install ${names}; try: ${command}`);
+}
+
+for (const program of absent.filter(({ optional }) => optional)) {
+  const { apt } = program;
+  const offered = spawnSync('apt-cache', ['show', apt], { stdio: 'ignore' }).status === 0;
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  if (offered && process.getuid?.() === 0) run('apt-get', ['-qq', 'install', '-y', apt], { env });
+  if (!isInstalled(program)) process.stderr.write(`${apt} is not here: nothing is tested on it\n`);
 }

@@ -17,7 +17,22 @@ const SHORT_SEED = Buffer.alloc(31, 7).toString('base64');
 
 /** Each variable with values that must be refused, and a word of what is expected instead. */
 const WRONG: Record<string, [expected: string, ...values: string[]]> = {
-  REDIS_URL: ['redis://', 'localhost', '127.0.0.1:6379', 'http://localhost', 'redis:6379', 'redis://', 'not a url'],
+  REDIS_URL: [
+    'redis://',
+    'localhost',
+    '127.0.0.1:6379',
+    'http://localhost',
+    'redis:6379',
+    'redis://',
+    'not a url',
+    'redis://a:7000,b:7000',
+    'redis+cluster://',
+    'redis+cluster://a:7000,',
+    'redis+cluster://a:port',
+    'redis+cluster://a:70000',
+    'redis+cluster://a:7000/1',
+    'redis+cluster://:%zz@a:7000',
+  ],
   SUPABASE_URL: ['http', 'ftp://x', 'localhost:54321', '//x', 'redis://x'],
   SUPABASE_SERVICE_ROLE_KEY: ['16 characters', 'short', '123456789012345'],
   IPFS_API_URL: ['http', '/ip4/127.0.0.1/tcp/5001', 'ipfs://x'],
@@ -73,6 +88,7 @@ const FREE_TEXT = ['MNEMOQ_DATA_DIR', 'MEMORY_HEALTH_HOST', 'MEMORY_DASHBOARD_HO
 const RIGHT: [name: string, setting: keyof typeof VARIABLE_NAMES, value: string, read: unknown][] = [
   ['REDIS_URL', 'redisUrl', 'rediss://:p%40ss@[::1]:6380/1', 'rediss://:p%40ss@[::1]:6380/1'],
   ['REDIS_URL', 'redisUrl', 'redis+cluster://a:7000', 'redis+cluster://a:7000'],
+  ['REDIS_URL', 'redisUrl', 'rediss+cluster://u:p@a:7000,[::1]', 'rediss+cluster://u:p@a:7000,[::1]'],
   ['MEMORY_REDIS_TTL_SECONDS', 'redisTtlSeconds', '1', 1],
   ['MEMORY_REDIS_TTL_SECONDS', 'redisTtlSeconds', '31536000', 31_536_000],
   ['MEMORY_SHORT_TERM_LIMIT', 'shortTermLimit', '10000', 10_000],

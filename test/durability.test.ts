@@ -5,6 +5,7 @@ import { Redis } from 'ioredis';
 import { startRedis } from '../embedded/redis.ts';
 import { MemoryCore } from '../producers/index.ts';
 import { eventually } from './support/eventually.ts';
+import { redisPrograms } from './support/redis-programs.ts';
 import { startStack, type Stack } from './support/stack.ts';
 import { turn, turns } from './support/turns.ts';
 import { kill, startWorkerProcess } from './support/worker-process.ts';
@@ -27,9 +28,9 @@ async function idsInSupabase(contextId: string): Promise<string[]> {
   return (data ?? []).map(({ id }) => id as string);
 }
 
-describe('what was acknowledged', () => {
+describe.each(redisPrograms())('what was acknowledged by %s', (_name, program) => {
   test('survives kill -9 of Redis in the middle of saving, with appendfsync always', async () => {
-    stack = await startStack({ redis: { appendfsync: 'always' } });
+    stack = await startStack({ redis: { program, appendfsync: 'always' } });
     const contextId = stack.newContextId();
     const acknowledged: string[] = [];
     const saving = new AbortController();
@@ -45,7 +46,7 @@ describe('what was acknowledged', () => {
     await Promise.all(savers);
 
     const dir = path.join(stack.environment['MNEMOQ_DATA_DIR'] ?? '', 'redis');
-    const again = await startRedis(dir, { port: stack.redis.port, appendfsync: 'always' });
+    const again = await startRedis(dir, { program, port: stack.redis.port, appendfsync: 'always' });
     await stack.startWorkers('chat', 'flush');
     await stack.idle('chat');
     await stack.memory.flushRedisToSupabase();
@@ -56,7 +57,7 @@ describe('what was acknowledged', () => {
   });
 
   test('is cached and committed once each when chat and flush workers are killed in the middle', async () => {
-    stack = await startStack();
+    stack = await startStack({ redis: { program } });
     const contextId = stack.newContextId();
     const ids = await stack.memory.saveChats(turns(contextId, 500));
     const [chat, flush] = await Promise.all([startProcess('chat'), startProcess('flush')]);
@@ -77,9 +78,9 @@ describe('what was acknowledged', () => {
   }, 240_000);
 });
 
-describe('saving', () => {
+describe.each(redisPrograms())('saving with %s', (_name, program) => {
   test('fails in bounded time and says why when Redis is away, and works again when it is back', async () => {
-    stack = await startStack({ environment: { MEMORY_REDIS_TIMEOUT_MS: '500' } });
+    stack = await startStack({ redis: { program }, environment: { MEMORY_REDIS_TIMEOUT_MS: '500' } });
     const contextId = stack.newContextId();
     await stack.memory.saveChat(turn(contextId, 1));
     await stack.redis.stop();
@@ -89,7 +90,7 @@ describe('saving', () => {
       message: expect.stringContaining('Redis'),
     });
     const dir = path.join(stack.environment['MNEMOQ_DATA_DIR'] ?? '', 'redis');
-    const again = await startRedis(dir, { port: stack.redis.port });
+    const again = await startRedis(dir, { program, port: stack.redis.port });
     await eventually(() => stack.memory.saveChat(turn(contextId, 3)).catch(() => null));
     expect(await stack.queue('chat').getWaitingCount()).toBe(2);
     await stack.stop();
@@ -97,7 +98,7 @@ describe('saving', () => {
   });
 
   test('to a Redis that was never there fails the same way, and a hanging one too', async () => {
-    stack = await startStack();
+    stack = await startStack({ redis: { program } });
     const memory = new MemoryCore({
       ...stack.environment,
       REDIS_URL: 'redis://127.0.0.1:1',
@@ -114,7 +115,7 @@ describe('saving', () => {
   });
 
   test('is refused while Redis is nearly full, and flush and reads go on', async () => {
-    stack = await startStack({ environment: { MEMORY_REDIS_MAX_USED_PERCENT: '80' } });
+    stack = await startStack({ redis: { program }, environment: { MEMORY_REDIS_MAX_USED_PERCENT: '80' } });
     await stack.startWorkers('chat', 'flush');
     const contextId = stack.newContextId();
     await stack.memory.saveChat(turn(contextId, 1), { wait: true });
@@ -135,14 +136,14 @@ describe('saving', () => {
   });
 
   test('a worker wakes up by itself after Redis was away', async () => {
-    stack = await startStack();
+    stack = await startStack({ redis: { program } });
     await stack.startWorkers('chat', 'flush');
     const contextId = stack.newContextId();
     await stack.memory.saveChat(turn(contextId, 1), { wait: true });
     const dir = path.join(stack.environment['MNEMOQ_DATA_DIR'] ?? '', 'redis');
     stack.redis.process.kill('SIGKILL');
     await eventually(() => stack.redis.process.signalCode !== null);
-    const again = await startRedis(dir, { port: stack.redis.port });
+    const again = await startRedis(dir, { program, port: stack.redis.port });
     const client = new Redis(again.url);
     await eventually(() => stack.memory.saveChat(turn(contextId, 2)).catch(() => null));
     await eventually(async () => (await client.xlen('memory:pending')) >= 2);

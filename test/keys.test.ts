@@ -6,6 +6,7 @@ import { Redis } from 'ioredis';
 import { type EmbeddedRedis, startRedis } from '../embedded/redis.ts';
 import { Keys } from '../shared/keys.ts';
 import { ODD_IDS } from './support/odd-ids.ts';
+import { clusterPort } from './support/redis-cluster.ts';
 
 const single = new Keys(false);
 const cluster = new Keys(true);
@@ -80,7 +81,7 @@ describe('on a cluster', () => {
   let redis: Redis;
   const dir = mkdtempSync(path.join(tmpdir(), 'mnemoq-keys-'));
   beforeAll(async () => {
-    server = await startRedis(dir, { args: ['--cluster-enabled', 'yes'] });
+    server = await startRedis(dir, { port: await clusterPort(), args: ['--cluster-enabled', 'yes'] });
     redis = new Redis(server.url);
   });
   afterAll(async () => {
