@@ -80,17 +80,26 @@ export function startTraffic(memory: MemoryCore, contextIds: readonly string[]):
   };
 }
 
-/** Resolves when no queue has anything left to do and nothing is pending. */
+/** Resolves when no queue has anything left to do and nothing is pending; fails telling what is left. */
 export async function settled(queues: readonly Queue[], memory: MemoryCore): Promise<void> {
-  await eventually(async () => {
-    const counts = await Promise.all(queues.map((queue) => queue.getJobCounts('waiting', 'active')));
-    const delayed = await Promise.all(
-      queues.filter(({ name }) => name !== 'flush').map((queue) => queue.getDelayedCount()),
-    );
-    const left = counts.reduce((sum, { waiting = 0, active = 0 }) => sum + waiting + active, 0);
+  let left: [string, number][] = [];
+  const isSettled = async () => {
+    const counts = await Promise.all(queues.map(countLeft));
     const { pendingQueueLength } = await memory.getStats();
-    return left + pendingQueueLength + delayed.reduce((sum, count) => sum + count, 0) === 0;
-  }, SETTLED_WITHIN_MS);
+    left = [...counts.flat(), ['pending', pendingQueueLength] as [string, number]].filter(([, count]) => count > 0);
+    return left.length === 0;
+  };
+  await eventually(isSettled, SETTLED_WITHIN_MS).catch(() => {
+    throw new Error(`not settled within ${SETTLED_WITHIN_MS} ms; left: ${JSON.stringify(left)}`);
+  });
+}
+
+async function countLeft(queue: Queue): Promise<[string, number][]> {
+  const counts = await queue.getJobCounts('waiting', 'active', 'delayed');
+  // The next flush of the schedule is always delayed.
+  return Object.entries(counts).flatMap(([state, count]) =>
+    queue.name === 'flush' && state === 'delayed' ? [] : [[`${queue.name} ${state}`, count] as [string, number]],
+  );
 }
 
 /** What must be true of all that was saved, whatever happened on the way. */
