@@ -1,0 +1,120 @@
+import { Command, Option } from 'commander';
+import { CommandEnd, EXIT, report } from '../../cli/exit.ts';
+import { counted, mark, print, printJson, printTable, say } from '../../cli/output.ts';
+import { untilSignal } from '../../cli/until-signal.ts';
+import { messageOf } from '../../shared/errors.ts';
+import { runJest } from './jest-run.ts';
+import { type Mutant, MUTANTS } from './mutants.ts';
+import { Tree } from './tree.ts';
+import type { Verdict } from './verdict.ts';
+
+/** Both Supabases starting on a busy machine, and the test file. */
+const LIMIT_MS = 240_000;
+/**
+ * For the model: the same sequences every time, so that a mutant killed today is killed tomorrow; more of them than in
+ * `npm test`, for the first failure ends it; and as it came, for nobody reads it.
+ */
+const MODEL = { MODEL_SEED: '1', MODEL_RUNS: '60', MODEL_SHRINK: 'no' };
+
+interface Trial {
+  name: string;
+  breaks: string;
+  caughtBy: string;
+  killed: boolean;
+  /** What the test found, or why it found nothing. */
+  finding: string;
+  seconds: number;
+}
+
+const program = new Command('mutants')
+  .description('break the code in known ways, one at a time in a copy, and show that a test sees each of them')
+  .option('--json', 'print the outcome as JSON')
+  .option('--list', 'print what there is and run nothing')
+  .addOption(new Option('--only <name...>', 'run only these').choices(MUTANTS.map(({ name }) => name)))
+  .action(async ({ json, list, only }: { json?: true; list?: true; only?: string[] }) => {
+    const chosen = MUTANTS.filter(({ name }) => only?.includes(name) ?? true);
+    if (list) {
+      printList(chosen, json);
+      return;
+    }
+    const interrupted = new AbortController();
+    void untilSignal().then(() => interrupted.abort());
+    await requireGreen(chosen, interrupted.signal);
+    const trials: Trial[] = [];
+    for (const mutant of chosen) {
+      trials.push(await tryMutant(mutant, interrupted.signal));
+      if (interrupted.signal.aborted) throw new CommandEnd(EXIT.failed, 'interrupted');
+    }
+    printTrials(trials, json);
+    const survivors = trials.filter(({ killed }) => !killed);
+    if (survivors.length > 0) throw new CommandEnd(EXIT.failed, `${counted(survivors.length, 'mutant')} not killed`);
+    process.exit(EXIT.ok); // waiting for a signal would keep it
+  });
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exit(report(error));
+}
+
+/** The tests must be green on the code as it is, else red says nothing. */
+async function requireGreen(chosen: readonly Mutant[], interrupted: AbortSignal): Promise<void> {
+  for (const [file, mutants] of Map.groupBy(chosen, ({ caughtBy }) => caughtBy)) {
+    const tests = mutants.map(({ test }) => test);
+    const test = tests.includes(undefined) ? undefined : tests.join('|');
+    const { verdict, seconds } = await inTree((tree) => runJest(tree, { file, test }, LIMIT_MS, {}, interrupted));
+    if (verdict.kind !== 'green') throw new CommandEnd(EXIT.failed, `${file} without a mutant: ${inWords(verdict)}`);
+    say(`${mark(true)} ${file} is green without a mutant (${seconds} s)`);
+  }
+}
+
+async function tryMutant(mutant: Mutant, interrupted: AbortSignal): Promise<Trial> {
+  const { name, breaks, caughtBy, test } = mutant;
+  const { verdict, seconds } = await inTree(async (tree) => {
+    try {
+      tree.mutate(mutant);
+    } catch (error) {
+      return { kind: 'broken', reason: messageOf(error) } as const;
+    }
+    return runJest(tree, { file: caughtBy, test }, LIMIT_MS, MODEL, interrupted);
+  });
+  const killed = verdict.kind === 'red' || (verdict.kind === 'hung' && mutant.hangs === true);
+  say(`${mark(killed)} ${name} (${seconds} s)`);
+  return { name, breaks, caughtBy, killed, finding: inWords(verdict), seconds };
+}
+
+async function inTree(run: (tree: Tree) => Promise<Verdict>): Promise<{ verdict: Verdict; seconds: number }> {
+  const start = performance.now();
+  const tree = new Tree();
+  try {
+    return { verdict: await run(tree), seconds: Math.round((performance.now() - start) / 1000) };
+  } finally {
+    tree.remove();
+  }
+}
+
+function inWords(verdict: Verdict): string {
+  if (verdict.kind === 'green') return 'the test is green';
+  return verdict.kind === 'hung' ? 'not through in time' : verdict.reason;
+}
+
+function printList(mutants: readonly Mutant[], json: true | undefined): void {
+  if (json) printJson(mutants);
+  else printTable(['mutant', 'breaks', 'in', 'caught by'], mutants.map(listed));
+}
+
+function listed({ name, breaks, file, caughtBy }: Mutant): string[] {
+  return [name, breaks, file, caughtBy];
+}
+
+function printTrials(trials: readonly Trial[], json: true | undefined): void {
+  if (json) {
+    printJson(trials);
+    return;
+  }
+  const rows = trials.map(({ name, breaks, caughtBy, seconds, killed, finding }) => {
+    return [name, breaks, caughtBy, seconds, killed ? 'killed' : `SURVIVED: ${finding}`];
+  });
+  printTable(['mutant', 'breaks', 'caught by', 's', 'outcome'], rows);
+  print(`${trials.filter(({ killed }) => killed).length} of ${trials.length} killed`);
+}

@@ -1,0 +1,219 @@
+/** One mistake somebody could make in the code, and the test that must see it. */
+export interface Mutant {
+  name: string;
+  /** What would no longer be true. */
+  breaks: string;
+  file: string;
+  /** Stands in the file exactly once. */
+  text: string;
+  instead: string;
+  /** The test file that turns red, and which of its tests when it has many. */
+  caughtBy: string;
+  test?: string;
+  /** It shows by waiting for ever, not by a wrong answer. */
+  hangs?: true;
+}
+
+const MODEL = 'test/model.test.ts';
+const SCRIPTS = 'shared/short-term-scripts.ts';
+
+/** Every one is killed by its test; `npm run test:mutants` shows it. Where its text is gone, the list is out of date. */
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: 'acknowledge-before-commit',
+    breaks: 'nothing leaves Redis before it is in Supabase',
+    file: 'workers/commit.ts',
+    text: 'const result = await parts.longTerm.insert(',
+    instead: `await acknowledge(batch.map((each) => ({ ...each, inserted: true })), parts);
+  const result = await parts.longTerm.insert(`,
+    caughtBy: MODEL,
+  },
+  {
+    name: 'trim-takes-pending',
+    breaks: 'trimming never touches an uncommitted record',
+    file: SCRIPTS,
+    text: "if not redis.call('ZSCORE', uncommitted, position) then",
+    instead: 'if true then',
+    caughtBy: MODEL,
+  },
+  {
+    name: 'trim-keeps-floor',
+    breaks: 'the cache vouches only for what it holds',
+    file: SCRIPTS,
+    text: "redis.call('HSET', conversation, 'floor', border)",
+    instead: '',
+    caughtBy: MODEL,
+  },
+  {
+    name: 'pending-expires',
+    breaks: 'an uncommitted record has no time to live',
+    file: SCRIPTS,
+    text: "if redis.call('EXISTS', uncommitted) == 1 then\n    redis.call('PERSIST', conversation)",
+    instead: "if false then\n    redis.call('PERSIST', conversation)",
+    caughtBy: MODEL,
+  },
+  {
+    name: 'remember-leaves-ttl',
+    breaks: 'an uncommitted record has no time to live',
+    file: SCRIPTS,
+    text: "redis.call('PERSIST', conversation)\nredis.call('PERSIST', order)\ntrim(",
+    instead: 'trim(',
+    caughtBy: MODEL,
+  },
+  {
+    name: 'enough-is-complete',
+    breaks: 'what Redis holds is not taken for the newest there is',
+    file: SCRIPTS,
+    text: "if floor and (floor == '0' or redis.call('ZLEXCOUNT', order, '[' .. floor, '+') >= limit) then complete = 1 end",
+    instead: "if floor == '0' or redis.call('ZCARD', order) >= limit then complete = 1 end",
+    caughtBy: MODEL,
+  },
+  {
+    name: 'known-row-keeps-floor',
+    breaks: 'after a cached copy is dropped for its row, a read asks Supabase',
+    file: SCRIPTS,
+    text: "redis.call('HDEL', conversation, id, 'floor')",
+    instead: "redis.call('HDEL', conversation, id)",
+    caughtBy: MODEL,
+  },
+  {
+    name: 'refill-ignores-token',
+    breaks: 'a refill that was overtaken by a commit does nothing',
+    file: SCRIPTS,
+    text: "if redis.call('GET', refill) ~= token then return 0 end",
+    instead: '',
+    caughtBy: MODEL,
+  },
+  {
+    name: 'remember-without-guards',
+    breaks: 'a repeated delivery adds nothing',
+    file: SCRIPTS,
+    text: `if known then return {0, redis.call('XLEN', pending), string.match(known, '^%S*')} end
+if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN', pending), ''} end`,
+    instead: '',
+    caughtBy: MODEL,
+  },
+  {
+    name: 'order-by-arrival-in-redis',
+    breaks: 'reads are in (createdAt, id) order',
+    file: SCRIPTS,
+    text: "redis.call('ZADD', order, 0, position)\nredis.call('ZADD', uncommitted, 0, position)",
+    instead:
+      "redis.call('ZADD', order, redis.call('XLEN', pending), position)\nredis.call('ZADD', uncommitted, 0, position)",
+    caughtBy: MODEL,
+  },
+  {
+    name: 'order-by-id-in-supabase',
+    breaks: 'reads are in (createdAt, id) order',
+    file: 'shared/long-term.ts',
+    text: ".order('created_at').order('id').limit(limit)",
+    instead: ".order('id').limit(limit)",
+    caughtBy: MODEL,
+  },
+  {
+    name: 'merge-without-order',
+    breaks: 'reads are in (createdAt, id) order',
+    file: 'producers/context.ts',
+    text: 'return [...byId.values()].toSorted(byPosition);',
+    instead: 'return [...byId.values()];',
+    caughtBy: MODEL,
+  },
+  {
+    name: 'supabase-before-redis',
+    breaks: 'a record committed during a read is in it',
+    file: 'producers/context.ts',
+    text: `const cached = await this.#shortTerm.after(contextId, position, limit);
+    if (cached.complete) return cached;`,
+    instead: `const early = await this.#longTerm.after(contextId, position, limit);
+    const cached = await this.#shortTerm.after(contextId, position, limit);
+    if (cached.complete) return cached;
+    if (early) return { complete: true, records: merge(cached.records, early).slice(0, limit) };`,
+    caughtBy: MODEL,
+  },
+  {
+    name: 'release-forgets',
+    breaks: 'what a failed flush had in hand is taken by the next',
+    file: 'shared/pending.ts',
+    text: "await this.#redis.call('XCLAIM', key, PENDING_GROUP, consumer, 0, ...ids, 'IDLE', TAKEOVER_MS, 'JUSTID');",
+    instead: 'await this.#redis.xack(key, PENDING_GROUP, ...ids);',
+    caughtBy: MODEL,
+  },
+  {
+    name: 'outage-blames-rows',
+    breaks: 'an outage is never blamed on a row',
+    file: 'shared/long-term.ts',
+    text: "if (isOutage(status)) return 'outage';",
+    instead: "if (isOutage(status)) return 'refused';",
+    caughtBy: MODEL,
+  },
+  {
+    name: 'refusal-stops-batch',
+    breaks: 'one bad record harms only itself',
+    file: 'workers/commit.ts',
+    text: 'const second = await commit(rest, parts);',
+    instead: 'const second = await commit(first.refused > 0 ? [] : rest, parts);',
+    caughtBy: MODEL,
+  },
+  {
+    name: 'id-from-the-text',
+    breaks: 'an idempotency key is one record, whatever the text',
+    file: 'producers/new-job.ts',
+    text: "newId(idempotencyKey, ['chat', given.userId, given.contextId])",
+    instead: "newId(idempotencyKey, ['chat', given.userId, given.contextId, given.userMessage])",
+    caughtBy: MODEL,
+  },
+  {
+    name: 'id-from-the-clock',
+    breaks: 'an idempotency key is one record, whenever it is saved',
+    file: 'producers/new-job.ts',
+    text: 'JSON.stringify([...owner, idempotencyKey])',
+    instead: 'JSON.stringify([...owner, performance.now()])',
+    caughtBy: MODEL,
+  },
+  {
+    name: 'special-tokens-special',
+    breaks: 'every text is taken, whatever it says',
+    file: 'shared/tokenizer.ts',
+    text: 'encoder.encode_ordinary(piece)',
+    instead: 'encoder.encode(piece)',
+    caughtBy: MODEL,
+  },
+  {
+    name: 'decode-swallows-mark',
+    breaks: 'decoding gives back the text',
+    file: 'shared/tokenizer.ts',
+    text: "new TextDecoder('utf-8', { ignoreBOM: true })",
+    instead: "new TextDecoder('utf-8')",
+    caughtBy: MODEL,
+  },
+  {
+    name: 'insert-overwrites',
+    breaks: 'a row that is there is the truth',
+    file: 'shared/long-term.ts',
+    text: ".upsert(records.map(toRow), { onConflict: 'id', ignoreDuplicates: true })",
+    instead: ".upsert(records.map(toRow), { onConflict: 'id', ignoreDuplicates: false })",
+    caughtBy: 'test/worker.test.ts',
+    test: 'the same job twice',
+  },
+  {
+    name: 'outage-fails-the-job',
+    breaks: 'a job that an outage stops is put off, not failed',
+    file: 'workers/queue-worker.ts',
+    text: 'await putOff(job, error, logger);\n        throw new DelayedError();',
+    instead: 'throw new UnrecoverableError(messageOf(error));',
+    caughtBy: 'test/reflection.test.ts',
+    test: 'with IPFS away is committed and readable',
+  },
+  {
+    name: 'save-resolves-early',
+    breaks: 'a save that has resolved is in Redis',
+    file: 'producers/memory-core.ts',
+    text: "const queued = await this.#submission.add('chat', job, { jobId: job.id });\n    if (wait === null) return receiptOf(job, { note: 'queued' });",
+    instead: `const adding = this.#submission.add('chat', job, { jobId: job.id });
+    adding.catch(() => undefined);
+    if (wait === null) return receiptOf(job, { note: 'queued' });
+    const queued = await adding;`,
+    caughtBy: 'test/durability.test.ts',
+    test: 'fails in bounded time and says why',
+  },
+];

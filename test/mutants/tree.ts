@@ -1,0 +1,42 @@
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { Mutant } from './mutants.ts';
+
+const ROOT = path.join(import.meta.dirname, '..', '..');
+/** What a copy does without. */
+const LEFT_OUT = new Set(['node_modules', '.git', '.mnemoq', 'dist']);
+
+/** A copy of the whole tree, with the packages of the first one, to be spoilt and thrown away. */
+export class Tree {
+  readonly dir: string;
+
+  constructor() {
+    this.dir = mkdtempSync(path.join(tmpdir(), 'mnemoq-mutant-'));
+    cpSync(ROOT, this.dir, { recursive: true, filter: (file) => !LEFT_OUT.has(path.relative(ROOT, file)) });
+    mkdirSync(this.temporary);
+    // PostgreSQL, which does not run as root, must get to its folder.
+    for (const dir of [this.dir, this.temporary]) chmodSync(dir, 0o755);
+    symlinkSync(path.join(ROOT, 'node_modules'), path.join(this.dir, 'node_modules'));
+  }
+
+  /** For whatever the tests put into the system's temporary folder, so that it goes with the tree. */
+  get temporary(): string {
+    return path.join(this.dir, 'tmp');
+  }
+
+  /** Throws unless the text stands there exactly once: a list that does not fit the code proves nothing. */
+  mutate({ name, file, text, instead }: Mutant): void {
+    const source = path.join(this.dir, file);
+    const [before = '', after, ...more] = readFileSync(source, 'utf8').split(text);
+    if (after === undefined || more.length > 0) {
+      const times = after === undefined ? 'nowhere' : `${more.length + 1} times`;
+      throw new Error(`the text of mutant ${name} stands ${times} in ${file}, not once: bring the list up to date`);
+    }
+    writeFileSync(source, before + instead + after);
+  }
+
+  remove(): void {
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}

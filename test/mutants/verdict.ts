@@ -1,0 +1,40 @@
+/** What became of a test run. */
+export type Verdict =
+  | { kind: 'green' }
+  /** A test ran and found something wrong. */
+  | { kind: 'red'; reason: string }
+  /** It was not through when its time was up. */
+  | { kind: 'hung' }
+  /** No test came as far as finding anything: this says nothing about the code. */
+  | { kind: 'broken'; reason: string };
+
+/** What `jest --json` writes, as far as it is needed here. */
+export interface JestReport {
+  numPassedTests: number;
+  testResults: {
+    message: string;
+    assertionResults: { status: string; duration?: number | null; failureMessages: string[] }[];
+  }[];
+}
+
+/** Tells a test that found something from one that never began, because its file does not load or its parts do not start. */
+export function judge(report: JestReport | null): Verdict {
+  if (!report) return { kind: 'broken', reason: 'jest wrote no report' };
+  const results = report.testResults.flatMap(({ assertionResults }) => assertionResults);
+  const failed = results.filter(({ status }) => status === 'failed');
+  if (failed.length === 0) {
+    const message = report.testResults.map(({ message }) => message).join('\n');
+    if (report.numPassedTests > 0 && message === '') return { kind: 'green' };
+    return { kind: 'broken', reason: firstLine(message) || 'no test ran' };
+  }
+  const messages = failed.map(({ failureMessages }) => failureMessages.join('\n'));
+  // The hook that starts the parts failed: jest then reports every test of the file, though none began.
+  const begun = failed.filter(({ duration }) => typeof duration === 'number' && duration > 0);
+  if (begun.length === 0) return { kind: 'broken', reason: firstLine(messages[0] ?? '') };
+  if (messages.every((message) => message.includes('Exceeded timeout of'))) return { kind: 'hung' };
+  return { kind: 'red', reason: firstLine(messages[0] ?? '') };
+}
+
+function firstLine(message: string): string {
+  return message.split('\n').find((line) => line.trim() !== '') ?? '';
+}
