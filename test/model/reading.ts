@@ -123,7 +123,7 @@ export const READING: [weight: number, step: fc.Arbitrary<ModelCommand>][] = [
   [1, readWhileFlushed],
   [1, beginRefill],
   [2, endRefill],
-  [2, expire],
+  [3, expire],
   [1, makeRoom],
   [1, askStatus],
 ];

@@ -165,7 +165,7 @@ export const SAVING: [weight: number, step: fc.Arbitrary<ModelCommand>][] = [
   [5, save],
   [5, work],
   [1, crash],
-  [2, redeliver],
+  [3, redeliver],
   [1, forgetJob],
   [1, reflect],
 ];

@@ -12,7 +12,7 @@ import type { Verdict } from './verdict.ts';
 const LIMIT_MS = 240_000;
 /**
  * For the model: the same sequences every time, so that a mutant killed today is killed tomorrow; more of them than in
- * `npm test`, for the first failure ends it; and as it came, for nobody reads it.
+ * `npm test`, for the first failure ends it, and not shrunk, for nobody reads it.
  */
 const MODEL = { MODEL_SEED: '1', MODEL_RUNS: '60', MODEL_SHRINK: 'no' };
 
@@ -61,8 +61,8 @@ try {
 async function requireGreen(chosen: readonly Mutant[], interrupted: AbortSignal): Promise<void> {
   for (const [file, mutants] of Map.groupBy(chosen, ({ caughtBy }) => caughtBy)) {
     const tests = mutants.map(({ test }) => test);
-    const test = tests.includes(undefined) ? undefined : tests.join('|');
-    const { verdict, seconds } = await inTree((tree) => runJest(tree, { file, test }, LIMIT_MS, {}, interrupted));
+    const test = tests.includes(undefined) ? undefined : [...new Set(tests)].join('|');
+    const { verdict, seconds } = await inTree((tree) => runJest(tree, { file, test }, LIMIT_MS, MODEL, interrupted));
     if (verdict.kind !== 'green') throw new CommandEnd(EXIT.failed, `${file} without a mutant: ${inWords(verdict)}`);
     say(`${mark(true)} ${file} is green without a mutant (${seconds} s)`);
   }
