@@ -173,6 +173,37 @@ describe('committing', () => {
   });
 });
 
+describe('a worker that comes late', () => {
+  /** Taken by one worker, finished by another, expired, and delivered once more: pending under another entry. */
+  async function rememberAgain(): Promise<{ record: MemoryRecord; old: string; entry: string }> {
+    const [first] = await remember(1);
+    if (!first) throw new Error('one record was remembered');
+    await commit([first]);
+    await redis.del(keys.conversation(CONTEXT), keys.order(CONTEXT));
+    const { added, entry } = await shortTerm.remember(first.record);
+    expect(added).toBe(true);
+    return { record: first.record, old: first.entry, entry };
+  }
+
+  async function expectPending({ id }: MemoryRecord, entry: string): Promise<void> {
+    expect(await pending.locate(id)).toEqual({ contextId: CONTEXT, entry });
+    expect(await recent()).toEqual([false, [1]]);
+    expect(await redis.ttl(keys.conversation(CONTEXT))).toBe(-1);
+  }
+
+  test('and acknowledges what it took leaves a record alone that is pending again since', async () => {
+    const { record, old, entry } = await rememberAgain();
+    await shortTerm.acknowledge(CONTEXT, [{ record, entry: old, inserted: false }]);
+    await expectPending(record, entry);
+  });
+
+  test('and sets aside what it took does so, too', async () => {
+    const { record, old, entry } = await rememberAgain();
+    await shortTerm.setAside(CONTEXT, record.id, old);
+    await expectPending(record, entry);
+  });
+});
+
 describe('knowing what is complete', () => {
   test('nothing is vouched for before the first refill', async () => {
     await remember(...numbers(1, 10));
