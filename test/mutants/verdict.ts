@@ -30,9 +30,15 @@ export function judge(report: JestReport | null): Verdict {
   const messages = failed.map(({ failureMessages }) => failureMessages.join('\n'));
   // The hook that starts the parts failed: jest then reports every test of the file, though none began.
   const begun = failed.filter(({ duration }) => typeof duration === 'number' && duration > 0);
-  if (begun.length === 0) return { kind: 'broken', reason: firstLine(messages[0] ?? '') };
+  if (begun.length === 0) return { kind: 'broken', reason: innermost(messages[0] ?? '') };
   if (messages.every((message) => message.includes('Exceeded timeout of'))) return { kind: 'hung' };
-  return { kind: 'red', reason: firstLine(messages[0] ?? '') };
+  return { kind: 'red', reason: innermost(messages[0] ?? '') };
+}
+
+/** The model's failure quotes the error that it is about, after the one of the test itself. */
+function innermost(message: string): string {
+  const errors = message.split('\n').filter((line) => /\bError: /.test(line));
+  return (errors.at(-1) ?? firstLine(message)).replace(/^[+\s]+/, '');
 }
 
 function firstLine(message: string): string {
