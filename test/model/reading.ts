@@ -51,7 +51,7 @@ const readPages = command('readPages', fc.record({ contextId, limit }), always, 
 const readWhileFlushed = command(
   'readWhileFlushedAndExpired',
   fc.record({ contextId, limit, at, recent: fc.boolean() }),
-  isFree,
+  (model, choice) => isFree(model, choice) && model.hasUncommitted(choice.contextId),
   async (model, bench, { contextId, limit, at, recent }) => {
     const reader = bench.interruptedReader(at, async () => {
       await flushAll(model, bench, 4);
@@ -120,8 +120,8 @@ function statusesOf({ quarantined, pending, row, queued, job, remembered }: Mode
 export const READING: [weight: number, step: fc.Arbitrary<ModelCommand>][] = [
   [3, readRecent],
   [1, readPages],
-  [1, readWhileFlushed],
-  [1, beginRefill],
+  [4, readWhileFlushed],
+  [2, beginRefill],
   [2, endRefill],
   [3, expire],
   [1, makeRoom],
