@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { Bench } from './model/bench.ts';
 import { FLUSHING } from './model/flushing.ts';
@@ -14,38 +14,42 @@ const SHRINKING_MS = 8 * 60_000;
 
 const STEPS = [...SAVING, ...FLUSHING, ...READING].flatMap(([weight, step]) => Array<typeof step>(weight).fill(step));
 
-let bench: Bench;
-afterEach(() => bench.stop());
-
 // About half a minute together; PostgREST takes a step in a fifth of the time.
-test.each([
+describe.each([
   ['postgrest', 25],
   ['embedded', 5],
-] as const)(
-  'nothing is lost, nothing is there twice, nothing is out of order, whatever happens (%s Supabase)',
-  async (supabase, runs) => {
+] as const)('whatever happens, on the %s Supabase', (supabase, runs) => {
+  let bench: Bench;
+  beforeAll(async () => {
     bench = await Bench.start(supabase);
-    const { parameters, replayPath } = readReplay(runs);
-    const size = { maxCommands: MOST_STEPS, size: 'max' } as const;
-    const commands = fc.commands(STEPS, { ...size, ...(replayPath !== undefined && { replayPath }) });
-    const steps: number[] = [];
-    const property = fc.asyncProperty(commands, async (sequence) => {
-      const model = new Model();
-      try {
-        await fc.asyncModelRun(async () => ({ model, real: await bench.reset() }), sequence);
-      } finally {
-        steps.push(model.steps);
-      }
-    });
-    const details = await fc.check(property, {
-      ...parameters,
-      unbiased: true, // else most sequences have a step or two
-      interruptAfterTimeLimit: SHRINKING_MS,
-    });
-    const total = steps.reduce((sum, each) => sum + each, 0);
-    process.stderr.write(`${supabase}: MODEL_SEED=${parameters.seed}, ${steps.length} runs, ${total} steps\n`);
-    const failure = details.failed ? describeFailure(`test/model.test.ts -t ${supabase}`, details) : 'nothing';
-    expect(failure).toBe('nothing');
-  },
-  2 * SHRINKING_MS,
-);
+  });
+  afterAll(() => bench.stop());
+
+  test(
+    'nothing is lost, nothing is there twice, nothing is out of order',
+    async () => {
+      const { parameters, replayPath } = readReplay(runs);
+      const size = { maxCommands: MOST_STEPS, size: 'max' } as const;
+      const commands = fc.commands(STEPS, { ...size, ...(replayPath !== undefined && { replayPath }) });
+      const steps: number[] = [];
+      const property = fc.asyncProperty(commands, async (sequence) => {
+        const model = new Model();
+        try {
+          await fc.asyncModelRun(async () => ({ model, real: await bench.reset() }), sequence);
+        } finally {
+          steps.push(model.steps);
+        }
+      });
+      const details = await fc.check(property, {
+        ...parameters,
+        unbiased: true, // else most sequences have a step or two
+        interruptAfterTimeLimit: SHRINKING_MS,
+      });
+      const total = steps.reduce((sum, each) => sum + each, 0);
+      process.stderr.write(`${supabase}: MODEL_SEED=${parameters.seed}, ${steps.length} runs, ${total} steps\n`);
+      const failure = details.failed ? describeFailure(`test/model.test.ts -t ${supabase}`, details) : 'nothing';
+      expect(failure).toBe('nothing');
+    },
+    2 * SHRINKING_MS,
+  );
+});

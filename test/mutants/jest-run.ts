@@ -6,6 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Tree } from './tree.ts';
 import { type JestReport, judge, type Verdict } from './verdict.ts';
 
+const ENVIRONMENT = './test/mutants/environment.mjs';
+
 /** Runs one test file of a tree, in a process group of its own that is gone afterwards however it went. */
 export async function runJest(
   { dir, temporary }: Tree,
@@ -19,7 +21,16 @@ export async function runJest(
   const jest = path.join('node_modules', 'jest', 'bin', 'jest.js');
   const child = spawn(
     process.execPath,
-    ['--experimental-vm-modules', jest, '--forceExit', '--json', `--outputFile=${report}`, file, ...only],
+    [
+      '--experimental-vm-modules',
+      jest,
+      '--forceExit',
+      '--json',
+      `--outputFile=${report}`,
+      `--env=${ENVIRONMENT}`,
+      file,
+      ...only,
+    ],
     { cwd: dir, env: { ...process.env, TMPDIR: temporary, ...environment }, stdio: 'ignore', detached: true },
   );
   const exited = once(child, 'exit').then(() => 'exited');

@@ -13,9 +13,12 @@ export interface JestReport {
   numPassedTests: number;
   testResults: {
     message: string;
-    assertionResults: { status: string; duration?: number | null; failureMessages: string[] }[];
+    assertionResults: { status: string; failureMessages: string[] }[];
   }[];
 }
+
+/** How environment.mjs marks what a hook has thrown. */
+const HOOK_FAILED = 'HOOK FAILED: ';
 
 /** Tells a test that found something from one that never began, because its file does not load or its parts do not start. */
 export function judge(report: JestReport | null): Verdict {
@@ -28,11 +31,10 @@ export function judge(report: JestReport | null): Verdict {
     return { kind: 'broken', reason: firstLine(message) || 'no test ran' };
   }
   const messages = failed.map(({ failureMessages }) => failureMessages.join('\n'));
-  // The hook that starts the parts failed: jest then reports every test of the file, though none began.
-  const begun = failed.filter(({ duration }) => typeof duration === 'number' && duration > 0);
-  if (begun.length === 0) return { kind: 'broken', reason: innermost(messages[0] ?? '') };
-  if (messages.every((message) => message.includes('Exceeded timeout of'))) return { kind: 'hung' };
-  return { kind: 'red', reason: innermost(messages[0] ?? '') };
+  const found = messages.filter((message) => !message.includes(HOOK_FAILED));
+  if (found.length === 0) return { kind: 'broken', reason: innermost(messages[0] ?? '') };
+  if (found.every((message) => message.includes('Exceeded timeout of'))) return { kind: 'hung' };
+  return { kind: 'red', reason: innermost(found[0] ?? '') };
 }
 
 /** The model's failure quotes the error that it is about, after the one of the test itself. */
