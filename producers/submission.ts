@@ -27,9 +27,13 @@ export class Submission {
   }
 
   queue(name: QueueName): Queue {
-    const queue = this.#queues.get(name) ?? new Queue(name, { connection: this.#redis, prefix: this.#prefix });
-    if (!this.#queues.has(name)) prepare(queue);
+    const known = this.#queues.get(name);
+    if (known) return known;
+    const queue = new Queue(name, { connection: this.#redis, prefix: this.#prefix, skipVersionCheck: true });
+    prepare(queue);
     this.#queues.set(name, queue);
+    // One that met no Redis when it was made stays broken: whoever comes next makes another.
+    queue.waitUntilReady().catch(() => this.#queues.delete(name));
     return queue;
   }
 

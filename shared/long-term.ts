@@ -128,11 +128,14 @@ export class LongTerm {
     return (unwrap(answer, 'reading a reflection')[0] as ReflectionRow | undefined) ?? null;
   }
 
-  /** Writes a pinned reflection back: its whole row, for the signing key may have changed since it was added, and its CID. */
+  /**
+   * Writes a pinned reflection back: its CID, and its whole row, for the signing key may have changed since it was added.
+   * The row with `pinned_at` comes last: where that stands, all is written.
+   */
   async setPinned(row: ReflectionRow): Promise<void> {
-    unwrap(await this.#client.from(this.#reflections).update(row).eq('id', row.id).select('id'), 'writing a CID back');
     const memory = await this.#client.from(this.#memories).update({ cid: row.cid }).eq('id', row.id).select('id');
     unwrap(memory, 'writing a CID back');
+    unwrap(await this.#client.from(this.#reflections).update(row).eq('id', row.id).select('id'), 'writing a CID back');
   }
 
   /** The reflections of a conversation, newest first. */

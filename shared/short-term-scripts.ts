@@ -58,22 +58,34 @@ trim(conversation, order, uncommitted, tonumber(limit), 2)
 return {1, redis.call('XLEN', pending), entry}
 `;
 
+/** The entry under which a record is pending now, or false. A worker that comes late may know an older one. */
+const CURRENT = `
+local function current(index, id)
+  local known = redis.call('HGET', index, id)
+  return known and string.match(known, '^%S*')
+end
+`;
+
 /**
  * KEYS conversation order uncommitted refill pending index; ARGV group limit ttl, then id position entry inserted…
+ * A record that is pending under another entry than the acknowledged one was delivered again since: that one is left alone.
  * `inserted` is 0 where Supabase already had the id: its row is the truth, so the cached copy goes and the complete part
  * is unknown until the next refill.
  */
-export const ACKNOWLEDGE = `${TRIM}${EXPIRE}
+export const ACKNOWLEDGE = `${TRIM}${EXPIRE}${CURRENT}
 local conversation, order, uncommitted, refill, pending, index = unpack(KEYS)
 local group, limit, ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 for i = 4, #ARGV, 4 do
   local id, position, entry, inserted = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local now = current(index, id)
+  if entry == '' then entry = now or '' end
   if entry ~= '' then
     redis.call('XACK', pending, group, entry)
     redis.call('XDEL', pending, entry)
   end
-  redis.call('HDEL', index, id)
-  if redis.call('ZREM', uncommitted, position) == 1 then
+  local again = now and now ~= entry
+  if not again then redis.call('HDEL', index, id) end
+  if not again and redis.call('ZREM', uncommitted, position) == 1 then
     if inserted == '0' then
       redis.call('HDEL', conversation, id, 'floor')
       redis.call('ZREM', order, position)
@@ -92,12 +104,12 @@ expire(conversation, order, uncommitted, ttl)
  * Takes refused records off the stream. They stay uncommitted, so they are neither trimmed nor expired and every read
  * still has them, until they are mended and acknowledged.
  */
-export const SET_ASIDE = `
+export const SET_ASIDE = `${CURRENT}
 local pending, index = unpack(KEYS)
 for i = 2, #ARGV, 2 do
   redis.call('XACK', pending, ARGV[1], ARGV[i + 1])
   redis.call('XDEL', pending, ARGV[i + 1])
-  redis.call('HDEL', index, ARGV[i])
+  if current(index, ARGV[i]) == ARGV[i + 1] then redis.call('HDEL', index, ARGV[i]) end
 end
 `;
 

@@ -149,14 +149,15 @@ async function load(pack: readonly PendingEntry[], parts: Parts): Promise<{ foun
 }
 
 /**
- * An entry without content is one that another worker has finished since it was taken. If it is still pending, somebody
- * deleted the content by hand: said aloud, and taken off the stream, where it would come back for ever.
+ * An entry without content is one that another worker has finished since it was taken, and perhaps did not know. If its
+ * record is still pending under it, somebody deleted the content by hand: that is said aloud. Either way the entry is
+ * taken off the stream, where it would come back for ever.
  */
 async function isLost({ id, contextId, entry }: PendingEntry, { pending, shortTerm, logger }: Parts): Promise<boolean> {
-  if (!(await pending.locate(id))) return false;
-  logger.error({ id, entry }, 'a pending record has no content in Redis any more: it is lost');
+  const lost = (await pending.locate(id))?.entry === entry;
+  if (lost) logger.error({ id, entry }, 'a pending record has no content in Redis any more: it is lost');
   await shortTerm.setAside(contextId, id, entry);
-  return true;
+  return lost;
 }
 
 /** Whether stream entry `a` is `b` or newer; entries read `<ms>-<n>`. */

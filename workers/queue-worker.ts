@@ -11,6 +11,9 @@ import type { Parts } from './parts.ts';
  */
 const MAX_STALLED = 100;
 
+/** BullMQ tries again after this when Redis refuses the connection; its own 15 s would be the longest part of an outage. */
+const RETRY_MS = 1_000;
+
 const HOUR = 3_600; // BullMQ takes ages in seconds
 const DAY = 24 * HOUR;
 
@@ -81,6 +84,7 @@ export function startQueueWorker(
       prefix: parts.keys.queuePrefix,
       concurrency,
       maxStalledCount: MAX_STALLED,
+      runRetryDelay: RETRY_MS,
       ...RETENTION[name],
     },
   );

@@ -45,8 +45,7 @@ export async function processReflection(
   }
   const { row, bytes } = await prepareDocument(job, parts);
   const result = { tokenCount: countTokens(record.tokens), cid: row.cid, sha256: row.sha256 };
-  if (row.pinned_at !== null) return result; // an earlier save with this id went all the way
-  if (reached !== 'pinned') {
+  if (row.pinned_at === null && reached !== 'pinned') {
     await parts.ipfs.pin(bytes, row.cid);
     await steps.updateProgress({ step: 'pinned' });
   }
@@ -128,13 +127,14 @@ function keyPurpose(id: string): string {
   return `key:${id}`;
 }
 
+/** Where an earlier attempt, or an earlier save with this id, has written the CID back, only the cache is left to do. */
 async function writeBack(
   record: MemoryRecord,
   row: ReflectionRow,
   { longTerm, shortTerm }: ReflectionParts,
 ): Promise<void> {
-  const pinnedAt = new Date().toISOString();
-  await longTerm.setPinned({ ...row, pinned_at: pinnedAt });
+  const pinnedAt = new Date(row.pinned_at ?? Date.now()).toISOString();
+  if (row.pinned_at === null) await longTerm.setPinned({ ...row, pinned_at: pinnedAt });
   await shortTerm.replace({ ...record, createdAt: row.created_at, cid: row.cid });
   await shortTerm.rememberPin({
     id: row.id,
