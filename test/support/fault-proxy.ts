@@ -1,9 +1,16 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 
-/** What happens to a request instead of being passed on. */
-type Fault = 'hang' | 'reset' | { status: number; body?: object; headers?: Record<string, string> };
+/** What happens to a request instead of being passed on; one that is only late is passed on after its time. */
+export type Fault = 'hang' | 'reset' | { lateMs: number } | Answer;
+
+interface Answer {
+  status: number;
+  body?: object;
+  headers?: Record<string, string>;
+}
 
 export interface ProxiedRequest {
   method: string;
@@ -18,15 +25,18 @@ export interface FaultProxy {
   fault: (request: ProxiedRequest) => Fault | null;
   /** Called after the other side has answered and before the caller hears of it. */
   beforeAnswer: (request: ProxiedRequest) => Fault | null;
-  /** Every request since the start, oldest first. */
+  /** Every request since the start, oldest first; none when they are not kept. */
   requests: ProxiedRequest[];
   stop(): Promise<void>;
 }
 
 /** An HTTP proxy in front of a real service that fails on demand: before the service sees a request, or after it has. */
-export async function startFaultProxy(target: string): Promise<FaultProxy> {
+export async function startFaultProxy(target: string, { keepRequests = true } = {}): Promise<FaultProxy> {
   const hanging = new Set<ServerResponse>();
-  const server = createServer((incoming, outgoing) => void handle(incoming, outgoing));
+  const server = createServer((incoming, outgoing) => {
+    // Either side may go away in the middle of a body.
+    handle(incoming, outgoing).catch(() => outgoing.destroy());
+  });
   const proxy: FaultProxy = {
     url: '',
     fault: () => null,
@@ -43,24 +53,28 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
   async function handle(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const body = Buffer.concat(await Array.fromAsync(incoming));
     const seen = { method: incoming.method ?? '', url: incoming.url ?? '', body: body.toString() };
-    proxy.requests.push(seen);
+    if (keepRequests) proxy.requests.push(seen);
     const fault = proxy.fault(seen);
-    if (fault) return fail(fault, outgoing);
+    if (fault && !isLate(fault)) return fail(fault, outgoing);
+    if (fault) await sleep(fault.lateMs);
     const passed = request(new URL(seen.url, target), { method: seen.method, headers: incoming.headers });
     passed.on('error', () => outgoing.destroy());
-    passed.on('response', (answer) => void respond(answer, seen, outgoing));
+    passed.on('response', (answer) => {
+      respond(answer, seen, outgoing).catch(() => outgoing.destroy());
+    });
     passed.end(body);
   }
 
   async function respond(answer: IncomingMessage, seen: ProxiedRequest, outgoing: ServerResponse): Promise<void> {
     const body = Buffer.concat(await Array.fromAsync(answer));
-    const late = proxy.beforeAnswer(seen);
-    if (late) return fail(late, outgoing);
+    const fault = proxy.beforeAnswer(seen);
+    if (fault && !isLate(fault)) return fail(fault, outgoing);
+    if (fault) await sleep(fault.lateMs);
     outgoing.writeHead(answer.statusCode ?? 502, answer.headers).end(body);
   }
 
-  function fail(fault: Fault, outgoing: ServerResponse): void {
-    if (fault === 'hang') hanging.add(outgoing);
+  function fail(fault: Exclude<Fault, { lateMs: number }>, outgoing: ServerResponse): void {
+    if (fault === 'hang') hanging.add(outgoing.once('close', () => hanging.delete(outgoing)));
     else if (fault === 'reset') outgoing.destroy();
     else {
       outgoing.writeHead(fault.status, { 'content-type': 'application/json', ...fault.headers });
@@ -72,4 +86,8 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
   await once(server, 'listening');
   proxy.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   return proxy;
+}
+
+function isLate(fault: Fault): fault is { lateMs: number } {
+  return typeof fault === 'object' && 'lateMs' in fault;
 }

@@ -1,0 +1,109 @@
+import { type MemoryRecord, positionOf } from '../../shared/records.ts';
+import type { RecordText } from '../../shared/tokens.ts';
+import { idOf, type Script } from './script.ts';
+
+/** How far a line has come, as its producer or a reader was told. */
+export type Progress = 'planned' | 'acknowledged' | 'finished';
+
+/** One record that may be in the memory, and what its producer knows of it. */
+export interface Entry {
+  number: number;
+  id: string;
+  contextId: string;
+  userId: string;
+  createdAt: string;
+  position: string;
+  module: 'chat' | 'reflection';
+  poison: boolean;
+  progress: Progress;
+  /** When it was acknowledged first; 0 before that. */
+  acknowledgedAt: number;
+}
+
+/** What was promised: every record of the script, and which of them the memory has acknowledged. */
+export class Ledger {
+  readonly #script: Script;
+  readonly #entries: Entry[] = [];
+  readonly #byId = new Map<string, Entry>();
+  readonly #conversations: Map<string, Entry[]>;
+  #acknowledged = 0;
+
+  constructor(script: Script) {
+    this.#script = script;
+    for (let number = 0; number < script.length; number += 1) {
+      const line = script.line(number);
+      const { contextId, userId = '', createdAt = '' } = line.input;
+      const id = idOf(line);
+      const entry: Entry = {
+        number,
+        id,
+        contextId,
+        userId,
+        createdAt,
+        position: positionOf({ id, createdAt }),
+        module: line.kind === 'turn' ? 'chat' : 'reflection',
+        poison: line.poison,
+        progress: 'planned',
+        acknowledgedAt: 0,
+      };
+      this.#entries.push(entry);
+      this.#byId.set(id, entry);
+    }
+    this.#conversations = Map.groupBy(this.#entries, ({ contextId }) => contextId);
+  }
+
+  get entries(): readonly Entry[] {
+    return this.#entries;
+  }
+
+  get acknowledgedCount(): number {
+    return this.#acknowledged;
+  }
+
+  /** Their ids, the liveliest first. */
+  get contextIds(): string[] {
+    return [...this.#conversations].toSorted(([, a], [, b]) => b.length - a.length).map(([contextId]) => contextId);
+  }
+
+  find(id: string): Entry | undefined {
+    return this.#byId.get(id);
+  }
+
+  /** What must be in every read of a conversation that begins now. */
+  finishedOf(contextId: string): Entry[] {
+    return (this.#conversations.get(contextId) ?? []).filter(({ progress }) => progress === 'finished');
+  }
+
+  acknowledgedOf(contextId: string): Entry[] {
+    return (this.#conversations.get(contextId) ?? []).filter(({ progress }) => progress !== 'planned');
+  }
+
+  acknowledge(number: number, finished: boolean): void {
+    const entry = this.#entries[number];
+    if (!entry) throw new Error(`the script has no line ${number}`);
+    if (entry.progress === 'planned') {
+      this.#acknowledged += 1;
+      entry.acknowledgedAt = Date.now();
+      entry.progress = 'acknowledged';
+    }
+    if (finished) entry.progress = 'finished';
+  }
+
+  /** What a record must say. */
+  textOf(entry: Entry): RecordText {
+    const line = this.#script.line(entry.number);
+    return line.kind === 'turn'
+      ? { user: line.input.userMessage, assistant: line.input.assistantMessage }
+      : { text: line.input.reflectionText };
+  }
+
+  /** In what a stored record differs from what was saved under its id; empty when in nothing. */
+  differences(record: Omit<MemoryRecord, 'tokens' | 'textCache' | 'cid'>, text: RecordText): string[] {
+    const entry = this.#byId.get(record.id);
+    if (!entry) return ['id'];
+    const heads = (['contextId', 'userId', 'createdAt', 'module'] as const).filter(
+      (field) => record[field] !== entry[field],
+    );
+    return JSON.stringify(text) === JSON.stringify(this.textOf(entry)) ? heads : [...heads, 'text'];
+  }
+}

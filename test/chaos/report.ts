@@ -1,0 +1,84 @@
+import { median } from '../../bench/statistics.ts';
+import { colors, mark, print, printTable } from '../../cli/output.ts';
+import type { Audited } from './audit.ts';
+import { type FaultEntry, FAULTS, type FaultKind } from './faults.ts';
+import { type Count, COUNTS } from './findings.ts';
+import type { Survived } from './storm.ts';
+
+export interface Outcome {
+  passed: boolean;
+  seed: string;
+  /** The command that does the same again. */
+  replay: string;
+  appendfsync: string;
+  supabase: string;
+  saved: { lines: number; acknowledged: number; failedSaves: Record<string, number> };
+  reads: { answered: number; failed: number };
+  faults: FaultSummary[];
+  /** From the last save to empty queues, nothing pending and everything pinned. */
+  drainMs: number;
+  tookMs: number;
+  audited: Audited;
+  counts: Record<Count, number>;
+  words: Partial<Record<Count, string[]>>;
+  /** Where ledger, logs and the append-only file are; null when there was no need to keep them. */
+  evidence: string | null;
+}
+
+export interface FaultSummary {
+  kind: FaultKind;
+  what: string;
+  times: number;
+  /** How often nothing was left to be seen at work after it. */
+  unseen: number;
+  medianMs: number | null;
+  maxMs: number | null;
+}
+
+export function summarize(survived: readonly Survived[]): FaultSummary[] {
+  return [...Map.groupBy(survived, ({ kind }) => kind)]
+    .map(([kind, all]) => {
+      const { what }: FaultEntry = FAULTS[kind];
+      const seen = all.map(({ recoveredMs }) => recoveredMs).filter((ms) => ms !== null);
+      const times = { times: all.length, unseen: all.length - seen.length };
+      return seen.length === 0
+        ? { kind, what, ...times, medianMs: null, maxMs: null }
+        : { kind, what, ...times, medianMs: median(seen), maxMs: Math.max(...seen) };
+    })
+    .toSorted((a, b) => (a.kind < b.kind ? -1 : 1));
+}
+
+export function printOutcome(outcome: Outcome): void {
+  const { faults, counts, words, audited, saved, reads } = outcome;
+  const total = faults.reduce((sum, { times }) => sum + times, 0);
+  print(`\n${colors.bold(`${total} faults survived`)} (recovery: from the end of the fault to the next job done well)`);
+  printTable(
+    ['fault', 'times', 'median', 'longest'],
+    faults.map(({ what, times, medianMs, maxMs }) => [what, times, seconds(medianMs), seconds(maxMs)]),
+  );
+  print(
+    `\n${saved.acknowledged} of ${saved.lines} saves acknowledged; ${reads.answered} reads answered, ${reads.failed} failed ` +
+      `while something was away; drained within ${seconds(outcome.drainMs)} of the last save`,
+  );
+  print(
+    `compared: ${audited.rows} rows in Supabase, ${audited.cachedRecords} cached records, ` +
+      `${audited.conversationsRead} conversations read, ${audited.documents} documents on IPFS, ` +
+      `${audited.quarantined} poisoned records in quarantine`,
+  );
+  print(`\n${colors.bold('What must be 0')}`);
+  printTable(
+    ['', 'count', ''],
+    Object.entries(COUNTS).map(([count, what]) => [mark(counts[count as Count] === 0), counts[count as Count], what]),
+  );
+  for (const [count, found] of Object.entries(words)) {
+    print(`\n${COUNTS[count as Count]}:`);
+    for (const each of found.slice(0, 5)) print(`  ${each}`);
+  }
+  if (outcome.evidence) print(`\nevidence: ${outcome.evidence}`);
+  const result = outcome.passed ? colors.green('passed') : colors.red('failed');
+  print(`\n${result}, seed ${outcome.seed}; the same again: ${outcome.replay}`);
+}
+
+function seconds(ms: number | null): string {
+  return ms === null ? '–' : `${(ms / 1000).toFixed(1)} s`;
+}

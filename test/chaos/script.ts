@@ -1,0 +1,118 @@
+import type { ChatInput, ReflectionInput } from '../../producers/index.ts';
+import { newChatJob, newReflectionJob } from '../../producers/new-job.ts';
+import { randomOf, wholeFrom } from './random.ts';
+import { textOf } from './texts.ts';
+
+/** How much is said in a run. */
+export interface ScriptSize {
+  seed: string;
+  turns: number;
+  reflections: number;
+  /** Turns that Supabase is made to refuse. */
+  poison: number;
+}
+
+/** One thing a producer is to save, with how it goes about it. Everything follows from seed and number. */
+export type Line = {
+  /** Its place in the script. */
+  number: number;
+  /** When it is due, as a part of the time the script takes. */
+  due: number;
+  /** Waited for until its worker is through. */
+  wait: boolean;
+  /** Tried once: a save that fails is not repeated. */
+  once: boolean;
+  poison: boolean;
+} & ({ kind: 'turn'; input: ChatInput } | { kind: 'reflection'; input: ReflectionInput });
+
+/** Conversations with this in their id are refused by a constraint that the run adds to the table. */
+export const POISON = 'poison';
+
+const START = Date.UTC(2025, 9, 19);
+
+/** What the producers say, line by line in the order in which it is due; they and the audit make it from the same seed. */
+export class Script {
+  readonly length: number;
+  readonly #size: ScriptSize;
+  readonly #conversations: number;
+
+  constructor(size: ScriptSize) {
+    this.#size = size;
+    this.length = size.turns + size.reflections;
+    this.#conversations = Math.max(12, Math.ceil(size.turns / 50));
+  }
+
+  line(number: number): Line {
+    const { turns, reflections } = this.#size;
+    const share = Math.max(1, Math.ceil(this.length / Math.max(1, reflections)));
+    const isReflection = number % share === share - 1 && Math.floor(number / share) < reflections;
+    const before = Math.min(reflections, Math.floor(number / share));
+    // What is left of reflections when the turns do not divide evenly comes at the end.
+    const line = isReflection || number - before >= turns ? this.#reflection(number) : this.#turn(number);
+    return { ...line, number, due: number / this.length };
+  }
+
+  #turn(number: number): Omit<Line, 'number' | 'due'> & { kind: 'turn'; input: ChatInput } {
+    const { seed, turns, poison: poisoned } = this.#size;
+    const random = randomOf(`${seed} turn ${number}`);
+    const every = Math.floor(turns / (poisoned + 1));
+    const poison = poisoned > 0 && number > 0 && number % every === 0 && number / every <= poisoned;
+    const wait = random() < 0.25;
+    const once = random() < 0.1;
+    const important = random() < 0.03;
+    return {
+      kind: 'turn',
+      wait: wait && !poison,
+      once: once && !poison,
+      poison,
+      input: {
+        contextId: poison ? this.#contextId(POISON) : this.#conversation(random()),
+        userId: `user ${wholeFrom(1, 40, random)}`,
+        userMessage: textOf(seed, `question ${number}`),
+        assistantMessage: textOf(seed, `answer ${number}`),
+        createdAt: momentOf(number, random()),
+        idempotencyKey: `turn ${number}`,
+        ...(important && !poison && { important }),
+      },
+    };
+  }
+
+  #reflection(number: number): Omit<Line, 'number' | 'due'> & { kind: 'reflection'; input: ReflectionInput } {
+    const { seed } = this.#size;
+    const random = randomOf(`${seed} reflection ${number}`);
+    return {
+      kind: 'reflection',
+      wait: random() < 0.25,
+      once: false,
+      poison: false,
+      input: {
+        contextId: this.#conversation(random()),
+        userId: `user ${wholeFrom(1, 40, random)}`,
+        reflectionText: textOf(seed, `reflection ${number}`),
+        visibility: random() < 0.5 ? 'public' : 'private',
+        createdAt: momentOf(number, random()),
+        idempotencyKey: `reflection ${number}`,
+      },
+    };
+  }
+
+  /** Uneven: the liveliest of a hundred conversations gets a fifth of everything, half of them hardly anything. */
+  #conversation(pick: number): string {
+    return this.#contextId(String(Math.floor(this.#conversations * pick ** 3)));
+  }
+
+  #contextId(name: string): string {
+    return `chaos ${this.#size.seed} 對話 ${name}`;
+  }
+}
+
+/** Pairs share a moment, so that the id decides; a few come late, with a time long before their neighbours'. */
+function momentOf(number: number, pick: number): string {
+  const late = pick < 0.03 ? Math.floor(pick * 100 * 900) : 0;
+  return new Date(START + 1_000 * (Math.floor(number / 2) - late)).toISOString();
+}
+
+/** The id Mnemoq will give to a line, whoever saves it and however often. */
+export function idOf(line: Line): string {
+  return line.kind === 'turn' ? newChatJob(line.input).id : newReflectionJob(line.input).id;
+}
