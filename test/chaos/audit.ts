@@ -116,7 +116,7 @@ export class Audit {
   async #auditReads(rows: ReadonlyMap<string, MemoryRecord>): Promise<number> {
     for (const entry of this.#ledger.entries) {
       const stored = rows.has(entry.id) || (entry.progress !== 'planned' && this.#isRefused(entry));
-      if (stored) this.#ledger.acknowledge(entry.number, true);
+      if (stored) this.#ledger.expect(entry);
     }
     const contextIds = this.#ledger.contextIds.filter((id) => this.#ledger.finishedOf(id).length > 0);
     for (const contextId of contextIds) {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkerKind } from '../../workers/worker.ts';
 import type { Fault, ProxiedRequest } from '../support/fault-proxy.ts';
 import type { Crew } from './crew.ts';
@@ -23,6 +24,9 @@ export interface FaultSetting {
   random: Random;
 }
 
+/** How long a blow waits for a worker with something in hand. */
+const IN_HAND_MS = 4_000;
+const IN_HAND_POLL_MS = 5;
 const ALL: readonly WorkerKind[] = ['chat', 'flush', 'reflection'];
 /** Any CID that is not the one of the file: this is the empty file's. */
 const OTHER_CID = 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku';
@@ -124,11 +128,20 @@ function strike(kind: WorkerKind, signal: 'SIGKILL' | 'SIGTERM', what: string): 
     part: kind,
     what,
     watches: [kind],
-    async start({ crew, random }) {
+    async start({ stage, crew, random }) {
+      await hasJobsInHand(stage, kind);
       crew.strike(kind, signal, random);
       return async () => undefined; // the crew starts it again by itself
     },
   };
+}
+
+/** A worker is struck when its kind has something in hand, if that is soon. */
+async function hasJobsInHand({ redis }: Stage, kind: WorkerKind): Promise<void> {
+  for (const deadline = Date.now() + IN_HAND_MS; Date.now() < deadline; await sleep(IN_HAND_POLL_MS)) {
+    const inHand = await redis.llen(`bull:${kind}:active`).catch(() => 0); // Redis may be away as well
+    if (inHand > 0) return;
+  }
 }
 
 function redis(what: string, start: FaultEntry['start']): FaultEntry {

@@ -2,7 +2,7 @@ import { type MemoryRecord, positionOf } from '../../shared/records.ts';
 import type { RecordText } from '../../shared/tokens.ts';
 import { idOf, type Script } from './script.ts';
 
-/** How far a line has come, as its producer or a reader was told. */
+/** How far a line has come, as its producer was told or a reader has seen; finished: every read must have it. */
 export type Progress = 'planned' | 'acknowledged' | 'finished';
 
 /** One record that may be in the memory, and what its producer knows of it. */
@@ -78,15 +78,21 @@ export class Ledger {
     return (this.#conversations.get(contextId) ?? []).filter(({ progress }) => progress !== 'planned');
   }
 
+  /** A producer was told that it is saved; `finished` when it has waited for its worker. */
   acknowledge(number: number, finished: boolean): void {
     const entry = this.#entries[number];
     if (!entry) throw new Error(`the script has no line ${number}`);
-    if (entry.progress === 'planned') {
+    if (entry.acknowledgedAt === 0) {
       this.#acknowledged += 1;
       entry.acknowledgedAt = Date.now();
-      entry.progress = 'acknowledged';
     }
     if (finished) entry.progress = 'finished';
+    else if (entry.progress === 'planned') entry.progress = 'acknowledged';
+  }
+
+  /** Somebody has seen it stored, acknowledged or not: from now on every read must have it. */
+  expect(entry: Entry): void {
+    entry.progress = 'finished';
   }
 
   /** What a record must say. */

@@ -100,7 +100,7 @@ export class Reader {
     if (status === 'queued') return;
     if (status === 'lost') this.#findings.add('lost', `${named(entry)}: acknowledged, and ${reason}`);
     else if (status === 'failed') this.#findings.add('failedJobs', `${named(entry)}: ${reason}`);
-    else this.#ledger.acknowledge(entry.number, true);
+    else this.#ledger.expect(entry);
   }
 
   async #attempt(work: () => Promise<void>): Promise<void> {

@@ -109,9 +109,11 @@ class Run {
     this.#stops.push(async () => readersStop.abort());
     const progress = setInterval(() => this.#watcher.saved(ledger.acknowledgedCount, script.length), POLL_MS);
     this.#stops.push(async () => clearInterval(progress));
+    const producing = production.run(size, lastsMs, stage.environment, this.#dir);
     await this.#unlessAborted(
-      Promise.all([production.run(size, lastsMs, stage.environment, this.#dir), storm.carryOut(plan, this.#signal)]),
+      Promise.all([this.#bounded(producing, lastsMs, ledger), storm.carryOut(plan, this.#signal)]),
     );
+    production.stop();
     const savedAt = Date.now();
     clearInterval(progress);
     this.#watcher.saved(ledger.acknowledgedCount, script.length);
@@ -133,6 +135,19 @@ class Run {
 
   async stop(): Promise<void> {
     for (const stop of this.#stops.splice(0).toReversed()) await stop();
+  }
+
+  /** Producers repeat what fails until it is saved; one that cannot save long after the last fault is stuck. */
+  async #bounded(producing: Promise<void>, lastsMs: number, ledger: Ledger): Promise<void> {
+    const over = new AbortController();
+    const late = sleep(lastsMs + DRAIN_MS, 'late' as const, { signal: over.signal }).catch(() => null);
+    try {
+      if ((await Promise.race([producing, late])) !== 'late') return;
+      this.#findings.add('stuck', `producers: ${ledger.acknowledgedCount} of ${ledger.entries.length} saved`);
+      producing.catch(() => undefined); // they are ended now
+    } finally {
+      over.abort();
+    }
   }
 
   /** Waits, not for ever, until every queue but the schedule is empty and nothing is pending; says what is not. */

@@ -28,6 +28,8 @@ export type Line = {
 /** Conversations with this in their id are refused by a constraint that the run adds to the table. */
 export const POISON = 'poison';
 
+/** So many lines are due at once: then workers have their hands full when one is killed. */
+const BURST = 80;
 const START = Date.UTC(2025, 9, 19);
 
 /** What the producers say, line by line in the order in which it is due; they and the audit make it from the same seed. */
@@ -49,7 +51,7 @@ export class Script {
     const before = Math.min(reflections, Math.floor(number / share));
     // What is left of reflections when the turns do not divide evenly comes at the end.
     const line = isReflection || number - before >= turns ? this.#reflection(number) : this.#turn(number);
-    return { ...line, number, due: number / this.length };
+    return { ...line, number, due: (number - (number % BURST)) / this.length };
   }
 
   #turn(number: number): Omit<Line, 'number' | 'due'> & { kind: 'turn'; input: ChatInput } {
