@@ -3,7 +3,7 @@ import type { RecordText } from '../../shared/tokens.ts';
 import { idOf, type Script } from './script.ts';
 
 /** How far a line has come, as its producer was told or a reader has seen; finished: every read must have it. */
-export type Progress = 'planned' | 'acknowledged' | 'finished';
+type Progress = 'planned' | 'acknowledged' | 'finished';
 
 /** One record that may be in the memory, and what its producer knows of it. */
 export interface Entry {
