@@ -11,7 +11,7 @@ export const COUNTS = {
   refusedSaves: 'saves refused for no reason',
   failedReads: 'reads that failed with another error than a part that is away',
   stuck: 'still on its way when the time was up',
-  badEndings: 'workers that ended by themselves, or did not end when told to',
+  badEndings: 'processes that fell over, or did not end when told to',
 } as const;
 
 export type Count = keyof typeof COUNTS;

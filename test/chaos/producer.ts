@@ -14,8 +14,11 @@ export interface Assignment {
   /** Every `of`-th line from `part` on is its own. */
   part: number;
   of: number;
-  /** How long the script takes, in ms. */
+  /** When the script began, and how long it takes, in ms. */
+  startedAt: number;
   lastsMs: number;
+  /** Lines that one before it, which is gone, has saved. */
+  saved: readonly number[];
 }
 
 /** What it tells. */
@@ -37,10 +40,10 @@ const TRANSIENT = ['redis_unavailable', 'redis_full', 'timeout'] as const;
 
 const told = once(process, 'message');
 process.once('disconnect', () => process.exit(1));
-const [{ size, part, of, lastsMs }] = (await told) as [Assignment];
+const [{ size, part, of, startedAt, lastsMs, saved }] = (await told) as [Assignment];
 const script = new Script(size);
 const memory = new MemoryCore(process.env);
-const start = Date.now();
+const known = new Set(saved);
 let next = part;
 
 await Promise.all(Array.from({ length: LANES }, lane));
@@ -63,6 +66,10 @@ function takeLines(): Line[] {
   const lines: Line[] = [];
   while (next < script.length && lines.length < BULK) {
     const line = script.line(next);
+    if (known.has(next)) {
+      next += of;
+      continue;
+    }
     const fits = isPlain(line) && dueAt(line) < Date.now() - PAUSE_MS;
     if (lines.length > 0 && !fits) return lines;
     lines.push(line);
@@ -77,7 +84,7 @@ function isPlain({ kind, wait, once: tried }: Line): boolean {
 }
 
 function dueAt({ due }: Line): number {
-  return start + due * lastsMs;
+  return startedAt + due * lastsMs;
 }
 
 async function saveOne(line: Line): Promise<void> {

@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Findings } from './findings.ts';
 import type { Ledger } from './ledger.ts';
 import type { Assignment, Report } from './producer.ts';
@@ -9,12 +10,14 @@ import type { ScriptSize } from './script.ts';
 
 const PROGRAM = path.join(import.meta.dirname, 'producer.ts');
 const PRODUCERS = 2;
+const RESTART_MS = 1_000;
 
 /** The producers as real processes; what they are promised goes into the ledger. */
 export class Production {
-  readonly #children: ChildProcess[] = [];
+  readonly #children = new Set<ChildProcess>();
   readonly #ledger: Ledger;
   readonly #findings: Findings;
+  #stopping = false;
   /** Saves that failed with an error that tells of a part that is away, by its code. */
   readonly failedSaves: Record<string, number> = {};
 
@@ -23,33 +26,51 @@ export class Production {
     this.#findings = findings;
   }
 
-  /** Resolves when the whole script is saved. */
+  /** Resolves when the whole script is saved. A producer that falls over is started again, where it was. */
   async run(size: ScriptSize, lastsMs: number, environment: Record<string, string>, logDir: string): Promise<void> {
-    const done = Array.from({ length: PRODUCERS }, async (_, part) => {
-      const log = openSync(path.join(logDir, `producer-${part}.log`), 'a');
-      const child = fork(PROGRAM, [], {
-        cwd: logDir,
-        env: environment,
-        execArgv: [],
-        stdio: ['ignore', log, log, 'ipc'],
-        detached: true,
-      });
-      closeSync(log);
-      this.#children.push(child);
-      let finished = false;
-      child.on('message', (report: Report) => {
-        if (report.type === 'done') finished = true;
-        else this.#take(report);
-      });
-      child.send({ size, part, of: PRODUCERS, lastsMs } satisfies Assignment);
-      const [code, signal] = await once(child, 'exit');
-      if (!finished) throw new Error(`a producer ended with ${signal ?? code} before it was through: see its log`);
+    const startedAt = Date.now();
+    const parts = Array.from({ length: PRODUCERS }, async (_, part) => {
+      while (!this.#stopping) {
+        const saved = this.#ledger.entries
+          .filter(({ acknowledgedAt }) => acknowledgedAt > 0)
+          .map(({ number }) => number);
+        const assignment = { size, part, of: PRODUCERS, startedAt, lastsMs, saved };
+        if (await this.#produce(assignment, environment, logDir)) return;
+        await sleep(RESTART_MS);
+      }
     });
-    await Promise.all(done);
+    await Promise.all(parts);
   }
 
   stop(): void {
+    this.#stopping = true;
     for (const child of this.#children) child.kill('SIGKILL');
+  }
+
+  /** One producer from its start to its end; false when it did not come to the end of its part. */
+  async #produce(assignment: Assignment, environment: Record<string, string>, logDir: string): Promise<boolean> {
+    const log = openSync(path.join(logDir, `producer-${assignment.part}.log`), 'a');
+    const child = fork(PROGRAM, [], {
+      cwd: logDir,
+      env: environment,
+      execArgv: [],
+      stdio: ['ignore', log, log, 'ipc'],
+      detached: true,
+    });
+    closeSync(log);
+    this.#children.add(child);
+    let done = false;
+    child.on('message', (report: Report) => {
+      if (report.type === 'done') done = true;
+      else this.#take(report);
+    });
+    child.send(assignment);
+    const [code, signal] = await once(child, 'exit');
+    this.#children.delete(child);
+    if (!done && !this.#stopping) {
+      this.#findings.add('badEndings', `producer-${assignment.part} ended with ${signal ?? code}: see its log`);
+    }
+    return done;
   }
 
   #take(report: Exclude<Report, { type: 'done' }>): void {

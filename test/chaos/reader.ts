@@ -10,6 +10,8 @@ import { oneOf, type Random, randomOf, wholeFrom } from './random.ts';
 const READERS = 2;
 const PAUSE_MS = 60;
 const PAGE = 100;
+/** How long a reader may need to find the way back to its parts. */
+const PATIENCE_MS = 30_000;
 /** A read may fail with these while something is broken. It may never be wrong. */
 const TRANSIENT = ['redis_unavailable', 'long_term_unavailable'] as const;
 
@@ -67,6 +69,15 @@ export class Reader {
     const border = items.length === limit && oldest ? positionOf(oldest) : '';
     const dueNow = due.filter(({ position }) => position >= border);
     this.#check({ contextId, how: `newest ${limit}` }, items, dueNow);
+  }
+
+  /** Whether reads get an answer again, at once or after a while: all parts are there now. */
+  async isAnswered(contextId: string): Promise<boolean> {
+    for (const deadline = Date.now() + PATIENCE_MS; Date.now() < deadline; await sleep(PAUSE_MS)) {
+      const answered = await this.#memory.loadRecentContext(contextId).catch(() => null);
+      if (answered) return true;
+    }
+    return false;
   }
 
   async verify(cid: string): Promise<string[]> {

@@ -57,6 +57,7 @@ export async function runChaos(options: RunOptions, watcher: Watcher, signal: Ab
     return outcome;
   } catch (error) {
     if (signal.aborted) return null;
+    watcher.say(`the run itself failed; what there is of evidence: ${dir}`);
     throw error;
   } finally {
     await run.stop();
@@ -127,7 +128,10 @@ class Run {
     await crew.stop();
     for (const ending of crew.endings) this.#findings.add('badEndings', ending);
     this.#watcher.say('comparing everything that is stored with what was said …');
-    const audit = new Audit({ stage, ledger, reader, findings: this.#findings, poisoned });
+    const auditor = (await reader.isAnswered(ledger.contextIds[0] ?? ''))
+      ? reader
+      : await this.#newReader(stage, ledger);
+    const audit = new Audit({ stage, ledger, reader: auditor, findings: this.#findings, poisoned });
     const audited = await this.#unlessAborted(audit.run());
     this.#keepEvidence(ledger, plan);
     return this.#outcome(ledger, production, reader, { survived, audited, drainMs });
@@ -135,6 +139,14 @@ class Run {
 
   async stop(): Promise<void> {
     for (const stop of this.#stops.splice(0).toReversed()) await stop();
+  }
+
+  /** For the comparison when the one from before cannot read any more, which is a finding of its own. */
+  async #newReader(stage: Stage, ledger: Ledger): Promise<Reader> {
+    this.#findings.add('stuck', 'a MemoryCore that was there during the faults cannot read any more');
+    const reader = new Reader(stage.environment, ledger, this.#findings);
+    this.#stops.push(() => reader.close());
+    return reader;
   }
 
   /** Producers repeat what fails until it is saved; one that cannot save long after the last fault is stuck. */
