@@ -108,11 +108,6 @@ export const FAULTS = {
 export type FaultKind = keyof typeof FAULTS;
 export const FAULT_KINDS = Object.keys(FAULTS) as FaultKind[];
 
-/** Until connections of shared/redis.ts have a socket timeout, one that swallows everything is noticed late or never. */
-const NOT_YET: ReadonlySet<FaultKind> = new Set(['redis-half-open']);
-/** What a run does unless told otherwise. */
-export const USUAL_KINDS = FAULT_KINDS.filter((kind) => !NOT_YET.has(kind));
-
 /** What befalls a request: before the service sees it, or marked to befall it after. */
 type Befall = ((request: ProxiedRequest) => Fault | null) & { late?: true };
 

@@ -4,7 +4,7 @@ import { wholeNumber } from '../../cli/arguments.ts';
 import { EXIT, report } from '../../cli/exit.ts';
 import { printJson, progressBar, say } from '../../cli/output.ts';
 import { untilSignal } from '../../cli/until-signal.ts';
-import { FAULT_KINDS, type FaultKind, USUAL_KINDS } from './faults.ts';
+import { FAULT_KINDS, type FaultKind } from './faults.ts';
 import { printOutcome } from './report.ts';
 import { runChaos, type RunOptions } from './run.ts';
 
@@ -24,7 +24,7 @@ const program = new Command('test:chaos')
   .action(async ({ json, faults, ...given }: Given) => {
     const stopping = new AbortController();
     void untilSignal().then(() => stopping.abort());
-    const kinds = faults ?? USUAL_KINDS;
+    const kinds = faults ?? FAULT_KINDS;
     const bar = progressBar('saved', given.turns + given.reflections);
     const outcome = await runChaos(
       { ...given, kinds, scale: 1 },
