@@ -46,9 +46,9 @@ export class Audit {
 
   async run(): Promise<Audited> {
     const rows = await this.#auditRows();
-    const before = await this.#auditCaches();
+    const before = await this.#auditCaches(rows);
     const conversationsRead = await this.#auditReads(rows);
-    const cachedRecords = Math.max(before, await this.#auditCaches()); // refilled by the reads
+    const cachedRecords = Math.max(before, await this.#auditCaches(rows)); // refilled by the reads
     const documents = await this.#auditDocuments(rows);
     const quarantined = await this.#auditQuarantine();
     await this.#auditJobs();
@@ -75,7 +75,7 @@ export class Audit {
   }
 
   /** Redis: hashes and orders agree, nothing is left uncommitted but poison. Gives how many records are cached. */
-  async #auditCaches(): Promise<number> {
+  async #auditCaches(rows: ReadonlyMap<string, MemoryRecord>): Promise<number> {
     const { redis } = this.#stage;
     let cached = 0;
     for (const contextId of this.#ledger.contextIds) {
@@ -85,6 +85,10 @@ export class Audit {
       for (const record of records) {
         if (this.#ledger.find(record.id)) this.#compare(record, 'the cache');
         else this.#findings.add('duplicated', `${record.id} is cached, and nobody saved it`);
+        const row = rows.get(record.id);
+        if (row && row.cid !== record.cid) {
+          this.#findings.add('wrongCid', `${record.id} is cached with CID ${record.cid}, its row has ${row.cid}`);
+        }
       }
       // One of the two may have expired between the two questions.
       const positions = records.map(positionOf).toSorted();
