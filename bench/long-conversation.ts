@@ -1,0 +1,181 @@
+import type { Redis } from 'ioredis';
+import { progressBar } from '../cli/output.ts';
+import type { MemoryCore } from '../producers/index.ts';
+import { toCursor } from '../producers/context.ts';
+import { Keys } from '../shared/keys.ts';
+import { LongTerm } from '../shared/long-term.ts';
+import type { MemoryRecord } from '../shared/records.ts';
+import { ShortTerm } from '../shared/short-term.ts';
+import { loadConfig } from '../shared/config.ts';
+import { generateRecords, rememberAll } from './pending-record.ts';
+import { type ResultTable, times } from './report.ts';
+import type { Place, Stage } from './stage.ts';
+import { median, quantile, rounded, timed } from './statistics.ts';
+import { take } from './turns.ts';
+
+const SHORT = 100;
+const SAMPLES = 200;
+const WARM_UP = 10;
+const LIMIT = 20;
+const MAX_TOKENS = 2_000;
+/** Of a conversation's turns, where some are not yet committed. */
+const UNCOMMITTED_PART = 0.05;
+const BATCH = 500;
+
+interface Read {
+  turns: number;
+  medianMs: number;
+  p99Ms: number;
+}
+
+interface ReadRates {
+  supabase: Place['name'];
+  read: string;
+  /** Median of the long conversation : median of the short one. */
+  ratio: number;
+  reads: Read[];
+}
+
+export interface LongConversationResult {
+  samples: number;
+  turns: number;
+  rates: ReadRates[];
+}
+
+/** One conversation to read, all but its `uncommitted` newest turns in Supabase. */
+interface Conversation {
+  contextId: string;
+  turns: number;
+  cursors: { middle: string; last: string };
+}
+
+/**
+ * Reads of one conversation of very many turns beside one of a hundred, in turn: its newest turns cached, within a token
+ * budget and after the cache expired, and its first, middle and last page; then all of it with a twentieth uncommitted.
+ */
+export async function measureLongConversation(stage: Stage, turns: number): Promise<LongConversationResult> {
+  const rates: ReadRates[] = [];
+  for (const place of stage.places) {
+    for (const part of [0, UNCOMMITTED_PART]) rates.push(...(await measureOn(place, stage, turns, part)));
+    await stage.release();
+  }
+  return { samples: SAMPLES, turns, rates };
+}
+
+async function measureOn(place: Place, stage: Stage, turns: number, part: number): Promise<ReadRates[]> {
+  const environment = stage.newEnvironment(place);
+  const redis = stage.redis(environment);
+  const conversations: Conversation[] = [];
+  for (const size of [SHORT, turns]) conversations.push(await fill(environment, redis, size, part));
+
+  const measured = Object.entries(readsOf(stage.memory(environment), redis, part)).map(([name, read]) => ({
+    name,
+    read,
+    ms: conversations.map(() => [] as number[]),
+  }));
+  const bar = progressBar(`reads on ${place.name}`, SAMPLES);
+  for (let sample = -WARM_UP; sample < SAMPLES; sample++) {
+    for (const { read, ms } of measured) {
+      for (const [i, conversation] of conversations.entries()) {
+        const tookMs = await read(conversation);
+        if (sample >= 0) ms[i]?.push(tookMs);
+      }
+    }
+    bar.update(Math.max(0, sample + 1));
+  }
+  bar.stop();
+  return measured.map(({ name, ms }) => ({
+    supabase: place.name,
+    read: part === 0 ? name : `${name}, ${100 * part} % uncommitted`,
+    ratio: rounded(median(ms[1] ?? []) / median(ms[0] ?? [])),
+    reads: conversations.map(({ turns }, i) => ({
+      turns,
+      medianMs: rounded(median(ms[i] ?? [])),
+      p99Ms: rounded(quantile(ms[i] ?? [], 0.99)),
+    })),
+  }));
+}
+
+async function fill(
+  environment: Record<string, string>,
+  redis: Redis,
+  turns: number,
+  part: number,
+): Promise<Conversation> {
+  const contextId = `bench-long-${turns}-${part}`;
+  const config = loadConfig(environment, ['supabaseUrl', 'supabaseServiceRoleKey']);
+  const longTerm = new LongTerm(config);
+  const shortTerm = new ShortTerm(redis, new Keys(false), { limit: config.shortTermLimit, ttlSeconds: 172_800 });
+  const records = generateRecords(environment, [contextId]);
+  const uncommitted = Math.round(turns * part);
+  const committed = turns - uncommitted;
+  const bar = progressBar(`${turns} turns`, turns);
+  let middle: MemoryRecord | undefined;
+  let last: MemoryRecord | undefined;
+  for (let done = 0; done < committed; done += BATCH) {
+    const batch = take(Math.min(BATCH, committed - done), records);
+    const { failure } = await longTerm.insert(batch);
+    if (failure) throw new Error(`filling Supabase failed: ${failure.message}`);
+    middle ??= done + batch.length > turns / 2 ? batch[Math.floor(turns / 2) - done] : undefined;
+    last = batch.at(-1 - LIMIT);
+    bar.update(done + batch.length);
+  }
+  await rememberAll(shortTerm, records, uncommitted);
+  bar.update(turns);
+  bar.stop();
+  if (!middle || !last) throw new Error(`a conversation of ${turns} turns is too short to measure`);
+  if (uncommitted >= LIMIT) last = (await shortTerm.recent(contextId, LIMIT + 1)).records[0] ?? last;
+  return { contextId, turns, cursors: { middle: toCursor(middle), last: toCursor(last) } };
+}
+
+type Reads = Record<string, (conversation: Conversation) => Promise<number>>;
+
+function readsOf(memory: MemoryCore, redis: Redis, part: number): Reads {
+  const keys = new Keys(false);
+  const recent = async (contextId: string) => {
+    const { items } = await memory.loadRecentContext(contextId, { limit: LIMIT });
+    if (items.length !== LIMIT) throw new Error(`${items.length} of the ${LIMIT} newest turns came back`);
+  };
+  const page = async (contextId: string, cursor?: string) => {
+    const { records } = await memory.getMemoryContext(contextId, { limit: LIMIT, ...(cursor && { cursor }) });
+    if (records.length !== LIMIT) throw new Error(`a page of ${records.length} records came back`);
+  };
+  // A conversation with anything uncommitted does not expire; losing its floor has the same read go to Supabase.
+  const expire = async (contextId: string) => {
+    await redis.del(keys.refill(contextId));
+    if (part === 0) await redis.del(keys.conversation(contextId), keys.order(contextId));
+    else await redis.hdel(keys.conversation(contextId), 'floor');
+  };
+  return {
+    [`newest ${LIMIT}, ${part === 0 ? 'expired' : 'floor unknown'}`]: async ({ contextId }) => {
+      await expire(contextId);
+      return timed(() => recent(contextId));
+    },
+    [`newest ${LIMIT}, cached`]: ({ contextId }) => timed(() => recent(contextId)),
+    [`at most ${MAX_TOKENS} tokens`]: ({ contextId }) =>
+      timed(() => memory.loadRecentContext(contextId, { limit: LIMIT, maxTokens: MAX_TOKENS })),
+    'first page': ({ contextId }) => timed(() => page(contextId)),
+    'middle page': ({ contextId, cursors }) => timed(() => page(contextId, cursors.middle)),
+    'last page': ({ contextId, cursors }) => timed(() => page(contextId, cursors.last)),
+  };
+}
+
+/** The result for people. */
+export function longConversationTable({ samples, turns, rates }: LongConversationResult): ResultTable {
+  return {
+    title: 'One long conversation',
+    head: [
+      `${turns} turns : ${SHORT}`,
+      'read',
+      'Supabase',
+      ...[SHORT, turns].map((size) => `${size} turns: median / p99 ms`),
+    ],
+    rows: rates.map(({ ratio, read, supabase, reads }) => [
+      times(ratio),
+      read,
+      supabase,
+      ...reads.map(({ medianMs, p99Ms }) => `${medianMs} / ${p99Ms}`),
+    ]),
+    note: `${samples} reads of each, in turn; pages of ${LIMIT}.`,
+  };
+}

@@ -1,0 +1,51 @@
+import { v7 as uuidv7 } from 'uuid';
+import { loadConfig } from '../shared/config.ts';
+import { Keyring } from '../shared/encryption.ts';
+import type { MemoryRecord } from '../shared/records.ts';
+import type { ShortTerm } from '../shared/short-term.ts';
+import { newRecord } from '../workers/new-record.ts';
+import { generateTurns, take } from './turns.ts';
+
+/** Texts that are tokenized; after these they come again, under other ids. A million would take five minutes. */
+const TEXTS = 2_000;
+/** Steps sent to Redis before their answers are awaited. */
+const AT_ONCE = 1_000;
+
+/**
+ * Endless records as the chat worker makes them, about 150 tokens each, spread evenly over `contextIds`, a second apart.
+ */
+export function* generateRecords(
+  environment: Record<string, string>,
+  contextIds: readonly string[],
+): Generator<MemoryRecord, never> {
+  const config = loadConfig(environment, []);
+  const keyring = config.encryptionKeys ? new Keyring(config.encryptionKeys) : null;
+  const templates = take(TEXTS, generateTurns(['']))
+    .map(({ userMessage, assistantMessage, ...head }) => ({
+      head,
+      text: { user: userMessage, assistant: assistantMessage },
+    }))
+    .map(({ head, text }) =>
+      newRecord({ ...head, id: uuidv7(), module: 'chat' }, text, { config: config as never, keyring }),
+    );
+  const first = Date.parse(templates[0]?.createdAt ?? '');
+  for (let index = 0; ; index++) {
+    yield {
+      ...(templates[index % TEXTS] as MemoryRecord),
+      id: uuidv7(),
+      contextId: contextIds[index % contextIds.length] ?? '',
+      createdAt: new Date(first + 1000 * index).toISOString(),
+    };
+  }
+}
+
+/** Remembers records, many steps in flight at once. */
+export async function rememberAll(
+  shortTerm: ShortTerm,
+  records: Generator<MemoryRecord, never>,
+  count: number,
+): Promise<void> {
+  for (let done = 0; done < count; done += AT_ONCE) {
+    await Promise.all(take(Math.min(AT_ONCE, count - done), records).map((record) => shortTerm.remember(record)));
+  }
+}

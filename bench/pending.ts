@@ -1,0 +1,236 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
+import { progressBar } from '../cli/output.ts';
+import type { MemoryCore } from '../producers/index.ts';
+import { Keys } from '../shared/keys.ts';
+import { Pending } from '../shared/pending.ts';
+import type { MemoryRecord } from '../shared/records.ts';
+import { ShortTerm } from '../shared/short-term.ts';
+import { kill, startWorkerProcess } from '../test/support/worker-process.ts';
+import { generateRecords, rememberAll } from './pending-record.ts';
+import { readProcessLoad } from './process-load.ts';
+import { readRedisLoad, type RedisLoad, usecBetween, usedMemory } from './redis-load.ts';
+import { type ResultTable, times } from './report.ts';
+import type { Place, Stage } from './stage.ts';
+import { latencies, median, rounded, timed } from './statistics.ts';
+
+/** Looks at a flush this often. */
+const POLL_MS = 50;
+/** A flush is looked at in so many portions; the first two tenths and the last two are compared. */
+const PORTIONS = 20;
+const SAMPLES = 200;
+const LIMIT = 20;
+const MIB = 1024 ** 2;
+
+/** A backlog to fill Redis with and to flush. */
+interface Backlog {
+  records: number;
+  conversations: number;
+}
+
+interface Portion {
+  /** Still pending when it began. */
+  pending: number;
+  usecPerRecord: number;
+  /** Of Redis's own thread, and its costliest commands. */
+  redisUsecPerRecord: number;
+  commands: Record<string, number>;
+  workerCpuUsecPerRecord: number | null;
+  workerRssMiB: number | null;
+}
+
+interface BacklogResult extends Backlog {
+  remember: {
+    /** One tenth after the other, many in flight. */
+    usecPerRecord: number[];
+    /** Last tenth : first. */
+    ratio: number;
+    redisBytesPerRecord: number;
+  };
+  /** Medians in ms, one call at a time, while all of it is pending. */
+  withBacklog: { rememberMs: number; recentMs: number; pageMs: number };
+  flush: { usecPerRecord: number; /** Last tenth : first. */ ratio: number; redisRatio: number; portions: Portion[] };
+  worker: { idleMiB: number; peakMiB: number } | null;
+}
+
+export interface PendingResult {
+  supabase: Place['name'];
+  backlogs: BacklogResult[];
+}
+
+/**
+ * What a backlog costs while it is flushed, record by record: does the last tenth of a million take as long as the first,
+ * and does the flush worker need more memory for a million than for a tenth of it? Once with many conversations of a
+ * hundred turns, once with all of the backlog in one conversation, which a long outage of Supabase makes.
+ */
+export async function measurePending(stage: Stage, pending: number, turns: number): Promise<PendingResult> {
+  const place = stage.places.at(-1) as Place; // PostgREST where it is installed
+  const backlogs: BacklogResult[] = [];
+  for (const [records, conversations] of [
+    [Math.ceil(pending / 10), Math.ceil(pending / 1_000)],
+    [turns, 1],
+    [pending, Math.ceil(pending / 100)],
+  ] as const) {
+    backlogs.push(await measureBacklog({ records, conversations }, place, stage));
+    await stage.release();
+  }
+  return { supabase: place.name, backlogs };
+}
+
+async function measureBacklog(backlog: Backlog, place: Place, stage: Stage): Promise<BacklogResult> {
+  const environment = stage.newEnvironment(place);
+  const redis = stage.redis(environment);
+  const pending = new Pending(redis, new Keys(false));
+  const shortTerm = new ShortTerm(redis, new Keys(false), { limit: 100, ttlSeconds: 172_800 });
+  const flushes = stage.queue('flush', environment);
+  const worker = await startWorkerProcess('flush', environment);
+  stage.onRelease(() => kill(worker));
+  stage.onRelease(() => redis.flushdb());
+  const pid = worker.pid ?? 0;
+  const idle = readProcessLoad(pid);
+
+  const contextIds = Array.from({ length: backlog.conversations }, (_, i) => `bench-${backlog.records}-pending-${i}`);
+  const records = generateRecords(environment, contextIds);
+  const remember = await fill(backlog, shortTerm, records, redis);
+  const withBacklog = await measureCalls(stage.memory(environment), shortTerm, records, contextIds[0] as string);
+  await flushes.add('flush', { reason: 'bench' });
+  const portions = await watch(pid, pending, redis);
+  const peak = readProcessLoad(pid);
+  return {
+    ...backlog,
+    remember,
+    withBacklog,
+    flush: {
+      usecPerRecord: rounded(mean(portions.map(({ usecPerRecord }) => usecPerRecord))),
+      ratio: lastToFirst(portions.map(({ usecPerRecord }) => usecPerRecord)),
+      redisRatio: lastToFirst(portions.map(({ redisUsecPerRecord }) => redisUsecPerRecord)),
+      portions,
+    },
+    worker: idle && peak && { idleMiB: rounded(idle.rssBytes / MIB), peakMiB: rounded(peak.peakBytes / MIB) },
+  };
+}
+
+/** Fills Redis, tenth by tenth. */
+async function fill(
+  { records: count }: Backlog,
+  shortTerm: ShortTerm,
+  records: Generator<MemoryRecord, never>,
+  redis: Redis,
+): Promise<BacklogResult['remember']> {
+  const bar = progressBar(`remembering ${count}`, count);
+  const before = await usedMemory(redis);
+  const tenth = Math.ceil(count / 10);
+  const usecPerRecord: number[] = [];
+  for (let done = 0; done < count; done += tenth) {
+    const portion = Math.min(tenth, count - done);
+    const tookMs = await timed(() => rememberAll(shortTerm, records, portion));
+    usecPerRecord.push(rounded((1000 * tookMs) / portion));
+    bar.update(done + portion);
+  }
+  bar.stop();
+  const redisBytesPerRecord = rounded(((await usedMemory(redis)) - before) / count);
+  return { usecPerRecord, ratio: lastToFirst(usecPerRecord), redisBytesPerRecord };
+}
+
+async function measureCalls(
+  memory: MemoryCore,
+  shortTerm: ShortTerm,
+  records: Generator<MemoryRecord, never>,
+  contextId: string,
+): Promise<BacklogResult['withBacklog']> {
+  const p50 = async (call: () => Promise<unknown>) => {
+    await latencies(20, 1, call);
+    return rounded(median(await latencies(SAMPLES, 1, call)));
+  };
+  return {
+    rememberMs: await p50(() => shortTerm.remember({ ...records.next().value, contextId })),
+    recentMs: await p50(() => memory.loadRecentContext(contextId, { limit: LIMIT })),
+    pageMs: await p50(() => memory.getMemoryContext(contextId, { limit: LIMIT })),
+  };
+}
+
+/** Follows a flush to its end, portion by portion. */
+async function watch(pid: number, pending: Pending, redis: Redis): Promise<Portion[]> {
+  const total = await pending.length();
+  const bar = progressBar(`flushing ${total}`, total);
+  const portions: Portion[] = [];
+  let before = await look(pid, total, redis);
+  while (before.left > 0) {
+    await sleep(POLL_MS);
+    const left = await pending.length();
+    if (left > 0 && before.left - left < total / PORTIONS) continue;
+    const now = await look(pid, left, redis);
+    portions.push(between(before, now));
+    before = now;
+    bar.update(total - left);
+  }
+  bar.stop();
+  return portions;
+}
+
+interface Look {
+  at: number;
+  left: number;
+  redis: RedisLoad;
+  worker: ReturnType<typeof readProcessLoad>;
+}
+
+async function look(pid: number, left: number, redis: Redis): Promise<Look> {
+  return { at: performance.now(), left, redis: await readRedisLoad(redis), worker: readProcessLoad(pid) };
+}
+
+function between(before: Look, now: Look): Portion {
+  const count = before.left - now.left;
+  const usecs = usecBetween(before.redis, now.redis);
+  // What runs within scripts is counted once more on its own: only what clients send adds up.
+  const outer = usecs.filter(([name]) => /^(eval|xautoclaim|xreadgroup|xclaim|hmget|xpending)/.test(name));
+  return {
+    pending: before.left,
+    usecPerRecord: rounded((1000 * (now.at - before.at)) / count),
+    redisUsecPerRecord: rounded(outer.reduce((sum, [, usec]) => sum + usec, 0) / count),
+    commands: Object.fromEntries(usecs.slice(0, 8).map(([name, usec]) => [name, rounded(usec / count)])),
+    workerCpuUsecPerRecord:
+      now.worker && before.worker && rounded((1000 * (now.worker.cpuMs - before.worker.cpuMs)) / count),
+    workerRssMiB: now.worker && rounded(now.worker.rssBytes / MIB),
+  };
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/** The last tenth of the values by the first tenth. */
+function lastToFirst(values: readonly number[]): number {
+  const tenth = Math.max(1, Math.round(values.length / 10));
+  return rounded(mean(values.slice(-tenth)) / mean(values.slice(0, tenth)));
+}
+
+/** The result for people. */
+export function pendingTable({ supabase, backlogs }: PendingResult): ResultTable {
+  return {
+    title: 'A backlog, flushed',
+    head: [
+      'last tenth : first',
+      'in Redis alone',
+      'pending',
+      'conversations',
+      'flush, µs a record',
+      'worker idle / peak MiB',
+      'Redis, bytes a record',
+      'remember, last : first',
+      `remember / newest ${LIMIT} / page of ${LIMIT}, ms`,
+    ],
+    rows: backlogs.map(({ records, conversations, remember, withBacklog, flush, worker }) => [
+      times(flush.ratio),
+      times(flush.redisRatio),
+      records,
+      conversations,
+      flush.usecPerRecord,
+      worker && `${worker.idleMiB} / ${worker.peakMiB}`,
+      remember.redisBytesPerRecord,
+      times(remember.ratio),
+      Object.values(withBacklog).join(' / '),
+    ]),
+    note: `One flush worker process on ${supabase}, one flush each. The calls are medians of ${SAMPLES}, one at a time, with all of it pending.`,
+  };
+}
