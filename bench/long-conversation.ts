@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { progressBar } from '../cli/output.ts';
 import type { MemoryCore } from '../producers/index.ts';
-import { toCursor } from '../producers/context.ts';
+import { ContextReader, toCursor } from '../producers/context.ts';
 import { Keys } from '../shared/keys.ts';
 import { LongTerm } from '../shared/long-term.ts';
 import type { MemoryRecord } from '../shared/records.ts';
@@ -18,7 +18,7 @@ const SAMPLES = 200;
 const WARM_UP = 10;
 const LIMIT = 20;
 const MAX_TOKENS = 2_000;
-/** Of a conversation's turns, where some are not yet committed. */
+/** So many more turns, by the committed ones, are not yet committed. More, lest a hundred in all be cached as a whole. */
 const UNCOMMITTED_PART = 0.05;
 const BATCH = 500;
 
@@ -42,7 +42,7 @@ export interface LongConversationResult {
   rates: ReadRates[];
 }
 
-/** One conversation to read, all but its `uncommitted` newest turns in Supabase. */
+/** One conversation to read. */
 interface Conversation {
   contextId: string;
   turns: number;
@@ -51,7 +51,7 @@ interface Conversation {
 
 /**
  * Reads of one conversation of very many turns beside one of a hundred, in turn: its newest turns cached, within a token
- * budget and after the cache expired, and its first, middle and last page; then all of it with a twentieth uncommitted.
+ * budget and after the cache expired, and its first, middle and last page; then all of it with a twentieth more that is uncommitted.
  */
 export async function measureLongConversation(stage: Stage, turns: number): Promise<LongConversationResult> {
   const rates: ReadRates[] = [];
@@ -86,7 +86,7 @@ async function measureOn(place: Place, stage: Stage, turns: number, part: number
   bar.stop();
   return measured.map(({ name, ms }) => ({
     supabase: place.name,
-    read: part === 0 ? name : `${name}, ${100 * part} % uncommitted`,
+    read: part === 0 ? name : `${name}, ${100 * part} % more uncommitted`,
     ratio: rounded(median(ms[1] ?? []) / median(ms[0] ?? [])),
     reads: conversations.map(({ turns }, i) => ({
       turns,
@@ -108,23 +108,20 @@ async function fill(
   const shortTerm = new ShortTerm(redis, new Keys(false), { limit: config.shortTermLimit, ttlSeconds: 172_800 });
   const records = generateRecords(environment, [contextId]);
   const uncommitted = Math.round(turns * part);
-  const committed = turns - uncommitted;
   const bar = progressBar(`${turns} turns`, turns);
   let middle: MemoryRecord | undefined;
-  let last: MemoryRecord | undefined;
-  for (let done = 0; done < committed; done += BATCH) {
-    const batch = take(Math.min(BATCH, committed - done), records);
+  for (let done = 0; done < turns; done += BATCH) {
+    const batch = take(Math.min(BATCH, turns - done), records);
     const { failure } = await longTerm.insert(batch);
     if (failure) throw new Error(`filling Supabase failed: ${failure.message}`);
     middle ??= done + batch.length > turns / 2 ? batch[Math.floor(turns / 2) - done] : undefined;
-    last = batch.at(-1 - LIMIT);
     bar.update(done + batch.length);
   }
   await rememberAll(shortTerm, records, uncommitted);
-  bar.update(turns);
   bar.stop();
+  const newest = await new ContextReader(shortTerm, longTerm).recent(contextId, LIMIT + 1, false);
+  const [last] = newest.records;
   if (!middle || !last) throw new Error(`a conversation of ${turns} turns is too short to measure`);
-  if (uncommitted >= LIMIT) last = (await shortTerm.recent(contextId, LIMIT + 1)).records[0] ?? last;
   return { contextId, turns, cursors: { middle: toCursor(middle), last: toCursor(last) } };
 }
 

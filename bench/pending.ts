@@ -18,6 +18,8 @@ import { latencies, median, rounded, timed } from './statistics.ts';
 const POLL_MS = 50;
 /** A flush is looked at in so many portions; the first two tenths and the last two are compared. */
 const PORTIONS = 20;
+/** Remembered and flushed before anything is measured, so that neither side is cold. */
+const WARM_UP = 5_000;
 const SAMPLES = 200;
 const LIMIT = 20;
 const MIB = 1024 ** 2;
@@ -91,6 +93,9 @@ async function measureBacklog(backlog: Backlog, place: Place, stage: Stage): Pro
 
   const contextIds = Array.from({ length: backlog.conversations }, (_, i) => `bench-${backlog.records}-pending-${i}`);
   const records = generateRecords(environment, contextIds);
+  await rememberAll(shortTerm, records, WARM_UP);
+  await flushes.add('flush', { reason: 'warm-up' });
+  await emptied(pending);
   const remember = await fill(backlog, shortTerm, records, redis);
   const withBacklog = await measureCalls(stage.memory(environment), shortTerm, records, contextIds[0] as string);
   await flushes.add('flush', { reason: 'bench' });
@@ -166,6 +171,10 @@ async function watch(pid: number, pending: Pending, redis: Redis): Promise<Porti
   }
   bar.stop();
   return portions;
+}
+
+async function emptied(pending: Pending): Promise<void> {
+  while ((await pending.length()) > 0) await sleep(POLL_MS);
 }
 
 interface Look {
