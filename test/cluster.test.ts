@@ -136,7 +136,7 @@ describe.each(redisPrograms())('a cluster of %s', (_name, program) => {
     await settled(queues, memory);
     await expectAllOnce(traffic, queues, memory, stack.supabase);
     expect(new Set(traffic.refusals)).toEqual(new Set(['redis_unavailable']));
-  }, 300_000);
+  }, 400_000);
 
   test.each([
     ['conversations', (contextId: string) => new Keys(true).shardOf(contextId)],

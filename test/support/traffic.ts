@@ -10,8 +10,11 @@ import { turn } from './turns.ts';
 /** Between two saves of one conversation: people type slower. */
 const PAUSE_MS = 250;
 const REFLECTION_EVERY = 5;
-/** A job that was in hand on a node that died is taken up again when its lock has run out: half a minute, twice over. */
-const SETTLED_WITHIN_MS = 150_000;
+/**
+ * A job that was in hand on a node that died is taken up again when its lock has run out, after a minute at most; entries a
+ * flush had in hand, a minute after that. A busy machine and a node that died meanwhile come on top.
+ */
+const SETTLED_WITHIN_MS = 240_000;
 
 export interface Traffic {
   /** Ids of the acknowledged records of each conversation, in the order they were saved. */
