@@ -88,7 +88,7 @@ test.each([
   ['keeps no append-only file', 'appendonly', 'no', 'Redis AOF', /config set appendonly yes/],
   ['wants a password', 'requirepass', 'secret', 'Redis', /password into REDIS_URL/],
 ])('a Redis that %s', async (_name, setting, value, what, mend) => {
-  const [, before = ''] = (await stack.client.config('GET', setting)) as string[];
+  const [, before = ''] = await stack.client.config('GET', setting);
   await stack.client.config('SET', setting, value);
   try {
     expect(await doctor()).toMatchObject({ code: 1, wrong: [{ what, mend: expect.stringMatching(mend) }] });
