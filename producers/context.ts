@@ -4,7 +4,7 @@ import { ReplyError } from 'ioredis';
 import type { Keyring } from '../shared/encryption.ts';
 import { isError, MnemoqError } from '../shared/errors.ts';
 import type { LongTerm } from '../shared/long-term.ts';
-import { byPosition, type MemoryRecord, type Module, positionOf } from '../shared/records.ts';
+import { byPosition, type MemoryRecord, type Module, moment, positionOf, recordId } from '../shared/records.ts';
 import type { CachedRecords, ShortTerm } from '../shared/short-term.ts';
 import type { Encoding } from '../shared/tokenizer.ts';
 import { countTokens, decodeTokens, openTokens } from '../shared/tokens.ts';
@@ -172,9 +172,9 @@ export function toCursor(record: MemoryRecord): string {
 
 export function fromCursor(cursor: string): string {
   const position = Buffer.from(cursor, 'base64url').toString();
-  const [moment = '', id = ''] = position.split('|');
-  const exists = !Number.isNaN(Date.parse(moment)) && new Date(moment).toISOString() === moment;
-  if (exists && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id)) return `${moment}|${id}`;
+  const [createdAt = '', id = '', ...rest] = position.split('|');
+  const exists = moment.safeParse(createdAt).data === createdAt && recordId.safeParse(id).data === id;
+  if (exists && rest.length === 0) return position;
   throw new MnemoqError(
     'invalid_input',
     `cursor: expected a nextCursor of an earlier page, received ${describe(cursor)}`,

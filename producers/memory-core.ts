@@ -15,13 +15,14 @@ import {
   type MemoryRecord,
   recordId,
   type ReflectionInput,
+  TEXT_BYTES,
   type Visibility,
 } from '../shared/records.ts';
 import { connectProducerRedis, connectWorkerRedis, type RedisClient, withinTime } from '../shared/redis.ts';
 import { ShortTerm } from '../shared/short-term.ts';
 import { decode, type Encoding, ENCODINGS } from '../shared/tokenizer.ts';
 import { countTokens, openTokens } from '../shared/tokens.ts';
-import { validate } from '../shared/validate.ts';
+import { listOf, validate } from '../shared/validate.ts';
 import { Admission } from './admission.ts';
 import {
   type ContextFormat,
@@ -105,6 +106,19 @@ const flushOptions = z.strictObject({
     .custom<(progress: FlushResult) => void>((value) => typeof value === 'function', 'a function')
     .optional(),
 });
+/** Far more than the longest text has, which is one token a byte at worst. */
+const MOST_TOKENS = 2 * TEXT_BYTES;
+/** Only the first wrong one is told: a million of them would take seconds to be told of. */
+const tokenIds = listOf(z.unknown(), MOST_TOKENS).superRefine((ids, context) => {
+  const index = ids.findIndex((id) => !(Number.isInteger(id) && (id as number) >= 0 && (id as number) <= 0xffff_ffff));
+  if (index === -1) return;
+  context.addIssue({
+    code: 'custom',
+    path: [index],
+    message: 'a whole number from 0 to 4294967295',
+    input: ids[index],
+  });
+}) as z.ZodType<number[]>;
 const cidText = z.string().max(200).refine(isCid, 'a CID such as bafkrei…');
 
 /**
@@ -172,7 +186,7 @@ export class MemoryCore {
     });
   }
 
-  /** Saves many turns at once, all or none, in one round trip; gives their ids in order. */
+  /** Saves up to 1000 turns (16 MiB of text) at once, all or none, in one round trip; gives their ids in order. */
   async saveChats(inputs: readonly ChatInput[]): Promise<string[]> {
     const jobs = newChatJobs(inputs);
     await this.#admit();
@@ -224,8 +238,8 @@ export class MemoryCore {
     options: { limit?: number; maxTokens?: number; format?: F; allowPartial?: boolean } = {},
   ): Promise<RecentContext<F>> {
     validate(identifier, contextId, 'contextId');
-    const { limit, maxTokens, allowPartial = false } = validate(recentOptions, options, 'the options');
-    const as = options.format ?? ('turns' as F);
+    const { limit, maxTokens, format: given, allowPartial = false } = validate(recentOptions, options, 'the options');
+    const as = (given ?? 'turns') as F;
     const { records, complete } = await this.#readBudget(contextId, limit, maxTokens, allowPartial);
     const tokenCount = records.reduce((sum, record) => sum + countTokens(record.tokens), 0);
     return { contextId, format: as, tokenCount, items: format(as, records, this.#keyring), complete };
@@ -301,8 +315,7 @@ export class MemoryCore {
 
   /** The text behind token ids. */
   decode(tokens: readonly number[], encoding: Encoding = this.#config.encoding): string {
-    validate(z.array(z.int().min(0).max(0xffff_ffff)), tokens, 'tokens');
-    return decode(tokens, validate(z.enum(ENCODINGS), encoding, 'encoding'));
+    return decode(validate(tokenIds, tokens, 'tokens'), validate(z.enum(ENCODINGS), encoding, 'encoding'));
   }
 
   /** A record with its text and token ids, from Redis while it is there, else from Supabase. */

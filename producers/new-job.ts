@@ -1,5 +1,5 @@
 import { v5 as uuidFromName, v7 as uuidv7 } from 'uuid';
-import { z } from 'zod';
+import type { z } from 'zod';
 import {
   type ChatInput,
   type ChatJob,
@@ -8,10 +8,20 @@ import {
   type ReflectionJob,
   reflectionInput,
 } from '../shared/records.ts';
-import { validate } from '../shared/validate.ts';
+import { listOf, validate } from '../shared/validate.ts';
 
 /** Names Mnemoq among the users of name-based UUIDs (RFC 9562, 5.5); changing it would change every derived id. */
 const IDEMPOTENCY_NAMESPACE = '5f0f7a4e-1f0e-4a51-9a6b-6d1f0c7e2b3d';
+
+/** One transaction keeps everybody else waiting: Redis takes this many in some tens of milliseconds. */
+export const TURNS_AT_ONCE = 1_000;
+/** Texts of one transaction, in bytes of UTF-8: far below the gigabyte at which Redis ends the connection. */
+export const TURNS_BYTES = 16 * 1024 * 1024;
+
+const turnsInput = listOf(chatInput, TURNS_AT_ONCE).refine(
+  (turns) => turns.reduce((sum, turn) => sum + bytesOf(turn), 0) <= TURNS_BYTES,
+  `texts of at most ${TURNS_BYTES} bytes of UTF-8 together`,
+);
 
 let lastMoment = 0;
 
@@ -22,7 +32,12 @@ export function newChatJob(input: ChatInput): ChatJob {
 
 /** The same for many; the index of a wrong one stands before the field. */
 export function newChatJobs(inputs: readonly ChatInput[]): ChatJob[] {
-  return validate(z.array(chatInput), inputs, 'the turns').map(toChatJob);
+  return validate(turnsInput, inputs, 'the turns').map(toChatJob);
+}
+
+/** How much of `TURNS_BYTES` a turn takes. */
+export function bytesOf({ userMessage, assistantMessage }: ChatInput): number {
+  return Buffer.byteLength(userMessage) + Buffer.byteLength(assistantMessage);
 }
 
 function toChatJob({ idempotencyKey, ...given }: z.output<typeof chatInput>): ChatJob {

@@ -1,13 +1,20 @@
 import type { Job } from 'bullmq';
 import { z } from 'zod';
 import { MnemoqError } from '../shared/errors.ts';
-import { type QuarantineJob, quarantineJob } from '../shared/records.ts';
+import { quarantineJob } from '../shared/records.ts';
 import { validate } from '../shared/validate.ts';
 import type { Submission } from './submission.ts';
 
 /** Most records listed at once. */
 const PAGE = 1000;
 const LONGEST_WAIT_MS = 600_000;
+
+/** What is shown of a job in quarantine, where it is there. */
+const shown = z.object({
+  row: quarantineJob.shape.row.pick({ id: true, context_id: true, module: true }).strip(),
+  error: quarantineJob.shape.error,
+});
+type Shown = z.output<typeof shown>;
 
 export interface QuarantinedRecord {
   id: string;
@@ -25,7 +32,7 @@ export async function listQuarantined(submission: Submission): Promise<Quarantin
   return jobs.toReversed().map((job) => {
     const { row, error } = quarantinedOf(job);
     return {
-      id: row?.id ?? job.id ?? '',
+      id: job.id ?? '',
       contextId: row?.context_id ?? '',
       module: row?.module ?? '',
       code: error?.code ?? '',
@@ -35,9 +42,9 @@ export async function listQuarantined(submission: Submission): Promise<Quarantin
   });
 }
 
-/** What a job in `quarantine` holds; anybody can add one, so perhaps nothing. */
-export function quarantinedOf(job: Job): Partial<QuarantineJob> {
-  return (job.data ?? {}) as Partial<QuarantineJob>;
+/** What a job in `quarantine` holds. Anybody can add one: of what is not as it should be nothing is taken. */
+export function quarantinedOf({ data }: Job): Partial<Shown> {
+  return shown.safeParse(data).data ?? {};
 }
 
 /** Tries one again, with a mended row if there is one, and waits for the end. */
@@ -53,9 +60,10 @@ export async function retryQuarantined(
   if (!job || !(await job.isFailed())) throw new MnemoqError('not_found', `no record with id ${id} is in quarantine`);
   if (mended) {
     // The record is found by these two when it is acknowledged: with others it would never leave Redis.
-    const contextId = quarantinedOf(job).row?.context_id ?? mended.context_id;
+    const { row: refused, error = { code: 'malformed', message: job.failedReason } } = quarantinedOf(job);
+    const contextId = refused?.context_id ?? mended.context_id;
     validate(z.object({ id: z.literal(id), context_id: z.literal(contextId) }), mended, 'the row');
-    await job.updateData({ ...job.data, row: mended });
+    await job.updateData({ row: mended, error });
   }
   await job.retry('failed');
   const ending = await submission.ending('quarantine', job, wait);

@@ -1,17 +1,27 @@
 import { z } from 'zod';
+import { type Encoding, ENCODINGS, isToken } from './tokenizer.ts';
 import type { Tokens } from './tokens.ts';
+import { listOf } from './validate.ts';
 
 /** Longest contextId, userId and idempotency key, in UTF-16 units: fits a PostgreSQL index row whatever the script. */
 const ID_LENGTH = 512;
 /** Longest text, in bytes of UTF-8: 2 MiB keeps a job far below Redis's 512 MB value limit and a row below a request's. */
 export const TEXT_BYTES = 2 * 1024 * 1024;
 
-/** Conversation and user ids: any text but NUL (PostgreSQL cannot store it) and lone surrogates (UTF-8 cannot). */
-export const identifier = z
-  .string()
-  .min(1)
-  .max(ID_LENGTH)
-  .refine((value) => value.isWellFormed() && !value.includes('\0'), 'text without NUL characters and lone surrogates');
+/** Any text but NUL (PostgreSQL cannot store it) and lone surrogates (UTF-8 cannot). zod's own `max` counts code points. */
+export function identifierUpTo(length: number) {
+  return z
+    .string()
+    .min(1)
+    .refine((value) => value.length <= length, `at most ${length} characters`)
+    .refine(
+      (value) => value.isWellFormed() && !value.includes('\0'),
+      'text without NUL characters and lone surrogates',
+    );
+}
+
+/** Conversation and user ids, idempotency keys. */
+export const identifier = identifierUpTo(ID_LENGTH);
 
 const text = z
   .string()
@@ -19,14 +29,14 @@ const text = z
   .refine((value) => Buffer.byteLength(value) <= TEXT_BYTES, `at most ${TEXT_BYTES} bytes of UTF-8`);
 
 /** An existing moment, normalised to UTC and milliseconds. The year range keeps the text sortable. */
-const moment = z.iso
+export const moment = z.iso
   .datetime({ offset: true })
   .transform((value) => new Date(value).toISOString())
   .refine((value) => value >= '1970' && value < '9999', 'a date from 1970 to 9998');
 
 export const recordId = z.uuid().toLowerCase();
 const visibility = z.enum(['private', 'public']);
-const sourceIds = z.array(recordId).max(1000);
+const sourceIds = listOf(recordId, 1000);
 
 /** Data of a job in queue `chat`. */
 export const chatJob = z.strictObject({
@@ -89,13 +99,51 @@ export interface MemoryRecord {
   cid: string | null;
 }
 
-/** A row as it waits in quarantine, perhaps mended by hand. What the database refuses it says itself. */
+/**
+ * Tokens as every reader counts, opens and decodes them. The database would take any JSON, and one record without them
+ * would break every later read of its conversation. More fields than these are the database's matter.
+ */
+const tokens = z.custom<Tokens>(
+  isTokens,
+  'encoding with user and assistant or text, arrays of token ids; or with sealed and counts',
+);
+
+function isTokens(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { encoding, sealed, counts, ...arrays } = value as Record<string, unknown>;
+  if (!ENCODINGS.includes(encoding as Encoding) || !isJson(value)) return false;
+  return sealed === undefined
+    ? hasParts(arrays, (ids) => Array.isArray(ids) && ids.every((id) => isToken(id, encoding as Encoding)))
+    : typeof sealed === 'string' && /^v1(\.[\w-]+){3}$/.test(sealed) && hasParts(counts, isCount);
+}
+
+/** Those of a turn, or the one of any other record. */
+function hasParts(parts: unknown, isPart: (part: unknown) => boolean): boolean {
+  if (typeof parts !== 'object' || parts === null) return false;
+  const { text, user, assistant } = parts as Record<string, unknown>;
+  return isPart(text) || (isPart(user) && isPart(assistant));
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+/** Not with a cycle or a bigint in it, which no job can carry. */
+function isJson(value: object): boolean {
+  try {
+    return Boolean(JSON.stringify(value));
+  } catch {
+    return false;
+  }
+}
+
+/** A row as it waits in quarantine, perhaps mended by hand. What else the database refuses it says itself. */
 export const quarantineJob = z.strictObject({
   row: z.strictObject({
     id: recordId,
     user_id: identifier.nullable(),
     context_id: identifier,
-    tokens: z.custom<Tokens>((value) => typeof value === 'object' && value !== null, 'an object'),
+    tokens,
     text_cache: z.string().nullable(),
     module: z.enum(['chat', 'reflection', 'finetune', 'knowledge']),
     cid: z.string().nullable(),

@@ -59,7 +59,7 @@ export function encode(text: string, encoding: Encoding): number[] {
 /** Token ids back to the text they came from. Throws `invalid_input` for an id that `encode` never gives. */
 export function decode(tokens: readonly number[], encoding: Encoding): string {
   const size = VOCABULARY[encoding];
-  const unknown = tokens.find((id) => !(Number.isInteger(id) && id >= 0 && id < size));
+  const unknown = tokens.find((id) => !isToken(id, encoding));
   if (unknown !== undefined) {
     const problem = { field: 'tokens', expected: `ids of ${encoding}, below ${size}`, received: describe(unknown) };
     const message = `tokens: expected ${problem.expected}, received ${problem.received}`;
@@ -67,6 +67,11 @@ export function decode(tokens: readonly number[], encoding: Encoding): string {
   }
   // ignoreBOM: a decoder would otherwise swallow a U+FEFF at the start of the text.
   return new TextDecoder('utf-8', { ignoreBOM: true }).decode(encoderOf(encoding).decode(Uint32Array.from(tokens)));
+}
+
+/** Whether `encode` may give this id. */
+export function isToken(id: unknown, encoding: Encoding): boolean {
+  return Number.isInteger(id) && (id as number) >= 0 && (id as number) < VOCABULARY[encoding];
 }
 
 function* pieces(text: string): Generator<string> {

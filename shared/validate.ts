@@ -1,19 +1,53 @@
-import type { z } from 'zod';
+import { z } from 'zod';
 import { type FieldProblem, MnemoqError } from './errors.ts';
+
+/** Wrong fields told one by one: a caller's list, or a job from elsewhere, may have a million of them. */
+const TOLD = 20;
 
 /**
  * Checks `value` against `schema` at a door of the system and returns it parsed.
- * Throws `invalid_input` naming every wrong field, what was expected and what came. `what` names the value in the message
- * and, where the value as a whole is wrong, stands in for the field.
+ * Throws `invalid_input` naming the wrong fields (the first 20), what was expected and what came. `what` names the value in
+ * the message and, where the value as a whole is wrong, stands in for the field.
  */
 export function validate<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
-  const result = schema.safeParse(value, { reportInput: true });
-  if (result.success) return result.data;
-  const problems = result.error.issues.flatMap((issue) => problemsOf(issue, what));
-  const text = problems
-    .map((p) => `${p.field === what ? '' : `${p.field}: `}expected ${p.expected}, received ${p.received}`)
-    .join('; ');
-  throw new MnemoqError('invalid_input', `${what} is not valid: ${text}`, { problems });
+  const examined = examine(schema, value, what);
+  if ('data' in examined) return examined.data;
+  const problems = examined.problems.slice(0, TOLD);
+  const text = problems.map(
+    (p) => `${p.field === what ? '' : `${p.field}: `}expected ${p.expected}, received ${p.received}`,
+  );
+  const untold = examined.problems.length - problems.length;
+  if (untold > 0) text.push(`and ${untold} more`);
+  throw new MnemoqError('invalid_input', `${what} is not valid: ${text.join('; ')}`, { problems });
+}
+
+/**
+ * An array of at most `most`. The length is looked at first: element by element, a sparse array of four billion would keep
+ * the process busy for minutes.
+ */
+export function listOf<T extends z.ZodType>(element: T, most: number) {
+  return z
+    .custom<readonly z.input<T>[]>((value) => !Array.isArray(value) || value.length <= most, `at most ${most}`)
+    .pipe(z.array(element) as z.ZodType<z.output<T>[], readonly z.input<T>[]>);
+}
+
+type Examined<T> = { data: T } | { problems: FieldProblem[] };
+
+/** What a getter or a proxy of the caller's throws, while it is read or described, may itself be text: it is not passed on. */
+function examine<T>(schema: z.ZodType<T>, value: unknown, what: string): Examined<T> {
+  try {
+    const result = schema.safeParse(value, { reportInput: true });
+    if (result.success) return { data: result.data };
+    const problems = result.error.issues.flatMap((issue) => problemsOf(issue, what));
+    // A function has a length like a text has, and would be told to be too short as well.
+    return {
+      problems: [...new Map(problems.toReversed().map((problem) => [problem.field, problem])).values()].toReversed(),
+    };
+  } catch {
+    return {
+      problems: [{ field: what, expected: 'a value that can be read', received: 'one that throws when it is' }],
+    };
+  }
 }
 
 function problemsOf(issue: z.core.$ZodIssue, what: string): FieldProblem[] {
@@ -59,14 +93,17 @@ function describeKey(key: string): string {
   return /^[\w.-]{1,64}$/.test(key) ? key : `(a name of ${characters(key.length)})`;
 }
 
-/** What a value is, without giving away what it says: these words reach logs. Dates and numbers are quoted. */
+/** A short number, or what looks like a date: no telephone number, no card number. */
+const QUOTABLE = /^([+-]?\d{1,7}(\.\d{1,3})?|[+-]?\d{4,6}-[01]\d(-[0-3]\d([T ][\d:.]{0,18}(Z|[+-][\d:]{0,6})?)?)?)$/;
+
+/** What a value is, without giving away what it says: these words reach logs. Dates and short numbers are quoted. */
 export function describe(value: unknown): string {
   if (value === undefined) return 'nothing';
   if (value === null) return 'null';
   if (typeof value === 'number' || typeof value === 'boolean') return `${typeof value} ${value}`;
   if (typeof value === 'string') {
     if (value === '') return 'an empty string';
-    if (/^[\d\s:TZ.+/-]{1,40}$/.test(value)) return `"${value}"`;
+    if (QUOTABLE.test(value)) return `"${value}"`;
     return `a string of ${characters(value.length)}`;
   }
   if (Array.isArray(value)) return `an array of ${value.length}`;
