@@ -1,12 +1,14 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
+import { isIP } from 'node:net';
 import path from 'node:path';
 import { CronExpressionParser } from 'cron-parser';
 import { parse as parseDotenv } from 'dotenv';
 import { z } from 'zod';
 import { isClusterUrl, parseClusterUrl } from './cluster-url.ts';
 import { type EncryptionKey, KEY_BYTES } from './encryption.ts';
-import { MnemoqError } from './errors.ts';
+import { MnemoqError, messageOf } from './errors.ts';
 import { ENCODINGS } from './tokenizer.ts';
+import { describe } from './validate.ts';
 
 /** Two days, in seconds. */
 const TWO_DAYS = 172_800;
@@ -22,7 +24,12 @@ function variable<T>(schema: z.ZodType<T, string | undefined>, expected: string,
 }
 
 const text = z.string();
-const url = (...protocols: string[]) => text.refine((value) => isUrl(value, protocols));
+const webUrl = text.refine((value) => {
+  const parsed = parseUrl(value, ['http:', 'https:']);
+  return parsed !== null && parsed.search + parsed.hash === '';
+});
+const host = (fallback: string) =>
+  text.refine((value) => isIP(value) !== 0 || /^[a-z\d]([a-z\d.-]*[a-z\d])?$/i.test(value)).default(fallback);
 const wholeNumber = (min: number, max: number, fallback: number) =>
   text
     .regex(/^\d+$/)
@@ -41,12 +48,17 @@ const port = (fallback: number) => wholeNumber(0, 65_535, fallback);
 const VARIABLES = {
   redisUrl: variable(
     text.refine(isRedisUrl).optional(),
-    'a redis:// or rediss:// URL (redis+cluster:// or rediss+cluster:// for a Redis Cluster, host:port,host:port,…)',
+    'a redis:// or rediss:// URL, after its host only a port and a database number ' +
+      '(redis+cluster:// or rediss+cluster:// for a Redis Cluster, host:port,host:port,…)',
     'secret',
   ),
-  supabaseUrl: variable(url('http:', 'https:').optional(), 'an http:// or https:// URL'),
-  supabaseServiceRoleKey: variable(text.min(16).optional(), 'the service role key, 16 characters or more', 'secret'),
-  ipfsApiUrl: variable(url('http:', 'https:').optional(), "an http:// or https:// URL of a Kubo node's RPC"),
+  supabaseUrl: variable(webUrl.optional(), 'an http:// or https:// URL'),
+  supabaseServiceRoleKey: variable(
+    text.regex(/^[\x21-\x7e]{16,}$/).optional(), // it goes into a header
+    'the service role key, 16 characters or more of ASCII without spaces',
+    'secret',
+  ),
+  ipfsApiUrl: variable(webUrl.optional(), "an http:// or https:// URL of a Kubo node's RPC"),
   redisTtlSeconds: variable(wholeNumber(1, 31_536_000, TWO_DAYS), 'a whole number of seconds from 1 to 31536000'),
   shortTermLimit: variable(wholeNumber(1, 10_000, 100), 'a whole number from 1 to 10000'),
   encoding: variable(oneOf(ENCODINGS, 'cl100k_base'), `one of ${ENCODINGS.join(', ')}`),
@@ -86,9 +98,9 @@ const VARIABLES = {
   ipfsTimeoutMs: variable(wholeNumber(100, 600_000, 30_000), 'a whole number of ms from 100 to 600000'),
   shutdownTimeoutMs: variable(wholeNumber(100, 600_000, 25_000), 'a whole number of ms from 100 to 600000'),
   workerConcurrency: variable(wholeNumber(1, 1_000, 50), 'a whole number from 1 to 1000'),
-  healthHost: variable(text.default('127.0.0.1'), 'an address to listen on'),
+  healthHost: variable(host('127.0.0.1'), 'an address or a host name to listen on'),
   healthPort: variable(port(0), 'a port from 0 to 65535; 0 switches it off'),
-  dashboardHost: variable(text.default('127.0.0.1'), 'an address to listen on'),
+  dashboardHost: variable(host('127.0.0.1'), 'an address or a host name to listen on'),
   dashboardPort: variable(port(3001), 'a port from 0 to 65535; 0 takes a free one'),
   logLevel: variable(
     oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], 'info'),
@@ -143,32 +155,45 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 export const STORE_SETTINGS = ['redisUrl', 'supabaseUrl', 'supabaseServiceRoleKey'] as const;
 
 /**
- * Reads and checks the whole environment, and that every setting in `needed` is there.
- * Throws `invalid_configuration` naming each wrong variable, what was expected and what was found.
+ * Reads and checks the whole environment, and that every setting in `needed` is there; what is needed may depend on what
+ * was read, of which a wrong variable's setting is missing.
+ * Throws `invalid_configuration` naming each wrong variable, what was expected and what was found, all at once.
  */
-export function loadConfig<const K extends Setting>(environment: Environment, needed: readonly K[]): ConfigWith<K> {
-  const settings = Object.keys(VARIABLES) as Setting[];
-  const problems: string[] = [];
-  const config: Partial<Record<Setting, unknown>> = {};
-  for (const setting of settings) {
-    const name = VARIABLE_NAMES[setting];
+export function loadConfig<const K extends Setting>(
+  environment: Environment,
+  needed: readonly K[] | ((read: Partial<Config>) => readonly K[]),
+): ConfigWith<K> {
+  if (typeof environment !== 'object' || environment === null) {
+    throw refusal([`the environment: expected an object of variables, found ${describe(environment)}`]);
+  }
+  const readings = (Object.keys(VARIABLES) as Setting[]).map((setting) => {
     const { schema, expectation } = VARIABLES[setting];
-    const found = environment[name] || undefined;
-    const result = schema.safeParse(found);
-    const missing =
-      found === undefined && (needed as readonly Setting[]).includes(setting) && result.data === undefined;
-    if (!result.success || missing)
-      problems.push(`${name}: expected ${expectation.expected}, found ${shown(found, expectation)}`);
-    config[setting] = result.data;
-  }
-  if (problems.length > 0) {
-    throw new MnemoqError('invalid_configuration', `the configuration is not complete:\n  ${problems.join('\n  ')}`);
-  }
+    const given: unknown = environment[VARIABLE_NAMES[setting]]; // typed for those who check types
+    const found = given === '' ? undefined : given;
+    return { setting, expectation, found, result: schema.safeParse(found) };
+  });
+  const config: Partial<Config> = Object.fromEntries(readings.map(({ setting, result }) => [setting, result.data]));
+  const neededNow: readonly Setting[] = typeof needed === 'function' ? needed(config) : needed;
+  const problems = readings
+    .filter(({ setting, found, result }) =>
+      result.success ? found === undefined && result.data === undefined && neededNow.includes(setting) : true,
+    )
+    .map(
+      ({ setting, expectation, found }) =>
+        `${VARIABLE_NAMES[setting]}: expected ${expectation.expected}, found ${shown(found, expectation)}`,
+    );
+  if (problems.length > 0) throw refusal(problems);
   return config as ConfigWith<K>;
 }
 
-function shown(found: string | undefined, expectation: Expectation): string {
+function refusal(problems: readonly string[], cause?: unknown): MnemoqError {
+  const message = `the configuration is not complete:\n  ${problems.join('\n  ')}`;
+  return new MnemoqError('invalid_configuration', message, { cause });
+}
+
+function shown(found: unknown, expectation: Expectation): string {
   if (found === undefined) return 'nothing';
+  if (typeof found !== 'string') return `a value of type ${typeof found}`;
   if (expectation.secret) return `a value of ${found.length} characters`;
   return JSON.stringify(found.replace(/\/\/.*@/s, '//***@')); // a URL may carry a password
 }
@@ -187,17 +212,58 @@ export function readEnvironment(): Environment {
   return Object.fromEntries(layers.flatMap((layer) => Object.entries(layer).filter(([, value]) => value)));
 }
 
+/** A folder of that name is none of Mnemoq's: some keep a Python environment in `.env`. */
 function readEnvironmentFile(file: string): Record<string, string> {
-  return existsSync(file) ? parseDotenv(readFileSync(file)) : {};
+  const about = statSync(file, { throwIfNoEntry: false });
+  if (!about || about.isDirectory()) return {};
+  const content = contentOf(file);
+  const settings = parseDotenv(content);
+  const line = straySetting(content, settings);
+  if (line !== null) throw refusal([`${file}, line ${line}: expected NAME=value in UTF-8, found something else`]);
+  return settings;
 }
 
-function isUrl(value: string, protocols: readonly string[]): boolean {
-  const parsed = URL.parse(value);
-  return parsed !== null && protocols.includes(parsed.protocol) && parsed.hostname !== '';
+function contentOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw refusal([`${file}: expected a file that can be read, found ${messageOf(error)}`], error);
+  }
 }
 
+/**
+ * The number of the first line that dotenv passes over in silence although it begins with one of our variables, or that is
+ * not even text (some Windows shells write UTF-16). Lines about others are their matter.
+ */
+function straySetting(content: string, settings: Readonly<Record<string, string>>): number | null {
+  const missed = Object.values(VARIABLE_NAMES).filter((name) => !(name in settings));
+  const isStray = (line: string) =>
+    /[\0\uFFFD]/.test(line) || missed.includes(/^\s*(?:export\s+)?(\w+)/.exec(line)?.[1] as never);
+  const index = content.split(/\r\n?|\n/).findIndex(isStray);
+  return index === -1 ? null : index + 1;
+}
+
+function parseUrl(value: string, protocols: readonly string[]): URL | null {
+  const parsed = /\s/.test(value) ? null : URL.parse(value); // which would ignore some white space; others do not
+  return parsed && protocols.includes(parsed.protocol) && parsed.hostname !== '' ? parsed : null;
+}
+
+/** ioredis takes whatever else is in a URL for a database or for options, and fails when it is first used. */
 function isRedisUrl(value: string): boolean {
-  return isClusterUrl(value) ? parseClusterUrl(value) !== null : isUrl(value, ['redis:', 'rediss:']);
+  if (isClusterUrl(value)) return parseClusterUrl(value) !== null;
+  const parsed = parseUrl(value, ['redis:', 'rediss:']);
+  if (!parsed) return false;
+  const { port, pathname, search, hash, username, password } = parsed;
+  const readable = /^\/?\d{0,5}$/.test(pathname) && /^(\?family=[046])?$/.test(search) && hash === '';
+  return readable && port !== '0' && isPercentEncoded(username + password);
+}
+
+function isPercentEncoded(value: string): boolean {
+  try {
+    return decodeURIComponent(value) !== null;
+  } catch {
+    return false;
+  }
 }
 
 /** With five or six fields, or `@daily` and the like: the parser would fill up fewer, so that "3" ran every minute. */

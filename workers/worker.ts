@@ -1,7 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
-import { type ConfigWith, type Environment, loadConfig, type Setting, STORE_SETTINGS } from '../shared/config.ts';
+import {
+  type Config,
+  type ConfigWith,
+  type Environment,
+  loadConfig,
+  type Setting,
+  STORE_SETTINGS,
+} from '../shared/config.ts';
 import { Keyring } from '../shared/encryption.ts';
 import { Ipfs } from '../shared/ipfs.ts';
 import { messageOf } from '../shared/errors.ts';
@@ -39,7 +46,7 @@ export interface RunningWorker {
 
 /** Starts one worker, configured by the environment alone; throws `invalid_configuration` when that is not complete. */
 export async function startWorker(kind: WorkerKind, environment: Environment): Promise<RunningWorker> {
-  const config = loadConfig(environment, [...STORE_SETTINGS, ...settingsOf(kind, environment)]);
+  const config = loadConfig(environment, (read) => [...STORE_SETTINGS, ...settingsOf(kind, read)]);
   const parts = connectParts(config, createLogger(config.logLevel, `mnemoq-${kind}`));
   try {
     await refuseEvictingRedis(parts.redis, parts.logger);
@@ -68,8 +75,7 @@ async function run(kind: WorkerKind, parts: Parts): Promise<RunningWorker> {
 }
 
 /** What each kind needs beyond the stores. */
-function settingsOf(kind: WorkerKind, environment: Environment): Setting[] {
-  const { textCache, encryptTokens } = loadConfig(environment, []);
+function settingsOf(kind: WorkerKind, { textCache = 'encrypted', encryptTokens }: Partial<Config>): Setting[] {
   if (kind === 'flush') return [];
   if (kind === 'reflection') return ['ipfsApiUrl', 'signingKey', 'encryptionKeys'];
   return textCache === 'encrypted' || encryptTokens ? ['encryptionKeys'] : [];
