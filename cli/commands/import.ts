@@ -1,12 +1,14 @@
-import { createReadStream } from 'node:fs';
+import { constants, createReadStream, openSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import { Socket } from 'node:net';
 import { addAbortSignal, pipeline, Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createGunzip } from 'node:zlib';
 import { Command } from 'commander';
 import type { ChatInput, MemoryCore } from '../../producers/index.ts';
+import { bytesOf, TURNS_BYTES } from '../../producers/new-job.ts';
 import { MnemoqError, messageOf } from '../../shared/errors.ts';
-import { chatInput, TEXT_BYTES } from '../../shared/records.ts';
+import { chatInput, identifierUpTo, TEXT_BYTES } from '../../shared/records.ts';
 import { validate } from '../../shared/validate.ts';
 import { CommandEnd, EXIT } from '../exit.ts';
 import { readLines } from '../lines.ts';
@@ -16,6 +18,8 @@ import { watchForSilence, withMemory } from './with-memory.ts';
 
 /** Turns put into the queue at once: BullMQ is fastest around this. */
 const CHUNK = 500;
+/** Leaves room for a colon and any line number in an idempotency key. */
+const PREFIX_LENGTH = 490;
 /** Jobs waiting at most: an import must not fill Redis faster than the workers empty the queue. */
 const MAX_WAITING = 5_000;
 const POLL_MS = 100;
@@ -72,12 +76,14 @@ export function importCommand(): Command {
     });
 }
 
-async function importFile(
+export async function importFile(
   file: string,
   options: ImportOptions,
   memory: MemoryCore,
   signal: AbortSignal,
 ): Promise<ImportResult> {
+  const { idempotencyPrefix: prefix } = options;
+  if (prefix !== undefined) validate(identifierUpTo(PREFIX_LENGTH), prefix, '--idempotency-prefix');
   const result: ImportResult = { lines: 0, queued: 0, bad: 0, badLines: [], cached: null };
   try {
     const { failed: failedBefore = 0 } = (await memory.getStats()).queues.chat;
@@ -99,11 +105,13 @@ async function queueLines(
   const { source, size } = await open(file, signal);
   const bar = json ? null : progressBar('reading (KiB)', Math.ceil(size / 1024));
   let chunk: ChatInput[] = [];
+  let bytes = 0;
   const send = async () => {
     await roomInQueue(memory, signal);
     if (chunk.length > 0) await memory.saveChats(chunk);
     result.queued += chunk.length;
     chunk = [];
+    bytes = 0;
     bar?.update(Math.ceil(source.bytesRead / 1024), Math.ceil(Math.max(size, source.bytesRead) / 1024));
   };
   try {
@@ -114,7 +122,12 @@ async function queueLines(
       if ('reason' in turn) {
         result.bad++;
         if (result.badLines.length < REPORTED) result.badLines.push(turn);
-      } else if (chunk.push(turn) === CHUNK) await send();
+        continue;
+      }
+      const size = bytesOf(turn);
+      if (bytes + size > TURNS_BYTES) await send();
+      bytes += size;
+      if (chunk.push(turn) === CHUNK) await send();
     }
     await send();
   } finally {
@@ -126,7 +139,14 @@ async function open(file: string, signal: AbortSignal): Promise<{ source: Source
   if (file === '-') return { source: addAbortSignal(signal, process.stdin as unknown as Source), size: 0 };
   const about = await stat(file);
   if (about.isDirectory()) throw new Error('it is a folder');
+  if (about.isFIFO()) return { source: openPipe(file, signal), size: 0 };
   return { source: createReadStream(file, { signal }), size: about.size };
+}
+
+/** Opening a pipe into which nobody writes yet would wait in a thread of Node's, and the process could not even exit. */
+function openPipe(file: string, signal: AbortSignal): Source {
+  const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
+  return addAbortSignal(signal, new Socket({ fd, readable: true, writable: false }));
 }
 
 /** Gzip is known by its first two bytes (RFC 1952), whatever the file is called. */

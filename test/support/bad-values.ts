@@ -41,8 +41,7 @@ const badTexts = (field: string): BadValue[] =>
     ['empty', ''],
     ['2 MiB and one byte', MARKER.padEnd(TEXT_BYTES + 1, 'x')],
     ['2 MiB and one byte of Chinese', MARKER + '字'.repeat((TEXT_BYTES + 1 - MARKER.length) / 3 + 1)],
-    ['8 MiB', MARKER.padEnd(4 * TEXT_BYTES, 'x')],
-    ['nested ten thousand deep', nested(10_000)],
+    ['nested a thousand deep', nested(1_000)],
   ]);
 
 const badMoments = (field: string): BadValue[] =>
@@ -106,7 +105,6 @@ export const badRecordIds = (field: string): BadValue[] =>
     ['a path', '../../0199fc2a-7c1e-7b6a-9c8d-1f2e3d4c5b6a'],
     ['a name of objects', 'constructor'],
     ['a telephone number', '0912-345-678'],
-    ['of a megabyte', MARKER.padEnd(1024 * 1024, 'x')],
   ]);
 
 /** Arrays in arrays. */
