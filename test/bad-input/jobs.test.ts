@@ -13,6 +13,7 @@ import {
   inside,
   MARKER,
 } from '../support/bad-values.ts';
+import { startCli } from '../support/cli.ts';
 import { eventually } from '../support/eventually.ts';
 import { startStack, type Stack } from '../support/stack.ts';
 
@@ -103,24 +104,115 @@ describe.each(JOBS)('a malformed job in the queue $name', ({ name, what, good, b
   );
 });
 
+/** What an honest client would not add. */
+const ODD_JOBS: [name: string, data: unknown, field: string][] = [
+  ['of 8 MB', { ...chat(), userMessage: MARKER.padEnd(8_000_000, 'x') }, 'userMessage'],
+  [
+    'with 8 MB in a field of a later release',
+    { ...chat(), version: 2, attachments: MARKER.padEnd(8_000_000, 'x') },
+    'version',
+  ],
+  [
+    'with a hundred thousand unknown fields',
+    { ...chat(), ...Object.fromEntries(Array.from({ length: 100_000 }, (_, n) => [`f${n}`, MARKER])) },
+    'f0',
+  ],
+  ['of a list of a hundred thousand jobs', Array.from({ length: 100_000 }, chat), ''],
+];
+
+describe('an odd job of another client', () => {
+  let stack: Stack;
+  beforeAll(async () => {
+    stack = await startStack();
+    await stack.startWorkers('chat');
+  });
+  afterAll(() => stack.stop());
+
+  test.each(ODD_JOBS)('%s fails with a short reason', async (_name, data, field) => {
+    const queue = stack.queue('chat');
+    const { id = '' } = await queue.add('chat', data);
+    const failed = await eventually(async () => {
+      const job = await queue.getJob(id);
+      return job?.finishedOn ? job : null;
+    });
+    expect(failed?.failedReason).toMatch(`the chat job is not valid: ${field && `${field}: `}expected `);
+    expect(failed?.failedReason.length).toBeLessThan(3_000);
+    expect(`${failed?.failedReason} ${failed?.stacktrace?.join()}`).not.toContain(MARKER);
+    await failed?.remove();
+  });
+
+  test.each([
+    ['an id of another record', () => ({ jobId: uuidv7() })],
+    ['an id like a path', () => ({ jobId: '../../etc/passwd' })],
+    ['an id of objects', () => ({ jobId: '__proto__' })],
+    ['a glob as id', () => ({ jobId: '*' })],
+    ['attempts without end', () => ({ attempts: Number.MAX_SAFE_INTEGER })],
+    ['a backoff nobody knows', () => ({ backoff: { type: 'nobody knows it' } })],
+    ['the lowest priority', () => ({ priority: 2_097_151 })],
+  ])('%s is its own matter: a good turn is cached', async (_name, options) => {
+    const data = { ...chat(), contextId: stack.newContextId() };
+    await stack.queue('chat').add('chat', data, options());
+    const cached = async () => stack.client.hexists(`memory:conversation:${data.contextId}`, data.id);
+    expect(await eventually(cached)).toBe(1);
+  });
+
+  test('data that is not even JSON harms no other job', async () => {
+    const queue = stack.queue('chat');
+    await queue.pause();
+    const broken = await queue.add('chat', chat());
+    await stack.client.hset(queue.toKey(broken.id ?? ''), 'data', `{"userMessage":"${MARKER}`);
+    const good = await queue.add('chat', chat());
+    await queue.resume();
+    const result = await eventually(async () => (await queue.getJob(good.id ?? ''))?.returnvalue);
+    expect(result).toMatchObject({ supabaseStored: false });
+  });
+});
+
+test('what a worker logs about bad jobs says nothing of their text', async () => {
+  const stack = await startStack();
+  const worker = startCli(['worker', 'chat'], { environment: { ...stack.environment, MEMORY_LOG_LEVEL: 'trace' } });
+  try {
+    const bad = [...badRoots('the chat job'), ...inside(chat(), badChatFields)];
+    await stack.queue('chat').addBulk(bad.map(({ value }) => ({ name: 'chat', data: value, opts: { attempts: 3 } })));
+    await eventually(async () => (await stack.queue('chat').getFailedCount()) === bad.length);
+    await eventually(() => worker.said.stderr.split('job failed').length > bad.length);
+    worker.process.kill('SIGTERM');
+    const { code, stdout, stderr } = await worker.ended;
+    expect({ code, stdout }).toEqual({ code: 0, stdout: '' });
+    expect(stderr).not.toContain(MARKER);
+    expect(await stack.client.keys('memory:*')).toEqual([]);
+  } finally {
+    worker.process.kill('SIGKILL');
+    await stack.stop();
+  }
+});
+
 test('a malformed job in quarantine hides no other: both are listed, and have a status', async () => {
   const stack = await startStack();
   try {
     await stack.startWorkers('flush');
-    const jobs = [quarantined(), { nothing: MARKER }].map((data) => ({
+    const halves = { ...quarantined(), error: { code: MARKER } };
+    const jobs = [quarantined(), { nothing: MARKER }, halves].map((data) => ({
       name: 'quarantine',
       data,
       opts: { jobId: uuidv7() },
     }));
-    const [refused, malformed] = await stack.queue('quarantine').addBulk(jobs);
-    await eventually(async () => (await stack.memory.getStats()).quarantined === 2);
+    const added = await stack.queue('quarantine').addBulk(jobs);
+    await eventually(async () => (await stack.memory.getStats()).quarantined === 3);
     const listed = await stack.memory.listQuarantined();
     expect(listed.map(({ message }) => message).toSorted()).toEqual([
       expect.stringMatching(/^refused \(22P05\)/),
-      expect.stringMatching(/^the quarantined job is not valid: /),
+      expect.stringMatching(/^the quarantined job is not valid: error\.message: expected /),
+      expect.stringMatching(/^the quarantined job is not valid: row: expected /),
     ]);
-    for (const job of [refused, malformed])
-      expect(await stack.memory.getStatus(job?.id ?? '')).toMatchObject({ status: 'quarantined' });
+    expect(listed.map(({ id }) => id).toSorted()).toEqual(added.map(({ id = '' }) => id).toSorted());
+    expect(JSON.stringify(listed)).not.toContain(MARKER);
+    for (const { id = '' } of added) {
+      const { status, reason } = await stack.memory.getStatus(id);
+      expect([status, reason]).toEqual(['quarantined', expect.not.stringContaining(MARKER)]);
+    }
+    const row = { ...quarantined().row, id: added[1]?.id ?? '', text_cache: null };
+    expect(await stack.memory.retryQuarantined(row.id, row)).toEqual({ committed: true, reason: null });
   } finally {
     await stack.stop();
   }

@@ -37,6 +37,7 @@ cyclic['self'] = cyclic;
 const throwing = () => {
   throw new Error(MARKER);
 };
+const sparse = (length: number) => Object.assign([], { length });
 const revoked = Proxy.revocable({}, {});
 revoked.revoke();
 /** Reading these throws, and what is thrown is the caller's text. */
@@ -54,13 +55,15 @@ const badChats = [
   ...inside(CHAT, badChatFields),
   ...inside(CHAT, ['contextId', 'userMessage', 'createdAt', 'id', 'important'].flatMap(badInProcess)),
   { field: 'self', wrong: 'with a cycle', value: cyclic },
+  { field: 'userMessage', wrong: 'nested a hundred thousand deep', value: { ...CHAT, userMessage: nested(1e5) } },
+  { field: 'userMessage', wrong: 'of 64 MiB', value: { ...CHAT, userMessage: MARKER.padEnd(32 * TEXT_BYTES) } },
 ];
 const badTurnLists: BadValue[] = [
   ...badRoots('the turns').slice(0, 3),
   { field: '0', wrong: 'a sparse list', value: [, CHAT] }, // oxlint-disable-line no-sparse-arrays
   { field: 'the turns', wrong: 'one too many', value: Array.from({ length: TURNS_AT_ONCE + 1 }, () => CHAT) },
   { field: 'the turns', wrong: 'a million of them', value: Array.from({ length: 1_000_000 }, () => CHAT) },
-  { field: 'the turns', wrong: 'as many as an array can have', value: new Array(2 ** 32 - 1) },
+  { field: 'the turns', wrong: 'as many as an array can have', value: sparse(2 ** 32 - 1) },
   {
     field: 'the turns',
     wrong: 'more text than goes in one transaction',
@@ -77,7 +80,7 @@ const badReflections = [
   {
     field: 'sourceIds',
     wrong: 'as many sources as an array can have',
-    value: { ...REFLECTION, sourceIds: new Array(2 ** 32 - 1) },
+    value: { ...REFLECTION, sourceIds: sparse(2 ** 32 - 1) },
   },
   ...inside(REFLECTION, ['reflectionText', 'visibility', 'sourceIds'].flatMap(badInProcess)),
   { field: 'sourceIds.1', wrong: 'a source that is no UUID', value: { ...REFLECTION, sourceIds: [ID, MARKER] } },
@@ -168,8 +171,8 @@ const badCids = [undefined, null, 5, '', MARKER, `/ipfs/${'b'.repeat(59)}`, 'Qm'
 }));
 const badIds = [{ field: 'id', wrong: 'missing', value: undefined }, ...badRecordIds('id')];
 const badIdLists: BadValue[] = [
-  { field: '0', wrong: 'a sparse list of a million', value: new Array(1_000_000) },
-  { field: 'tokens', wrong: 'as many as an array can have', value: new Array(2 ** 32 - 1) },
+  { field: '0', wrong: 'a sparse list of a million', value: sparse(1_000_000) },
+  { field: 'tokens', wrong: 'as many as an array can have', value: sparse(2 ** 32 - 1) },
 ];
 const badTokens = ([MARKER, null, [MARKER], [-1], [1.5], [2 ** 32], [Number.NaN], [200_000]] as const).map((value) => ({
   field: Array.isArray(value) && value[0] !== 200_000 ? '0' : 'tokens',
