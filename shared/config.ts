@@ -238,7 +238,7 @@ function contentOf(file: string): string {
 function straySetting(content: string, settings: Readonly<Record<string, string>>): number | null {
   const missed = Object.values(VARIABLE_NAMES).filter((name) => !(name in settings));
   const isStray = (line: string) =>
-    /[\0\uFFFD]/.test(line) || missed.includes(/^\s*(?:export\s+)?(\w+)/.exec(line)?.[1] as never);
+    /[\0\uFFFD]/.test(line) || missed.includes(/^[^\w#]*(?:export\s+)?(\w+)/.exec(line)?.[1] as never);
   const index = content.split(/\r\n?|\n/).findIndex(isStray);
   return index === -1 ? null : index + 1;
 }
