@@ -93,34 +93,6 @@ describe('every command', () => {
   });
 });
 
-test.each([
-  ['an unknown command', ['nonsense'], 2, /unknown command 'nonsense'/],
-  ['no command', [], 2, /Usage: mnemoq/],
-  ['an unknown option', ['stats', '--nonsense'], 2, /unknown option '--nonsense'/],
-  ['no conversation', ['context'], 2, /missing required argument 'contextId'/],
-  ['an unknown worker', ['worker', 'tea'], 2, /chat, reflection, flush/],
-  ['no number', ['context', 'c', '-n', 'many'], 2, /whole number from 1 to 1000/],
-  ['too large a number', ['context', 'c', '-n', '1001'], 2, /whole number from 1 to 1000/],
-  ['an unknown format', ['context', 'c', '-f', 'yaml'], 2, /turns, messages, tokens/],
-  ['an id that is none', ['status', 'abc'], 2, /expected a UUID/],
-  ['a CID that is none', ['verify', 'abc'], 2, /expected a CID/],
-  ['an empty reflection', ['reflect', 'c'], 2, /reflectionText: expected at least 1 character/],
-  ['a row for all', ['quarantine', 'retry', '--row', 'x'], 2, /exactly one id/],
-  [
-    'a row that is no file',
-    ['quarantine', 'retry', UNKNOWN_ID, '--row', 'x'],
-    2,
-    /expected a file with one JSON object/,
-  ],
-  ['an unknown record', ['status', UNKNOWN_ID], 1, /no record with id/],
-  ['an unknown record to inspect', ['inspect', UNKNOWN_ID], 1, /no record with id/],
-  ['nothing quarantined by that id', ['quarantine', 'retry', UNKNOWN_ID], 1, /in quarantine/],
-])('%s: says so on standard error, with its exit code', async (_name, args, code, message) => {
-  const ended = await cli(args);
-  expect(ended).toMatchObject({ code, stdout: '', stderr: expect.stringMatching(message) });
-  expect(ended.stderr).not.toMatch(/\n\s+at /);
-});
-
 test('data commands print what the memory holds, as JSON and nothing else', async () => {
   const contextId = stack.newContextId();
   const ids = await stack.memory.saveChats(turns(contextId, 3));

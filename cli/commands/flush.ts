@@ -9,7 +9,7 @@ export function flushCommand(): Command {
   return new Command('flush')
     .description('commit everything that is pending to Supabase, now')
     .option('-b, --batch-size <rows>', 'rows in one request (default: MEMORY_FLUSH_BATCH_SIZE)', wholeNumber(MAX_ROWS))
-    .option('-w, --wait <ms>', 'how long to wait for the end', wholeNumber(), 600_000)
+    .option('-w, --wait <ms>', 'how long to wait for the end', wholeNumber(600_000), 600_000)
     .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',

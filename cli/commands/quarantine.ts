@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
-import { MnemoqError } from '../../shared/errors.ts';
+import type { MemoryCore } from '../../producers/index.ts';
+import { isError, MnemoqError } from '../../shared/errors.ts';
 import { EXIT } from '../exit.ts';
 import { mark, print, printJson, printTable } from '../output.ts';
 import { withMemory } from './with-memory.ts';
@@ -29,10 +30,11 @@ export function quarantineCommand(): Command {
     .action(async (ids: string[], { row: file, json }: { row?: string; json?: true }) => {
       const row = file === undefined ? undefined : readRow(file, ids);
       await withMemory(async (memory) => {
-        const chosen = ids.length > 0 ? ids : (await memory.listQuarantined()).map(({ id }) => id);
+        const listed = ids.length > 0 ? [] : (await memory.listQuarantined()).map(({ id }) => id);
         const results = [];
-        for (const id of chosen) {
-          const result = { id, ...(await memory.retryQuarantined(id, row)) };
+        for (const id of [...ids, ...listed]) {
+          const retried = ids.length > 0 ? memory.retryQuarantined(id, row) : retryListed(id, memory);
+          const result = { id, ...(await retried) };
           results.push(result);
           if (!json) print(`${mark(result.committed)} ${id} ${result.reason ?? 'committed'}`);
         }
@@ -44,13 +46,23 @@ export function quarantineCommand(): Command {
   return command;
 }
 
+/** One of all: what came into the queue malformed, or is out of it meanwhile, keeps no other from its retry. */
+async function retryListed(id: string, memory: MemoryCore): ReturnType<MemoryCore['retryQuarantined']> {
+  try {
+    return await memory.retryQuarantined(id);
+  } catch (error) {
+    if (isError(error, 'invalid_input') || isError(error, 'not_found'))
+      return { committed: false, reason: error.message };
+    throw error;
+  }
+}
+
 function readRow(file: string, ids: readonly string[]): unknown {
   if (ids.length !== 1) throw new MnemoqError('invalid_input', '--row: expected exactly one id with it');
   try {
-    return JSON.parse(readFileSync(file, 'utf8'));
-  } catch (error) {
-    throw new MnemoqError('invalid_input', `--row: expected a file with one JSON object, ${file} is not`, {
-      cause: error,
-    });
+    return JSON.parse(readFileSync(file, 'utf8').replace(/^\uFEFF/, '')); // some editors write a byte order mark
+  } catch {
+    // The cause of a syntax error quotes what is in the file.
+    throw new MnemoqError('invalid_input', `--row: expected a file with one JSON object, ${file} is not`);
   }
 }

@@ -1,8 +1,12 @@
-import { text as readText } from 'node:stream/consumers';
 import { Command } from 'commander';
+import { MnemoqError } from '../../shared/errors.ts';
+import { TEXT_BYTES } from '../../shared/records.ts';
 import { wholeNumber } from '../arguments.ts';
 import { colors, print, printJson, say } from '../output.ts';
 import { watchForSilence, withMemory } from './with-memory.ts';
+
+/** White space at the end of standard input is not part of the text; nobody means this much of it. */
+const LINE_END_BYTES = 1_000;
 
 interface ReflectOptions {
   userId?: string;
@@ -24,7 +28,11 @@ export function reflectCommand(): Command {
     .option('-k, --idempotency-key <key>', 'saving again with the same key changes nothing')
     .option('-w, --wait <ms>', 'how long to wait for the CID', wholeNumber(600_000), 30_000)
     .option('--json', 'print the receipt as JSON')
-    .action(async (contextId: string, text: string | undefined, options: ReflectOptions) => {
+    .allowExcessArguments()
+    .action(async (contextId: string, text: string | undefined, options: ReflectOptions, command: Command) => {
+      // Commander's own refusal quotes them, and a text without quotes is the likely mistake.
+      const { length } = command.args;
+      if (length > 2) command.error(`error: expected the text in quotes, as one argument; received ${length - 1}`);
       const receipt = await withMemory(async (memory) => {
         const input = {
           contextId,
@@ -45,5 +53,22 @@ export function reflectCommand(): Command {
 
 async function readStandardInput(): Promise<string> {
   if (process.stdin.isTTY) say('reading the reflection from standard input; Ctrl-D ends it');
-  return (await readText(process.stdin)).trimEnd();
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    chunks.push(chunk);
+    if (size > TEXT_BYTES + LINE_END_BYTES) throw tooLong();
+  }
+  return Buffer.concat(chunks).toString().trimEnd();
+}
+
+function tooLong(): MnemoqError {
+  const problem = {
+    field: 'reflectionText',
+    expected: `at most ${TEXT_BYTES} bytes of UTF-8`,
+    received: 'more on standard input',
+  };
+  const message = `the reflection is not valid: reflectionText: expected ${problem.expected}, received ${problem.received}`;
+  return new MnemoqError('invalid_input', message, { problems: [problem] });
 }
