@@ -36,7 +36,8 @@ export class Tree {
     writeFileSync(source, before + instead + after);
   }
 
+  /** The parts of a run that was cut short are still ending, and may write once more. */
   remove(): void {
-    rmSync(this.dir, { recursive: true, force: true });
+    rmSync(this.dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
   }
 }
