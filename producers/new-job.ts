@@ -7,6 +7,7 @@ import {
   type ReflectionInput,
   type ReflectionJob,
   reflectionInput,
+  TEXT_BYTES,
 } from '../shared/records.ts';
 import { listOf, validate } from '../shared/validate.ts';
 
@@ -18,8 +19,9 @@ export const TURNS_AT_ONCE = 1_000;
 /** Texts of one transaction, in bytes of UTF-8: far below the gigabyte at which Redis ends the connection. */
 export const TURNS_BYTES = 16 * 1024 * 1024;
 
+// A text that is too long by itself is told by its own field.
 const turnsInput = listOf(chatInput, TURNS_AT_ONCE).refine(
-  (turns) => turns.reduce((sum, turn) => sum + bytesOf(turn), 0) <= TURNS_BYTES,
+  (turns) => turns.reduce((sum, turn) => sum + Math.min(bytesOf(turn), 2 * TEXT_BYTES), 0) <= TURNS_BYTES,
   `texts of at most ${TURNS_BYTES} bytes of UTF-8 together`,
 );
 

@@ -22,9 +22,11 @@ import { eventually } from '../support/eventually.ts';
 import { startStack, type Stack } from '../support/stack.ts';
 
 const ID = '0199fc2a-7c1e-7b6a-9c8d-1f2e3d4c5b6a';
+/** A conversation that no other test file writes to. */
+const CONTEXT = `bad input ${uuidv7()}`;
 const CREATED_AT = '2025-10-19T15:42:10.000Z';
-const CHAT = { contextId: 'c', userId: 'u', userMessage: `${MARKER} asks`, assistantMessage: `${MARKER} answers` };
-const REFLECTION = { contextId: 'c', reflectionText: `${MARKER} reflects`, visibility: 'private' };
+const CHAT = { contextId: CONTEXT, userId: 'u', userMessage: `${MARKER} asks`, assistantMessage: `${MARKER} answers` };
+const REFLECTION = { contextId: CONTEXT, reflectionText: `${MARKER} reflects`, visibility: 'private' };
 /** What no JSON can carry, and what may only come from a caller in this process. */
 const badInProcess = (field: string): BadValue[] =>
   [Symbol(MARKER), () => MARKER, 10n, new String(MARKER), new Map([[MARKER, MARKER]]), Number.NaN].map((value) => ({
@@ -139,7 +141,7 @@ const badFlushes: BadValue[] = [
 const QUARANTINED = {
   id: ID,
   user_id: 'u',
-  context_id: 'c',
+  context_id: CONTEXT,
   tokens: { encoding: 'cl100k_base', text: [1] },
   text_cache: `${MARKER} cached`,
   module: 'chat',
@@ -199,12 +201,12 @@ const DOORS: [door: string, bad: readonly BadValue[], call: (memory: MemoryCore,
   [
     'getMemoryContext, options',
     unreadable('the options', {}, 'limit'),
-    (memory, value) => memory.getMemoryContext('c', value),
+    (memory, value) => memory.getMemoryContext(CONTEXT, value),
   ],
   ['getMemoryContext', badIdentifiers('contextId'), (memory, value) => memory.getMemoryContext(value)],
-  ['getMemoryContext, options', badPages, (memory, value) => memory.getMemoryContext('c', value)],
+  ['getMemoryContext, options', badPages, (memory, value) => memory.getMemoryContext(CONTEXT, value)],
   ['loadRecentContext', badIdentifiers('contextId'), (memory, value) => memory.loadRecentContext(value)],
-  ['loadRecentContext, options', badRecents, (memory, value) => memory.loadRecentContext('c', value)],
+  ['loadRecentContext, options', badRecents, (memory, value) => memory.loadRecentContext(CONTEXT, value)],
   ['getReflections', badIdentifiers('contextId'), (memory, value) => memory.getReflections(value)],
   ['getReflectionCid', badIdentifiers('contextId'), (memory, value) => memory.getReflectionCid(value)],
   ['getStatus', badIds, (memory, value) => memory.getStatus(value)],
@@ -248,7 +250,8 @@ describe('a wrong argument', () => {
   /** All keys, and what waits in quarantine, which a retry might spoil. */
   async function stored() {
     const quarantined = await stack.queue('quarantine').getJob(ID);
-    return { keys: (await stack.client.keys('*')).toSorted(), row: quarantined?.data.row };
+    const keys = (await stack.client.keys('*')).filter((key) => !key.endsWith(':stalled-check')); // which expire
+    return { keys: keys.toSorted(), row: quarantined?.data.row };
   }
 
   test.each(doorCases)('$door: $wrong is refused, and nothing is stored', async ({ call, value, field }) => {
@@ -267,28 +270,28 @@ describe('a wrong argument', () => {
     await expect(memory.saveReflection(REFLECTION as never)).resolves.toMatchObject({ success: true });
     const most = Array.from({ length: TURNS_AT_ONCE }, () => CHAT);
     await expect(memory.saveChats(most)).resolves.toHaveLength(TURNS_AT_ONCE);
-    await expect(memory.getMemoryContext('c', { cursor: cursor(`${CREATED_AT}|${ID}`) })).resolves.toMatchObject({
+    await expect(memory.getMemoryContext(CONTEXT, { cursor: cursor(`${CREATED_AT}|${ID}`) })).resolves.toMatchObject({
       records: [],
     });
-    await expect(memory.loadRecentContext('c', { format: 'messages' })).resolves.toMatchObject({ items: [] });
-    await expect(memory.getReflections('c')).resolves.toEqual([]);
+    await expect(memory.loadRecentContext(CONTEXT, { format: 'messages' })).resolves.toMatchObject({ items: [] });
+    await expect(memory.getReflections(CONTEXT)).resolves.toEqual([]);
     await expect(memory.getStatus(ID)).resolves.toMatchObject({ status: 'quarantined' });
     expect(memory.decode([15_339])).toBe('hello');
     await stack.startWorkers('flush');
     await expect(memory.flushRedisToSupabase()).resolves.toMatchObject({ success: true });
-    await expect(memory.retryQuarantined(ID, { ...QUARANTINED, context_id: 'c' })).resolves.toMatchObject({
+    await expect(memory.retryQuarantined(ID, { ...QUARANTINED, context_id: CONTEXT })).resolves.toMatchObject({
       committed: true,
     });
   });
 });
 
-test('of a million wrong fields the first twenty are told, and how many more there are', async () => {
-  const fields = Object.fromEntries(Array.from({ length: 1_000_000 }, (_, n) => [`f${n}`, n]));
+test('of a hundred thousand wrong fields the first twenty are told, and how many more there are', async () => {
+  const fields = Object.fromEntries(Array.from({ length: 100_000 }, (_, n) => [`f${n}`, n]));
   const stack = await startStack();
   try {
     const error = await errorOf(async () => stack.memory.saveChat({ ...CHAT, ...fields }));
     expect(error.problems).toHaveLength(20);
-    expect(error.message).toMatch(/f19: expected no such field, received an unknown field; and 999980 more$/);
+    expect(error.message).toMatch(/f19: expected no such field, received an unknown field; and 99980 more$/);
   } finally {
     await stack.stop();
   }
