@@ -236,9 +236,9 @@ function contentOf(file: string): string {
  * not even text (some Windows shells write UTF-16). Lines about others are their matter.
  */
 function straySetting(content: string, settings: Readonly<Record<string, string>>): number | null {
-  const missed = Object.values(VARIABLE_NAMES).filter((name) => !(name in settings));
+  const missed = new Set<string>(Object.values(VARIABLE_NAMES).filter((name) => !(name in settings)));
   const isStray = (line: string) =>
-    /[\0\uFFFD]/.test(line) || missed.includes(/^[^\w#]*(?:export\s+)?(\w+)/.exec(line)?.[1] as never);
+    /[\0\uFFFD]/.test(line) || missed.has(/^[^\w#]*(?:export\s+)?(\w+)/.exec(line)?.[1] ?? '');
   const index = content.split(/\r\n?|\n/).findIndex(isStray);
   return index === -1 ? null : index + 1;
 }
