@@ -1,7 +1,8 @@
 import type { Redis } from 'ioredis';
 import { progressBar } from '../cli/output.ts';
 import type { MemoryCore } from '../producers/index.ts';
-import { ContextReader, toCursor } from '../producers/context.ts';
+import { toCursor } from '../producers/context.ts';
+import { ContextReader } from '../producers/context-reader.ts';
 import { Keys } from '../shared/keys.ts';
 import { LongTerm } from '../shared/long-term.ts';
 import type { MemoryRecord } from '../shared/records.ts';
@@ -119,7 +120,12 @@ async function fill(
   }
   await rememberAll(shortTerm, records, uncommitted);
   bar.stop();
-  const newest = await new ContextReader(shortTerm, longTerm).recent(contextId, LIMIT + 1, false);
+  const newest = await new ContextReader(shortTerm, longTerm).recent({
+    contextId,
+    limit: LIMIT + 1,
+    userId: undefined,
+    allowPartial: false,
+  });
   const [last] = newest.records;
   if (!middle || !last) throw new Error(`a conversation of ${turns} turns is too short to measure`);
   return { contextId, turns, cursors: { middle: toCursor(middle), last: toCursor(last) } };

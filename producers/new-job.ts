@@ -4,6 +4,11 @@ import {
   type ChatInput,
   type ChatJob,
   chatInput,
+  type FinetuneInput,
+  finetuneInput,
+  type KnowledgeInput,
+  knowledgeInput,
+  type PinnedModule,
   type ReflectionInput,
   type ReflectionJob,
   reflectionInput,
@@ -48,8 +53,24 @@ function toChatJob({ idempotencyKey, ...given }: z.output<typeof chatInput>): Ch
 }
 
 export function newReflectionJob(input: ReflectionInput): ReflectionJob {
-  const { idempotencyKey, ...given } = validate(reflectionInput, input, 'the reflection');
-  const id = given.id ?? newId(idempotencyKey, ['reflection', given.userId ?? '', given.contextId]);
+  return toPinnedJob('reflection', validate(reflectionInput, input, 'the reflection'));
+}
+
+export function newFinetuneJob(input: FinetuneInput): ReflectionJob {
+  const { text: reflectionText, ...given } = validate(finetuneInput, input, 'the fine-tune output');
+  return { ...toPinnedJob('finetune', { ...given, reflectionText }), module: 'finetune' };
+}
+
+export function newKnowledgeJob(input: KnowledgeInput): ReflectionJob {
+  const { text: reflectionText, ...given } = validate(knowledgeInput, input, 'the knowledge item');
+  return { ...toPinnedJob('knowledge', { ...given, reflectionText, visibility: 'public' }), module: 'knowledge' };
+}
+
+function toPinnedJob(
+  module: PinnedModule,
+  { idempotencyKey, ...given }: z.output<typeof reflectionInput>,
+): ReflectionJob {
+  const id = given.id ?? newId(idempotencyKey, [module, given.userId ?? '', given.contextId]);
   return { ...given, id, visibility: given.visibility ?? 'private', createdAt: given.createdAt ?? now() };
 }
 

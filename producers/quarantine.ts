@@ -11,7 +11,7 @@ const LONGEST_WAIT_MS = 600_000;
 
 /** What is shown of a job in quarantine, where it is there. */
 const shown = z.object({
-  row: quarantineJob.shape.row.pick({ id: true, context_id: true, module: true }).strip(),
+  row: quarantineJob.shape.row.pick({ id: true, context_id: true, user_id: true, module: true }).strip(),
   error: quarantineJob.shape.error,
 });
 type Shown = z.output<typeof shown>;

@@ -30,58 +30,72 @@ export interface StatusParts {
   submission: Submission;
 }
 
-type Found = Pick<RecordStatus, 'status'> & Partial<RecordStatus>;
+/** `owner` is whose it is, as its tier knows it. */
+type Found = Pick<RecordStatus, 'status'> & Partial<RecordStatus> & { owner: unknown };
 
 /** The queues a record's own job may be in. */
 const RECORD_QUEUES: readonly QueueName[] = ['chat', 'reflection'];
 
 /**
  * Looks where the record is, first where no Supabase is needed to tell. Throws `not_found` when no tier has it and
- * `long_term_unavailable` when only Supabase could tell.
+ * `long_term_unavailable` when only Supabase could tell. With a user, a record of another is not found.
  */
-export async function findStatus(id: string, parts: StatusParts): Promise<RecordStatus> {
+export async function findStatus(id: string, userId: string | undefined, parts: StatusParts): Promise<RecordStatus> {
   const jobs = await Promise.all(RECORD_QUEUES.map((name) => findJob(name, id, parts)));
   const job = jobs.find((found) => found !== undefined);
   const found = (await findInRedis(id, job, parts)) ?? (await findInSupabase(id, job, parts)) ?? jobStatus(job);
-  if (!found) throw new MnemoqError('not_found', `no record with id ${id} in queues, Redis or Supabase`);
+  if (!found || (userId !== undefined && found.owner !== userId))
+    throw new MnemoqError('not_found', `no record with id ${id} in queues, Redis or Supabase`);
+  const { owner: _checked, ...known } = found;
   const unknown = { reason: null, cid: null, cachedAt: null, pinnedAt: null };
-  return { id, ...unknown, queuedAt: job ? iso(job.timestamp) : null, ...found };
+  return { id, ...unknown, queuedAt: job ? iso(job.timestamp) : null, ...known };
 }
 
 async function findInRedis(id: string, job: Job | undefined, parts: StatusParts): Promise<Found | null> {
   const quarantined = await findJob('quarantine', id, parts);
   if (quarantined && !quarantined.returnvalue) {
-    const { error } = quarantinedOf(quarantined);
-    return { status: 'quarantined', reason: error ? `${error.code}: ${error.message}` : quarantined.failedReason };
+    const { row, error } = quarantinedOf(quarantined);
+    const reason = error ? `${error.code}: ${error.message}` : quarantined.failedReason;
+    return { status: 'quarantined', reason, owner: row?.user_id };
   }
   const located = await parts.pending.locate(id);
-  // A stream entry begins with the time it was added.
-  if (located)
-    return { status: 'cached', reason: 'not committed yet', cachedAt: iso(Number.parseInt(located.entry, 10)) };
+  if (located) {
+    const [record] = await parts.shortTerm.find(located.contextId, [id]);
+    // A stream entry begins with the time it was added.
+    const cachedAt = iso(Number.parseInt(located.entry, 10));
+    return { status: 'cached', reason: 'not committed yet', cachedAt, owner: record?.userId };
+  }
   const pin = await parts.shortTerm.findPin(id);
-  if (pin) return { status: 'pinned', cid: pin.cid, pinnedAt: pin.pinnedAt };
+  if (pin && 'userId' in pin) return { status: 'pinned', cid: pin.cid, pinnedAt: pin.pinnedAt, owner: pin.userId };
   // A job that was never begun is in no further tier; one that was may have got as far as Supabase.
-  return job?.attemptsStarted === 0 ? { status: 'queued', reason: 'waits for a worker' } : null;
+  return job?.attemptsStarted === 0 ? { status: 'queued', reason: 'waits for a worker', owner: ownerOf(job) } : null;
 }
 
 async function findInSupabase(id: string, job: Job | undefined, { longTerm }: StatusParts): Promise<Found | null> {
   const record = await longTerm.find(id);
   if (!record) return null;
-  if (record.cid === null) return { status: 'committed', reason: unpinnedReason(record, job) };
+  const owner = record.userId;
+  if (record.cid === null) return { status: 'committed', reason: unpinnedReason(record, job), owner };
   const pinnedAt = (await longTerm.findReflection({ id }))?.pinned_at;
-  return { status: 'pinned', cid: record.cid, pinnedAt: pinnedAt ? iso(Date.parse(pinnedAt)) : null };
+  return { status: 'pinned', cid: record.cid, pinnedAt: pinnedAt ? iso(Date.parse(pinnedAt)) : null, owner };
 }
 
 function unpinnedReason(record: MemoryRecord, job: Job | undefined): string | null {
-  return record.module === 'reflection' ? (failedReason(job) ?? 'not pinned yet') : null;
+  return record.module === 'chat' ? null : (failedReason(job) ?? 'not pinned yet');
 }
 
 function jobStatus(job: Job | undefined): Found | null {
   if (!job) return null;
   const reason = failedReason(job);
+  const owner = ownerOf(job);
   return reason === null
-    ? { status: 'queued', reason: 'is being worked on, or waits for another try' }
-    : { status: 'failed', reason };
+    ? { status: 'queued', reason: 'is being worked on, or waits for another try', owner }
+    : { status: 'failed', reason, owner };
+}
+
+/** Any client may have added the job, with any data. */
+function ownerOf({ data }: Job): unknown {
+  return (data as { userId?: unknown } | null)?.userId;
 }
 
 function failedReason(job: Job | undefined): string | null {

@@ -1,5 +1,5 @@
 import type { Keyring } from '../shared/encryption.ts';
-import { messageOf } from '../shared/errors.ts';
+import { MnemoqError, messageOf } from '../shared/errors.ts';
 import { computeCid, type Ipfs } from '../shared/ipfs.ts';
 import type { LongTerm, ReflectionRow } from '../shared/long-term.ts';
 import { type MemoryRecord, TEXT_BYTES } from '../shared/records.ts';
@@ -29,6 +29,12 @@ export interface VerifyParts {
   ipfs: Pick<Ipfs, 'fetch'>;
   longTerm: Pick<LongTerm, 'find' | 'findReflection'>;
   keyring: Keyring | null;
+}
+
+/** Throws `not_found` unless a reflection with this CID is the user's. */
+export async function requireOwner(cid: string, userId: string, longTerm: VerifyParts['longTerm']): Promise<void> {
+  const row = await longTerm.findReflection({ cid });
+  if (row?.user_id !== userId) throw new MnemoqError('not_found', 'no reflection with this CID');
 }
 
 /** Follows a reflection from its CID to its row and its tokens, and says of every link whether it holds. */

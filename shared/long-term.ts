@@ -1,10 +1,18 @@
 import { createClient, type PostgrestError, type SupabaseClient } from '@supabase/supabase-js';
 import type { ConfigWith } from './config.ts';
 import { MnemoqError } from './errors.ts';
-import { byPosition, fromRow, type MemoryRecord, type MemoryRow, toRow, type Visibility } from './records.ts';
+import {
+  byPosition,
+  fromRow,
+  type MemoryRecord,
+  type MemoryRow,
+  type PinnedModule,
+  toRow,
+  type Visibility,
+} from './records.ts';
 
 /** The newest migration in supabase/migrations. */
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
 
 /** Most rows asked for at once: hosted Supabase cuts answers at 1000 (`max-rows`). */
 export const MAX_ROWS = 1000;
@@ -27,6 +35,7 @@ export interface ReflectionRow {
   id: string;
   context_id: string;
   user_id: string | null;
+  module: PinnedModule;
   cid: string;
   sha256: string;
   signature: string;
@@ -71,13 +80,10 @@ export class LongTerm {
     return { failure: null, inserted: new Set(data.map(({ id }) => id as string)) };
   }
 
-  /** The newest records of a conversation, oldest first. */
-  async recent(contextId: string, limit: number): Promise<MemoryRecord[]> {
+  /** The newest records of a conversation, or of one user in it, oldest first. */
+  async recent(contextId: string, limit: number, userId?: string): Promise<MemoryRecord[]> {
     const rows = unwrap(
-      await this.#client
-        .from(this.#memories)
-        .select('*')
-        .eq('context_id', contextId)
+      await this.#conversation(contextId, userId)
         .order('created_at', { ascending: false })
         .order('id', { ascending: false })
         .limit(limit),
@@ -86,9 +92,9 @@ export class LongTerm {
     return (rows as MemoryRow[]).map(fromRow).toSorted(byPosition);
   }
 
-  /** Records of a conversation after a position, or from its beginning, oldest first. */
-  async after(contextId: string, position: string | null, limit: number): Promise<MemoryRecord[]> {
-    const query = this.#client.from(this.#memories).select('*').eq('context_id', contextId);
+  /** Records of a conversation, or of one user in it, after a position, or from its beginning, oldest first. */
+  async after(contextId: string, position: string | null, limit: number, userId?: string): Promise<MemoryRecord[]> {
+    const query = this.#conversation(contextId, userId);
     const [createdAt, id] = position?.split('|') ?? [];
     // The plain lower bound lets the index skip to the place; the pair decides among equal times.
     const bounded =
@@ -99,6 +105,11 @@ export class LongTerm {
             .or(`created_at.gt.${createdAt},and(created_at.eq.${createdAt},id.gt.${id})`);
     const rows = unwrap(await bounded.order('created_at').order('id').limit(limit), 'reading a conversation');
     return (rows as MemoryRow[]).map(fromRow);
+  }
+
+  #conversation(contextId: string, userId: string | undefined) {
+    const everybodys = this.#client.from(this.#memories).select('*').eq('context_id', contextId);
+    return userId === undefined ? everybodys : everybodys.eq('user_id', userId);
   }
 
   async find(id: string): Promise<MemoryRecord | null> {
@@ -138,12 +149,14 @@ export class LongTerm {
     unwrap(await this.#client.from(this.#reflections).update(row).eq('id', row.id).select('id'), 'writing a CID back');
   }
 
-  /** The reflections of a conversation, newest first. */
-  async reflections(contextId: string, limit: number): Promise<ReflectionRow[]> {
-    const answer = await this.#client
+  /** The reflections of a conversation, or of one user in it, newest first. */
+  async reflections(contextId: string, limit: number, userId?: string): Promise<ReflectionRow[]> {
+    const ofConversation = this.#client
       .from(this.#reflections)
       .select('*')
       .eq('context_id', contextId)
+      .eq('module', 'reflection');
+    const answer = await (userId === undefined ? ofConversation : ofConversation.eq('user_id', userId))
       .order('created_at', { ascending: false })
       .order('id', { ascending: false })
       .limit(limit);

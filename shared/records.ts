@@ -50,16 +50,26 @@ export const chatJob = z.strictObject({
 });
 export type ChatJob = z.infer<typeof chatJob>;
 
-/** Data of a job in queue `reflection`. */
-export const reflectionJob = z.strictObject({
+/** What a record is: a turn, or one of the texts that are committed at once and pinned. */
+export const MODULES = ['chat', 'reflection', 'finetune', 'knowledge'] as const;
+export type Module = (typeof MODULES)[number];
+export type PinnedModule = Exclude<Module, 'chat'>;
+
+/** Data of a job in queue `reflection`. Without `module` it is a reflection. */
+const reflectionFields = z.strictObject({
   id: recordId,
   contextId: identifier,
   userId: identifier.optional(),
   reflectionText: text,
   visibility,
+  module: z.enum(['reflection', 'finetune', 'knowledge']).optional(),
   sourceIds: sourceIds.optional(),
   createdAt: moment,
 });
+export const reflectionJob = reflectionFields.refine(
+  (job) => job.module !== 'knowledge' || job.visibility === 'public',
+  { path: ['visibility'], message: 'public: knowledge is there to be shared' },
+);
 export type ReflectionJob = z.infer<typeof reflectionJob>;
 
 /** Data of a job in queue `flush`. */
@@ -77,12 +87,20 @@ export const chatInput = chatJob
 export type ChatInput = z.input<typeof chatInput>;
 
 /** What `saveReflection` takes. */
-export const reflectionInput = reflectionJob
+export const reflectionInput = reflectionFields
+  .omit({ module: true })
   .partial({ id: true, createdAt: true, visibility: true })
   .extend({ idempotencyKey: identifier.optional() });
 export type ReflectionInput = z.input<typeof reflectionInput>;
 
-export type Module = 'chat' | 'reflection' | 'finetune' | 'knowledge';
+/** What `saveFinetuneOutput` takes. */
+export const finetuneInput = reflectionInput.omit({ reflectionText: true }).extend({ text });
+export type FinetuneInput = z.input<typeof finetuneInput>;
+
+/** What `saveKnowledge` takes: it is always public. */
+export const knowledgeInput = finetuneInput.omit({ visibility: true });
+export type KnowledgeInput = z.input<typeof knowledgeInput>;
+
 export type Visibility = z.infer<typeof visibility>;
 
 /** A record once its worker has tokenized it: what the tiers hold. */
@@ -145,7 +163,7 @@ export const quarantineJob = z.strictObject({
     context_id: identifier,
     tokens,
     text_cache: z.string().nullable(),
-    module: z.enum(['chat', 'reflection', 'finetune', 'knowledge']),
+    module: z.enum(MODULES),
     cid: z.string().nullable(),
     created_at: moment,
   }),

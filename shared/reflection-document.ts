@@ -13,7 +13,7 @@ const OWN_KEY = 'self';
 const unsigned = z.strictObject({
   version: z.literal(1),
   id: z.uuid(),
-  type: z.literal('reflection'),
+  type: z.enum(['reflection', 'finetune', 'knowledge']),
   contextId: z.string(),
   createdAt: z.string(),
   sourceIds: z.array(z.uuid()),
@@ -47,7 +47,7 @@ export function createReflectionDocument(job: ReflectionJob, key: Buffer | null,
   const body = {
     version: 1 as const,
     id: job.id,
-    type: 'reflection' as const,
+    type: job.module ?? ('reflection' as const),
     contextId: job.contextId,
     createdAt: job.createdAt,
     sourceIds: job.sourceIds ?? [],

@@ -1,6 +1,6 @@
 import type { Keys } from './keys.ts';
 import { PENDING_GROUP } from './pending.ts';
-import { fromCached, type MemoryRecord, positionOf, toCached, type Visibility } from './records.ts';
+import { fromCached, type MemoryRecord, type PinnedModule, positionOf, toCached, type Visibility } from './records.ts';
 import { type RedisClient, scanKeys } from './redis.ts';
 import { ACKNOWLEDGE, AFTER, DROP, RECENT, REFILL, REMEMBER, REPLACE, SET_ASIDE } from './short-term-scripts.ts';
 
@@ -36,6 +36,9 @@ export interface CachedRecords {
 export interface PinnedReflection {
   id: string;
   contextId: string;
+  /** Undefined in a summary of an earlier release. */
+  userId?: string | null;
+  module?: PinnedModule;
   cid: string;
   sha256: string;
   signature: string;

@@ -35,7 +35,7 @@ export async function processReflection(
 ): Promise<ReflectionResult> {
   const job = validate(reflectionJob, data, 'the reflection job');
   const { id, contextId, createdAt } = job;
-  const head = { id, contextId, userId: job.userId ?? null, createdAt, module: 'reflection' as const };
+  const head = { id, contextId, userId: job.userId ?? null, createdAt, module: job.module ?? ('reflection' as const) };
   const record = newRecord(head, { text: job.reflectionText }, parts);
   const reached = (steps.progress as { step?: Step } | null)?.step;
 
@@ -108,6 +108,7 @@ async function build(
     id: job.id,
     context_id: job.contextId,
     user_id: job.userId ?? null,
+    module: doc.type,
     cid: await computeCid(bytes),
     sha256: doc.sha256,
     signature: doc.signature,
@@ -139,6 +140,8 @@ async function writeBack(
   await shortTerm.rememberPin({
     id: row.id,
     contextId: row.context_id,
+    userId: row.user_id,
+    module: row.module,
     cid: row.cid,
     sha256: row.sha256,
     signature: row.signature,

@@ -58,8 +58,8 @@ const readWhileFlushed = command(
       await bench.expire(contextId);
     });
     const { records } = recent
-      ? await reader.recent(contextId, limit, false)
-      : await reader.after(contextId, null, limit, false);
+      ? await reader.recent({ contextId, limit, userId: undefined, allowPartial: false })
+      : await reader.after({ contextId, limit, userId: undefined, allowPartial: false }, null);
     const all = model.conversation(contextId);
     const told = records.map((record) => toContextRecord(record, bench.parts.keyring));
     expectRecords(told, recent ? all.slice(-limit) : all.slice(0, limit));

@@ -132,7 +132,7 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
   {
     name: 'merge-without-order',
     breaks: 'reads are in (createdAt, id) order',
-    file: 'producers/context.ts',
+    file: 'producers/context-reader.ts',
     text: 'return [...byId.values()].toSorted(byPosition);',
     instead: 'return [...byId.values()];',
     ...MODEL,
@@ -140,7 +140,7 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
   {
     name: 'supabase-before-redis',
     breaks: 'a record committed during a read is in it',
-    file: 'producers/context.ts',
+    file: 'producers/context-reader.ts',
     text: `const cached = await this.#shortTerm.after(contextId, position, limit);
     if (cached.complete) return cached;`,
     instead: `const early = await this.#longTerm.after(contextId, position, limit);

@@ -1,0 +1,148 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ReplyError } from 'ioredis';
+import { isError } from '../shared/errors.ts';
+import { type LongTerm, MAX_ROWS } from '../shared/long-term.ts';
+import { byPosition, type MemoryRecord, positionOf } from '../shared/records.ts';
+import type { CachedRecords, ShortTerm } from '../shared/short-term.ts';
+
+/** How long to wait for somebody else's refill before asking Supabase as well. */
+const REFILL_WAIT_MS = 2_000;
+const REFILL_POLL_MS = 20;
+
+/** What to read of a conversation. */
+export interface Reading {
+  contextId: string;
+  limit: number;
+  /** Only records of this user; of everybody when undefined. */
+  userId: string | undefined;
+  /** Whether a caller would rather have what Redis holds than nothing while Supabase is away. */
+  allowPartial: boolean;
+}
+
+/** Some records, and whether they are all that was asked for. */
+export interface ReadRecords {
+  /** False only when the caller allows partial reads and Supabase is away: then committed records may be missing. */
+  complete: boolean;
+  records: MemoryRecord[];
+}
+
+/**
+ * Reads conversations: from Redis where it certainly holds what is asked for, filled up from Supabase where it does not.
+ * Redis is always read before Supabase, so a record that is committed in between is seen in one of the two.
+ */
+export class ContextReader {
+  readonly #shortTerm: ShortTerm;
+  readonly #longTerm: LongTerm;
+
+  constructor(shortTerm: ShortTerm, longTerm: LongTerm) {
+    this.#shortTerm = shortTerm;
+    this.#longTerm = longTerm;
+  }
+
+  /** The newest records, oldest first. */
+  async recent(reading: Reading): Promise<ReadRecords> {
+    if (reading.userId !== undefined) return this.#recentOfUser(reading);
+    const cached = await this.#shortTerm.recent(reading.contextId, reading.limit);
+    return cached.complete ? cached : this.#fillUp(reading, cached);
+  }
+
+  /** One page in order, after a position. */
+  async after(reading: Reading, position: string | null): Promise<ReadRecords> {
+    const { contextId, limit, userId } = reading;
+    const cached = await this.#cachedAfter(contextId, position, limit, userId);
+    if (cached.complete) return cached;
+    return orPartial(cached, reading, async () => {
+      const committed = await this.#longTerm.after(contextId, position, limit, userId);
+      return merge(cached.records, committed).slice(0, limit);
+    });
+  }
+
+  /** The cache is everybody's: what is a user's in it may be all there is, or has to be filled up with the user's own. */
+  async #recentOfUser(reading: Reading): Promise<ReadRecords> {
+    const { contextId, limit, userId } = reading;
+    const asked = Math.max(limit, this.#shortTerm.limit);
+    const newest = await this.#shortTerm.recent(contextId, asked);
+    const own = newest.records.filter((record) => record.userId === userId);
+    const isAll = own.length >= limit || newest.records.length < asked;
+    if (newest.complete && isAll) return { complete: true, records: own.slice(-limit) };
+    const uncommitted = await this.#cachedAfter(contextId, null, Infinity, userId);
+    const cached = merge(own, uncommitted.records);
+    return orPartial({ records: cached.slice(-limit) }, reading, async () =>
+      merge(cached, await this.#longTerm.recent(contextId, limit, userId)).slice(-limit),
+    );
+  }
+
+  /** A page of the cache; of a user's records as many pages as it takes. */
+  async #cachedAfter(
+    contextId: string,
+    position: string | null,
+    limit: number,
+    userId: string | undefined,
+  ): Promise<CachedRecords> {
+    const page = Math.min(limit, MAX_ROWS);
+    const records: MemoryRecord[] = [];
+    let complete = true;
+    let from = position;
+    for (let isMore = true; isMore;) {
+      const cached = await this.#shortTerm.after(contextId, from, page);
+      complete &&= cached.complete;
+      records.push(...cached.records.filter((record) => userId === undefined || record.userId === userId));
+      const last = cached.records.at(-1);
+      from = last ? positionOf(last) : from;
+      isMore = cached.records.length === page && records.length < limit;
+    }
+    return { complete, records: records.slice(0, limit) };
+  }
+
+  async #fillUp(reading: Reading, cached: CachedRecords): Promise<ReadRecords> {
+    const { contextId, limit } = reading;
+    const token = randomUUID();
+    const mine = await orWithout(this.#shortTerm.beginRefill(contextId, token));
+    const refilled = mine === false ? await this.#awaitRefill(contextId, limit) : null;
+    if (refilled?.complete) return refilled;
+    return orPartial(cached, reading, async () => {
+      const newest = await this.#longTerm.recent(contextId, Math.max(limit, this.#shortTerm.limit));
+      if (mine) await orWithout(this.#shortTerm.refill(contextId, token, newest.slice(-this.#shortTerm.limit)));
+      return merge(cached.records, newest).slice(-limit);
+    });
+  }
+
+  /** Somebody refills this conversation: their result will do, unless it takes long or holds less than is asked for. */
+  async #awaitRefill(contextId: string, limit: number): Promise<CachedRecords | null> {
+    if (limit > this.#shortTerm.limit) return null;
+    for (let waited = 0; waited < REFILL_WAIT_MS; waited += REFILL_POLL_MS) {
+      await sleep(REFILL_POLL_MS);
+      const cached = await this.#shortTerm.recent(contextId, limit);
+      if (cached.complete) return cached;
+    }
+    return null;
+  }
+}
+
+/** A refill is a favour to the next read: this one goes on where Redis answers that it takes no writes (null), being full. */
+async function orWithout<T>(write: Promise<T>): Promise<T | null> {
+  return write.catch((error) => {
+    if (error instanceof ReplyError) return null;
+    throw error;
+  });
+}
+
+async function orPartial(
+  { records }: Pick<CachedRecords, 'records'>,
+  { allowPartial }: Reading,
+  read: () => Promise<MemoryRecord[]>,
+): Promise<ReadRecords> {
+  try {
+    return { complete: true, records: await read() };
+  } catch (error) {
+    if (allowPartial && isError(error, 'long_term_unavailable')) return { complete: false, records };
+    throw error;
+  }
+}
+
+/** Both in order, each id once. Where both have a record the cached one wins: it may be newer by its CID. */
+function merge(cached: readonly MemoryRecord[], committed: readonly MemoryRecord[]): MemoryRecord[] {
+  const byId = new Map([...committed, ...cached].map((record) => [record.id, record]));
+  return [...byId.values()].toSorted(byPosition);
+}

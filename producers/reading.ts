@@ -1,0 +1,157 @@
+import { z } from 'zod';
+import { MnemoqError } from '../shared/errors.ts';
+import { MAX_ROWS } from '../shared/long-term.ts';
+import { identifier, type MemoryRecord, recordId } from '../shared/records.ts';
+import { withinTime } from '../shared/redis.ts';
+import { countTokens, openTokens } from '../shared/tokens.ts';
+import { validate } from '../shared/validate.ts';
+import {
+  type ContextFormat,
+  type ContextRecord,
+  format,
+  type Formatted,
+  fromCursor,
+  toContextRecord,
+  toCursor,
+  withinBudget,
+} from './context.ts';
+import type { Reading } from './context-reader.ts';
+import type { Parts } from './parts.ts';
+
+/** Records of a page when no limit is given. */
+const PAGE = 100;
+/** Records looked at for a token budget when no limit is given: more than that is a history, not a context. */
+const BUDGET_RECORDS = MAX_ROWS;
+
+/** Whose records a read may see. */
+export interface Scope {
+  /** Only this user's records: anybody else's are as if they did not exist. Everybody's without it. */
+  userId?: string;
+}
+
+export interface ContextPage {
+  contextId: string;
+  /** Oldest first. */
+  records: ContextRecord[];
+  /** For the next page; null after the last one. */
+  nextCursor: string | null;
+  complete: boolean;
+}
+
+export interface RecentContext<F extends ContextFormat> {
+  contextId: string;
+  format: F;
+  /** Of all records in it. */
+  tokenCount: number;
+  /** Oldest first. */
+  items: Formatted[F][];
+  complete: boolean;
+}
+
+export interface Inspection {
+  record: ContextRecord;
+  tokens: Formatted['tokens'];
+  /** Where it was found. */
+  foundIn: 'redis' | 'supabase';
+}
+
+export const scope = z.strictObject({ userId: identifier.optional() });
+export const pageOptions = scope.extend({
+  cursor: z.string().min(1).max(200).optional(),
+  limit: z.int().min(1).max(MAX_ROWS).optional(),
+  allowPartial: z.boolean().optional(),
+});
+export const recentOptions = scope.extend({
+  limit: z.int().min(1).max(MAX_ROWS).optional(),
+  maxTokens: z.int().min(1).optional(),
+  format: z.enum(['turns', 'messages', 'tokens']).optional(),
+  allowPartial: z.boolean().optional(),
+});
+export type PageOptions = z.input<typeof pageOptions>;
+export type RecentOptions<F extends ContextFormat> = Omit<z.input<typeof recentOptions>, 'format'> & { format?: F };
+
+/** Whose records `options` allow. */
+export function userOf(options: Scope): string | undefined {
+  return validate(scope, options, 'the options').userId;
+}
+
+/** Reads are bounded by Redis's time and, where Supabase is asked, by Supabase's. */
+export async function inReadTime<T>(work: Promise<T>, { config }: Pick<Parts, 'config'>): Promise<T> {
+  return withinTime(work, config.redisTimeoutMs + config.supabaseTimeoutMs, 'reading');
+}
+
+/** One page of a conversation, oldest first. */
+export async function readPage(contextId: string, options: PageOptions, parts: Parts): Promise<ContextPage> {
+  validate(identifier, contextId, 'contextId');
+  const { cursor, limit = PAGE, allowPartial = false, userId } = validate(pageOptions, options, 'the options');
+  const position = cursor === undefined ? null : fromCursor(cursor);
+  const reading: Reading = { contextId, limit, userId, allowPartial };
+  const { records, complete } = await inReadTime(parts.reader.after(reading, position), parts);
+  const last = records.at(-1);
+  return {
+    contextId,
+    records: format('turns', records, parts.keyring),
+    nextCursor: last && records.length === limit ? toCursor(last) : null,
+    complete,
+  };
+}
+
+/** The newest records within a limit and a token budget, oldest first. */
+export async function readRecent<F extends ContextFormat>(
+  contextId: string,
+  options: RecentOptions<F>,
+  parts: Parts,
+): Promise<RecentContext<F>> {
+  validate(identifier, contextId, 'contextId');
+  const checked = validate(recentOptions, options, 'the options');
+  const { limit, maxTokens, allowPartial = false, userId } = checked;
+  const as = (checked.format ?? 'turns') as F;
+  const read = (count: number) =>
+    inReadTime(parts.reader.recent({ contextId, limit: count, userId, allowPartial }), parts);
+  const { records, complete } =
+    maxTokens === undefined
+      ? await read(limit ?? parts.shortTerm.limit)
+      : await readBudget(read, limit, maxTokens, parts.shortTerm.limit);
+  const tokenCount = records.reduce((sum, record) => sum + countTokens(record.tokens), 0);
+  return { contextId, format: as, tokenCount, items: format(as, records, parts.keyring), complete };
+}
+
+async function readBudget(
+  read: (count: number) => ReturnType<Parts['reader']['recent']>,
+  limit: number | undefined,
+  maxTokens: number,
+  cachedLimit: number,
+) {
+  const first = await read(limit ?? cachedLimit);
+  const fitting = withinBudget(first.records, maxTokens);
+  // Everything in the cache fits and there may be more: only then is the long term worth asking.
+  const roomLeft = limit === undefined && fitting.length === cachedLimit;
+  const all = roomLeft ? await read(BUDGET_RECORDS) : first;
+  return { records: withinBudget(all.records, maxTokens), complete: all.complete };
+}
+
+/** A record with its text and token ids, from Redis while it is there, else from Supabase. */
+export async function inspectRecord(id: string, options: Scope, parts: Parts): Promise<Inspection> {
+  const known = validate(recordId, id, 'id');
+  const userId = userOf(options);
+  const { record, foundIn } = await inReadTime(findRecord(known, parts), parts);
+  if (userId !== undefined && record.userId !== userId) throw noRecord(known);
+  const tokens = { id: record.id, ...openTokens(record.tokens, parts.keyring, record.id) };
+  return { record: toContextRecord(record, parts.keyring), tokens, foundIn };
+}
+
+async function findRecord(
+  id: string,
+  { pending, shortTerm, longTerm }: Parts,
+): Promise<{ record: MemoryRecord; foundIn: 'redis' | 'supabase' }> {
+  const located = await pending.locate(id);
+  const [cached] = located ? await shortTerm.find(located.contextId, [id]) : [];
+  if (cached) return { record: cached, foundIn: 'redis' };
+  const record = await longTerm.find(id);
+  if (!record) throw noRecord(id);
+  return { record, foundIn: 'supabase' };
+}
+
+function noRecord(id: string): MnemoqError {
+  return new MnemoqError('not_found', `no record with id ${id}`);
+}

@@ -1,0 +1,57 @@
+import { MnemoqError } from '../shared/errors.ts';
+import type { ChatResult, ReflectionResult } from '../shared/queues.ts';
+import type { ChatInput, ChatJob, ReflectionJob } from '../shared/records.ts';
+import { withinTime } from '../shared/redis.ts';
+import { newChatJob, newChatJobs } from './new-job.ts';
+import type { Parts } from './parts.ts';
+import { type Receipt, receiptOf, type SaveOptions, waitMs } from './receipt.ts';
+import type { Ending } from './submission.ts';
+
+export async function saveTurn(input: ChatInput, options: SaveOptions, parts: Parts): Promise<Receipt> {
+  const job = newChatJob(input);
+  const ending = await submit<ChatResult>('chat', job, 'cached', options, parts);
+  if (typeof ending === 'string') return receiptOf(job, { note: ending });
+  const { supabaseStored, tokenCount } = ending;
+  const note = supabaseStored ? 'committed' : 'cached; committed by the next flush';
+  return receiptOf(job, { tokenCount, supabaseStored, note });
+}
+
+export async function saveTurns(inputs: readonly ChatInput[], parts: Parts): Promise<string[]> {
+  const jobs = newChatJobs(inputs);
+  await admit(parts);
+  await parts.submission.addAll(
+    'chat',
+    jobs.map((data) => ({ data, jobId: data.id })),
+  );
+  return jobs.map(({ id }) => id);
+}
+
+/** A reflection, a fine-tune output or a knowledge item. */
+export async function savePinned(job: ReflectionJob, options: SaveOptions, parts: Parts): Promise<Receipt> {
+  const ending = await submit<ReflectionResult>('reflection', job, 'pinned', options, parts);
+  if (typeof ending === 'string') return receiptOf(job, { note: ending });
+  const { cid, tokenCount } = ending;
+  return receiptOf(job, { tokenCount, cid, supabaseStored: true, note: 'committed and pinned' });
+}
+
+/** Puts the job into its queue and, when asked, waits for its result; a note in words where there is none yet. */
+async function submit<Result>(
+  queue: 'chat' | 'reflection',
+  job: ChatJob | ReflectionJob,
+  done: string,
+  options: SaveOptions,
+  parts: Parts,
+): Promise<Result | string> {
+  const wait = waitMs(options);
+  await admit(parts);
+  const queued = await parts.submission.add(queue, job, { jobId: job.id });
+  if (wait === null) return 'queued';
+  const ending: Ending<Result> | null = await parts.submission.ending(queue, queued, wait);
+  if (!ending) return `queued; not seen ${done} within ${wait} ms, it will be`;
+  if ('result' in ending) return ending.result;
+  throw new MnemoqError('invalid_input', `the worker refused it: ${ending.failedReason}`);
+}
+
+async function admit({ admission, config }: Parts): Promise<void> {
+  await withinTime(admission.admit(), config.redisTimeoutMs, 'saving');
+}
