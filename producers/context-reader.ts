@@ -58,6 +58,11 @@ export class ContextReader {
     });
   }
 
+  /** Whether the user has a record in the conversation that Supabase does not have yet, or it is cached whole. */
+  async hasUncommitted(contextId: string, userId: string): Promise<boolean> {
+    return (await this.#cachedAfter(contextId, null, 1, userId)).records.length > 0;
+  }
+
   /** The cache is everybody's: what is a user's in it may be all there is, or has to be filled up with the user's own. */
   async #recentOfUser(reading: Reading): Promise<ReadRecords> {
     const { contextId, limit, userId } = reading;

@@ -70,7 +70,7 @@ function toMessages(record: MemoryRecord, keyring: Keyring | null): ContextMessa
 }
 
 /** A page's end as an opaque word, and back. */
-export function toCursor(record: MemoryRecord): string {
+export function toCursor(record: Pick<MemoryRecord, 'createdAt' | 'id'>): string {
   return Buffer.from(positionOf(record)).toString('base64url');
 }
 

@@ -1,6 +1,8 @@
 /** What `import … from 'mnemoq'` gives. */
 export type { ContextFormat, ContextMessage, ContextRecord, ContextTokens } from './context.ts';
+export type { Conversation, ConversationPage, ConversationsOptions } from './conversations.ts';
 export type { FlushOptions } from './flushing.ts';
+export type { KnowledgeItem, KnowledgeOptions, KnowledgePage } from './knowledge.ts';
 export { MemoryCore } from './memory-core.ts';
 export type { QuarantinedRecord } from './quarantine.ts';
 export type { ContextPage, Inspection, PageOptions, RecentContext, RecentOptions, Scope } from './reading.ts';
@@ -8,6 +10,8 @@ export type { Receipt, SaveOptions } from './receipt.ts';
 export type { Reflection } from './reflections.ts';
 export type { Stats } from './stats.ts';
 export type { RecordState, RecordStatus } from './status.ts';
+export type { ExportOptions } from './training-data.ts';
+export type { TrendBucketFigures, Trends, TrendsOptions } from './trends.ts';
 export type { Check, Verification } from './verify.ts';
 export { type ErrorCode, type FieldProblem, MnemoqError } from '../shared/errors.ts';
 export { type FlushResult, QUEUES } from '../shared/queues.ts';

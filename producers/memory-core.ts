@@ -14,7 +14,9 @@ import {
 import { decode, type Encoding, ENCODINGS } from '../shared/tokenizer.ts';
 import { listOf, validate } from '../shared/validate.ts';
 import type { ContextFormat } from './context.ts';
+import { type ConversationPage, type ConversationsOptions, listConversations } from './conversations.ts';
 import { flushNow, type FlushOptions } from './flushing.ts';
+import { type KnowledgeOptions, type KnowledgePage, listKnowledge } from './knowledge.ts';
 import { newFinetuneJob, newKnowledgeJob, newReflectionJob } from './new-job.ts';
 import { connectParts, type Parts } from './parts.ts';
 import { listQuarantined, type QuarantinedRecord, retryQuarantined } from './quarantine.ts';
@@ -36,6 +38,8 @@ import { readReflections, type Reflection } from './reflections.ts';
 import { savePinned, saveTurn, saveTurns } from './saving.ts';
 import { collectStats, type Stats } from './stats.ts';
 import { findStatus, type RecordStatus } from './status.ts';
+import { type ExportOptions, exportTrainingData } from './training-data.ts';
+import { readTrends, type Trends, type TrendsOptions } from './trends.ts';
 import { requireOwner, type Verification, verifyCid } from './verify.ts';
 
 /** A retry is one request. */
@@ -128,6 +132,26 @@ export class MemoryCore {
   /** A conversation's reflections, newest first, 1000 at most. */
   async getReflections(contextId: string, options: Scope = {}): Promise<Reflection[]> {
     return readReflections(contextId, options, this.#parts);
+  }
+
+  /** Conversations in the order of their ids, page by page. `limit` is 100 unless given, 1000 at most. */
+  async listConversations(options: ConversationsOptions = {}): Promise<ConversationPage> {
+    return listConversations(options, this.#parts);
+  }
+
+  /** What was shared as public, newest first, page by page; with `userId` that user's and what belongs to nobody. */
+  async listKnowledge(options: KnowledgeOptions = {}): Promise<KnowledgePage> {
+    return listKnowledge(options, this.#parts);
+  }
+
+  /** Turns, tokens and reflections per hour, day or week, of committed records; at most 999 buckets at once. */
+  async getTrends(options: TrendsOptions): Promise<Trends> {
+    return readTrends(options, this.#parts);
+  }
+
+  /** Committed records as lines of JSON for training, oldest first; any number of them in the same memory. */
+  exportTrainingData(options: ExportOptions): AsyncIterableIterator<string> {
+    return exportTrainingData(options, this.#parts);
   }
 
   /** How far a record has come. Throws `not_found` when nothing knows it. */

@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { isClusterUrl, parseClusterUrl } from './cluster-url.ts';
 import { type EncryptionKey, KEY_BYTES } from './encryption.ts';
 import { MnemoqError, messageOf } from './errors.ts';
+import { isTimeZone } from './time-zone.ts';
 import { ENCODINGS } from './tokenizer.ts';
 import { describe } from './validate.ts';
 
@@ -272,14 +273,6 @@ function isCron(value: string): boolean {
   try {
     CronExpressionParser.parse(value);
     return true;
-  } catch {
-    return false;
-  }
-}
-
-function isTimeZone(value: string): boolean {
-  try {
-    return Boolean(new Intl.DateTimeFormat('en', { timeZone: value }));
   } catch {
     return false;
   }

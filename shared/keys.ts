@@ -35,14 +35,19 @@ export class Keys {
     return this.#of('memory:conversation', contextId);
   }
 
-  /** A pattern for SCAN that finds the conversations, and whose one a key is. */
+  /** A pattern for SCAN that finds the cached conversations. */
   get conversations(): string {
     return 'memory:conversation:*';
   }
 
-  contextIdOf(conversation: string): string {
-    const prefix = this.#cluster ? /^memory:conversation:\{\d+\}:/ : /^memory:conversation:/;
-    return conversation.replace(prefix, '');
+  /** A pattern for SCAN that finds the conversations with something uncommitted. */
+  get uncommittedConversations(): string {
+    return 'memory:uncommitted:*';
+  }
+
+  /** Whose a key found by one of the patterns is. */
+  contextIdOf(key: string): string {
+    return key.replace(this.#cluster ? /^memory:\w+:\{\d+\}:/ : /^memory:\w+:/, '');
   }
 
   order(contextId: string): string {

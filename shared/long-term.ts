@@ -6,6 +6,7 @@ import {
   fromRow,
   type MemoryRecord,
   type MemoryRow,
+  type Module,
   type PinnedModule,
   toRow,
   type Visibility,
@@ -47,6 +48,44 @@ export interface ReflectionRow {
   pinned_at: string | null;
   created_at: string;
 }
+
+/** Which records; what is undefined is not looked at. */
+export interface RecordFilter {
+  module?: Module | undefined;
+  userId?: string | undefined;
+  contextId?: string | undefined;
+  /** From this moment on, and before that one. */
+  from?: string | undefined;
+  to?: string | undefined;
+}
+
+export interface ConversationRow {
+  context_id: string;
+  last_at: string;
+}
+
+export type TrendBucket = 'hour' | 'day' | 'week';
+
+export interface TrendQuestion {
+  userId?: string | undefined;
+  contextId?: string | undefined;
+  from: string;
+  to: string;
+  bucket: TrendBucket;
+  timeZone: string;
+}
+
+export interface TrendRow {
+  start: string;
+  turns: number;
+  user_tokens: number;
+  assistant_tokens: number;
+  reflections: number;
+  reflection_tokens: number;
+  mean_gap_seconds: number | null;
+}
+
+type MemoriesQuery = ReturnType<ReturnType<SupabaseClient['from']>['select']>;
 
 interface Answer<T> {
   data: T | null;
@@ -95,6 +134,55 @@ export class LongTerm {
   /** Records of a conversation, or of one user in it, after a position, or from its beginning, oldest first. */
   async after(contextId: string, position: string | null, limit: number, userId?: string): Promise<MemoryRecord[]> {
     const query = this.#conversation(contextId, userId);
+    const rows = unwrap(await this.#inOrder(query, position, limit), 'reading a conversation');
+    return (rows as MemoryRow[]).map(fromRow);
+  }
+
+  /** Records of all conversations that a filter lets through, after a position, oldest first. */
+  async scan(filter: RecordFilter, position: string | null, limit: number): Promise<MemoryRecord[]> {
+    let query = this.#client.from(this.#memories).select('*');
+    if (filter.module !== undefined) query = query.eq('module', filter.module);
+    if (filter.userId !== undefined) query = query.eq('user_id', filter.userId);
+    if (filter.contextId !== undefined) query = query.eq('context_id', filter.contextId);
+    if (filter.to !== undefined) query = query.lt('created_at', filter.to);
+    if (filter.from !== undefined && position === null) query = query.gte('created_at', filter.from);
+    const rows = unwrap(await this.#inOrder(query, position, limit), 'reading records');
+    return (rows as MemoryRow[]).map(fromRow);
+  }
+
+  async findMany(ids: readonly string[]): Promise<MemoryRecord[]> {
+    const rows = unwrap(await this.#client.from(this.#memories).select('*').in('id', ids), 'reading records');
+    return (rows as MemoryRow[]).map(fromRow);
+  }
+
+  /** Conversations by id, those after `after`, with the time of the newest record the reader may see. */
+  async conversations(
+    { prefix, after, limit }: { prefix: string; after: string; limit: number },
+    userId?: string,
+  ): Promise<ConversationRow[]> {
+    const page = { p_prefix: prefix, p_after: after, p_limit: limit };
+    const answer =
+      userId === undefined
+        ? await this.#client.rpc('mnemoq_conversations', page)
+        : await this.#client.rpc('mnemoq_user_conversations', { p_user: userId, ...page });
+    return unwrap(answer as Answer<ConversationRow[]>, 'listing conversations');
+  }
+
+  /** One row per hour, day or week in which there is a record. */
+  async trends(question: TrendQuestion): Promise<TrendRow[]> {
+    const answer = await this.#client.rpc('mnemoq_trends', {
+      p_user: question.userId ?? null,
+      p_context: question.contextId ?? null,
+      p_from: question.from,
+      p_to: question.to,
+      p_bucket: question.bucket,
+      p_tz: question.timeZone,
+    });
+    return unwrap(answer as Answer<TrendRow[]>, 'computing trends');
+  }
+
+  /** Rows in `(created_at, id)` order. */
+  async #inOrder(query: MemoriesQuery, position: string | null, limit: number) {
     const [createdAt, id] = position?.split('|') ?? [];
     // The plain lower bound lets the index skip to the place; the pair decides among equal times.
     const bounded =
@@ -103,8 +191,7 @@ export class LongTerm {
         : query
             .gte('created_at', createdAt)
             .or(`created_at.gt.${createdAt},and(created_at.eq.${createdAt},id.gt.${id})`);
-    const rows = unwrap(await bounded.order('created_at').order('id').limit(limit), 'reading a conversation');
-    return (rows as MemoryRow[]).map(fromRow);
+    return bounded.order('created_at').order('id').limit(limit);
   }
 
   #conversation(contextId: string, userId: string | undefined) {
@@ -151,16 +238,24 @@ export class LongTerm {
 
   /** The reflections of a conversation, or of one user in it, newest first. */
   async reflections(contextId: string, limit: number, userId?: string): Promise<ReflectionRow[]> {
-    const ofConversation = this.#client
-      .from(this.#reflections)
-      .select('*')
-      .eq('context_id', contextId)
-      .eq('module', 'reflection');
-    const answer = await (userId === undefined ? ofConversation : ofConversation.eq('user_id', userId))
-      .order('created_at', { ascending: false })
-      .order('id', { ascending: false })
-      .limit(limit);
-    return unwrap(answer, 'reading reflections') as ReflectionRow[];
+    const ofConversation = this.#pinned('reflection').eq('context_id', contextId);
+    return newestFirst(userId === undefined ? ofConversation : ofConversation.eq('user_id', userId), limit);
+  }
+
+  /** Pinned knowledge before a position, newest first; with a user his and what belongs to nobody. */
+  async knowledge(position: string | null, limit: number, userId?: string): Promise<ReflectionRow[]> {
+    let query = this.#pinned('knowledge').not('pinned_at', 'is', null);
+    if (userId !== undefined) query = query.or(`user_id.is.null,user_id.eq.${quoted(userId)}`);
+    const [createdAt, id] = position?.split('|') ?? [];
+    if (createdAt !== undefined) {
+      const before = `created_at.lt.${createdAt},and(created_at.eq.${createdAt},id.lt.${id})`;
+      query = query.lte('created_at', createdAt).or(before);
+    }
+    return newestFirst(query, limit);
+  }
+
+  #pinned(module: PinnedModule) {
+    return this.#client.from(this.#reflections).select('*').eq('module', module);
   }
 
   /** Which migration the database has; throws when it cannot say, as when there is none. */
@@ -174,6 +269,16 @@ export class LongTerm {
       unwrap(await this.#client.from(table).select('id').limit(1), `reading ${table}`);
     }
   }
+}
+
+async function newestFirst(query: MemoriesQuery, limit: number): Promise<ReflectionRow[]> {
+  const newest = query.order('created_at', { ascending: false }).order('id', { ascending: false });
+  return unwrap(await newest.limit(limit), 'reading reflections') as ReflectionRow[];
+}
+
+/** A value within an `or`, where commas and parentheses would end it. */
+function quoted(value: string): string {
+  return `"${value.replace(/["\\]/g, '\\$&')}"`;
 }
 
 function unwrap<T>({ data, error, status }: Answer<T>, doing: string): T {

@@ -7,6 +7,9 @@ import { ACKNOWLEDGE, AFTER, DROP, RECENT, REFILL, REMEMBER, REPLACE, SET_ASIDE 
 /** How long one process may take to refill a conversation before another may try. */
 const REFILL_LOCK_MS = 10_000;
 
+/** Keys Redis looks at in one step of a scan. */
+const SCANNED_AT_ONCE = 1_000;
+
 /** The floor of a conversation that is cached from its first record on: sorts before every position. */
 const BEGINNING = '0';
 
@@ -160,6 +163,18 @@ export class ShortTerm {
   async findPin(id: string): Promise<PinnedReflection | null> {
     const json = await this.#redis.get(this.#keys.reflection(id));
     return json === null ? null : JSON.parse(json);
+  }
+
+  /** Conversations with something uncommitted whose id begins with a prefix. */
+  async uncommittedConversations(prefix: string): Promise<Set<string>> {
+    const found = new Set<string>();
+    for await (const keys of scanKeys(this.#redis, this.#keys.uncommittedConversations, SCANNED_AT_ONCE)) {
+      for (const key of keys) {
+        const contextId = this.#keys.contextIdOf(key);
+        if (contextId.startsWith(prefix)) found.add(contextId);
+      }
+    }
+    return found;
   }
 
   /** The newest cached records, oldest first. */

@@ -141,10 +141,10 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
     name: 'supabase-before-redis',
     breaks: 'a record committed during a read is in it',
     file: 'producers/context-reader.ts',
-    text: `const cached = await this.#shortTerm.after(contextId, position, limit);
+    text: `const cached = await this.#cachedAfter(contextId, position, limit, userId);
     if (cached.complete) return cached;`,
-    instead: `const early = await this.#longTerm.after(contextId, position, limit);
-    const cached = await this.#shortTerm.after(contextId, position, limit);
+    instead: `const early = await this.#longTerm.after(contextId, position, limit, userId);
+    const cached = await this.#cachedAfter(contextId, position, limit, userId);
     if (cached.complete) return cached;
     if (early) return { complete: true, records: merge(cached.records, early).slice(0, limit) };`,
     ...MODEL,
@@ -226,12 +226,12 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
   {
     name: 'save-resolves-early',
     breaks: 'a save that has resolved is in Redis',
-    file: 'producers/memory-core.ts',
-    text: "const queued = await this.#submission.add('chat', job, { jobId: job.id });\n    if (wait === null) return receiptOf(job, { note: 'queued' });",
-    instead: `const adding = this.#submission.add('chat', job, { jobId: job.id });
-    adding.catch(() => undefined);
-    if (wait === null) return receiptOf(job, { note: 'queued' });
-    const queued = await adding;`,
+    file: 'producers/saving.ts',
+    text: "const queued = await parts.submission.add(queue, job, { jobId: job.id });\n  if (wait === null) return 'queued';",
+    instead: `const adding = parts.submission.add(queue, job, { jobId: job.id });
+  adding.catch(() => undefined);
+  if (wait === null) return 'queued';
+  const queued = await adding;`,
     caughtBy: 'test/durability.test.ts',
     test: 'fails in bounded time and says why',
   },

@@ -1,0 +1,59 @@
+import { z } from 'zod';
+import { MAX_ROWS } from '../shared/long-term.ts';
+import { identifier } from '../shared/records.ts';
+import { validate } from '../shared/validate.ts';
+import type { Parts } from './parts.ts';
+import { inReadTime, scope } from './reading.ts';
+
+const PAGE = 100;
+
+export const conversationsOptions = scope.extend({
+  prefix: identifier.optional(),
+  cursor: identifier.optional(),
+  limit: z.int().min(1).max(MAX_ROWS).optional(),
+});
+export type ConversationsOptions = z.input<typeof conversationsOptions>;
+
+export interface Conversation {
+  contextId: string;
+  /** Of its newest committed record; null when none is committed yet. */
+  lastAt: string | null;
+}
+
+export interface ConversationPage {
+  /** In the order of their ids, byte by byte. */
+  conversations: Conversation[];
+  /** For the next page; null after the last one. */
+  nextCursor: string | null;
+}
+
+/** The conversations whose id begins with a prefix: those in Supabase, and those that are only in Redis yet. */
+export async function listConversations(options: ConversationsOptions, parts: Parts): Promise<ConversationPage> {
+  const { prefix = '', cursor = '', limit = PAGE, userId } = validate(conversationsOptions, options, 'the options');
+  return inReadTime(list({ prefix, after: cursor, limit }, userId, parts), parts);
+}
+
+/** Redis first: a conversation that is committed in between is seen in one of the two. */
+async function list(
+  page: { prefix: string; after: string; limit: number },
+  userId: string | undefined,
+  { shortTerm, longTerm, reader }: Parts,
+): Promise<ConversationPage> {
+  const uncommitted: string[] = [];
+  for (const contextId of await shortTerm.uncommittedConversations(page.prefix)) {
+    if (compareBytes(contextId, page.after) <= 0) continue;
+    if (userId === undefined || (await reader.hasUncommitted(contextId, userId))) uncommitted.push(contextId);
+  }
+  const committed = await longTerm.conversations(page, userId);
+  const lastAt = new Map<string, string | null>(uncommitted.map((contextId) => [contextId, null]));
+  for (const { context_id: contextId, last_at: at } of committed) lastAt.set(contextId, new Date(at).toISOString());
+  const all = [...lastAt].map(([contextId, at]) => ({ contextId, lastAt: at }));
+  const conversations = all.toSorted((a, b) => compareBytes(a.contextId, b.contextId)).slice(0, page.limit);
+  const last = conversations.at(-1);
+  return { conversations, nextCursor: last && conversations.length === page.limit ? last.contextId : null };
+}
+
+/** As PostgreSQL's collation C does. */
+function compareBytes(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}

@@ -1,0 +1,81 @@
+import { z } from 'zod';
+import { type ReflectionRow, MAX_ROWS } from '../shared/long-term.ts';
+import { identifier, positionOf } from '../shared/records.ts';
+import { validate } from '../shared/validate.ts';
+import { fromCursor, toContextRecord, toCursor } from './context.ts';
+import type { Parts } from './parts.ts';
+import { inReadTime, scope } from './reading.ts';
+
+const PAGE = 100;
+/** Items looked through for one page of a query: what matches beyond them comes with the next page. */
+const LOOKED_THROUGH = 10 * MAX_ROWS;
+
+export const knowledgeOptions = scope.extend({
+  query: identifier.optional(),
+  cursor: z.string().min(1).max(200).optional(),
+  limit: z.int().min(1).max(MAX_ROWS).optional(),
+});
+export type KnowledgeOptions = z.input<typeof knowledgeOptions>;
+
+/** Something everybody may read, by its CID. */
+export interface KnowledgeItem {
+  id: string;
+  contextId: string;
+  userId: string | null;
+  cid: string;
+  /** Hex SHA-256 of the text. */
+  sha256: string;
+  text: string;
+  createdAt: string;
+  pinnedAt: string;
+}
+
+export interface KnowledgePage {
+  /** Newest first. */
+  items: KnowledgeItem[];
+  /** For the next page, which may be empty; null after the last one. */
+  nextCursor: string | null;
+}
+
+/** Pinned knowledge; with a query what contains it, whatever the case of its letters. */
+export async function listKnowledge(options: KnowledgeOptions, parts: Parts): Promise<KnowledgePage> {
+  const { query, cursor, limit = PAGE, userId } = validate(knowledgeOptions, options, 'the options');
+  const start = cursor === undefined ? null : fromCursor(cursor);
+  return inReadTime(list({ query: query?.toLowerCase(), limit, userId }, start, parts), parts);
+}
+
+async function list(
+  { query, limit, userId }: { query: string | undefined; limit: number; userId: string | undefined },
+  start: string | null,
+  parts: Parts,
+): Promise<KnowledgePage> {
+  const items: KnowledgeItem[] = [];
+  const pageSize = query === undefined ? limit : MAX_ROWS;
+  let position = start;
+  let nextCursor: string | null = null;
+  for (let looked = 0; looked < LOOKED_THROUGH;) {
+    const rows = await parts.longTerm.knowledge(position, pageSize, userId);
+    for (const item of await withTexts(rows, parts)) {
+      position = positionOf(item);
+      nextCursor = toCursor(item);
+      if (query === undefined || item.text.toLowerCase().includes(query)) items.push(item);
+      if (items.length === limit) return { items, nextCursor };
+    }
+    if (rows.length < pageSize) return { items, nextCursor: null };
+    looked += rows.length;
+  }
+  return { items, nextCursor };
+}
+
+async function withTexts(rows: readonly ReflectionRow[], { longTerm, keyring }: Parts): Promise<KnowledgeItem[]> {
+  if (rows.length === 0) return [];
+  const records = new Map((await longTerm.findMany(rows.map(({ id }) => id))).map((record) => [record.id, record]));
+  return rows.flatMap((row) => {
+    const record = records.get(row.id);
+    if (!record) return []; // erased in between
+    const { text = '' } = toContextRecord(record, keyring);
+    const { id, contextId, userId, createdAt } = record;
+    const pinnedAt = new Date(row.pinned_at ?? row.created_at).toISOString();
+    return [{ id, contextId, userId, cid: row.cid, sha256: row.sha256, text, createdAt, pinnedAt }];
+  });
+}

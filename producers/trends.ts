@@ -1,0 +1,74 @@
+import { z } from 'zod';
+import { MAX_ROWS, type TrendRow } from '../shared/long-term.ts';
+import { identifier, moment } from '../shared/records.ts';
+import { timeZone } from '../shared/time-zone.ts';
+import { validate } from '../shared/validate.ts';
+import type { Parts } from './parts.ts';
+import { inReadTime } from './reading.ts';
+
+const HOUR_MS = 3_600_000;
+const BUCKET_MS = { hour: HOUR_MS, day: 24 * HOUR_MS, week: 168 * HOUR_MS } as const;
+
+export const trendsOptions = z
+  .strictObject({
+    userId: identifier.optional(),
+    contextId: identifier.optional(),
+    from: moment,
+    to: moment,
+    bucket: z.enum(['hour', 'day', 'week']),
+    timeZone: timeZone.optional(),
+  })
+  .refine(({ from, to }) => from < to, { path: ['to'], message: 'a moment after from' })
+  .refine(({ from, to, bucket }) => Date.parse(to) - Date.parse(from) <= (MAX_ROWS - 1) * BUCKET_MS[bucket], {
+    path: ['to'],
+    message: `at most ${MAX_ROWS - 1} buckets after from`,
+  });
+export type TrendsOptions = z.input<typeof trendsOptions>;
+
+export interface TrendBucketFigures {
+  /** Beginning of the hour, day or week (Monday) in the time zone; ISO 8601 UTC. */
+  start: string;
+  turns: number;
+  userTokens: number;
+  assistantTokens: number;
+  /** Mean tokens of a user's message, and of a reply; null without turns. */
+  meanUserTokens: number | null;
+  meanAssistantTokens: number | null;
+  reflections: number;
+  reflectionTokens: number;
+  /** Mean seconds between turns that follow each other; null with fewer than two. */
+  meanGapSeconds: number | null;
+}
+
+export interface Trends {
+  from: string;
+  to: string;
+  bucket: keyof typeof BUCKET_MS;
+  timeZone: string;
+  /** Oldest first; those without any record are left out. */
+  buckets: TrendBucketFigures[];
+}
+
+/** Committed records, counted in the database in one round trip. */
+export async function readTrends(options: TrendsOptions, parts: Parts): Promise<Trends> {
+  const { timeZone: zone = 'UTC', ...question } = validate(trendsOptions, options, 'the options');
+  const { from, to, bucket } = question;
+  const rows = await inReadTime(parts.longTerm.trends({ ...question, timeZone: zone }), parts);
+  return { from, to, bucket, timeZone: zone, buckets: rows.map(toFigures) };
+}
+
+function toFigures(row: TrendRow): TrendBucketFigures {
+  const { turns, user_tokens: userTokens, assistant_tokens: assistantTokens } = row;
+  const mean = (sum: number) => (turns === 0 ? null : sum / turns);
+  return {
+    start: new Date(row.start).toISOString(),
+    turns,
+    userTokens,
+    assistantTokens,
+    meanUserTokens: mean(userTokens),
+    meanAssistantTokens: mean(assistantTokens),
+    reflections: row.reflections,
+    reflectionTokens: row.reflection_tokens,
+    meanGapSeconds: row.mean_gap_seconds,
+  };
+}
