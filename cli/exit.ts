@@ -16,6 +16,7 @@ export const EXIT = {
 const CODES: Record<ErrorCode, number> = {
   invalid_input: EXIT.usage,
   invalid_configuration: EXIT.usage,
+  forbidden: EXIT.failed,
   not_found: EXIT.failed,
   timeout: EXIT.unavailable,
   redis_unavailable: EXIT.unavailable,

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { CronExpressionParser } from 'cron-parser';
 import { parse as parseDotenv } from 'dotenv';
 import { z } from 'zod';
+import { parseApiKeys } from './api-keys.ts';
 import { isClusterUrl, parseClusterUrl } from './cluster-url.ts';
 import { type EncryptionKey, KEY_BYTES } from './encryption.ts';
 import { MnemoqError, messageOf } from './errors.ts';
@@ -86,9 +87,19 @@ const VARIABLES = {
     'secret',
   ),
   apiKeys: variable(
-    text.transform(parseApiKeys).optional(),
-    'name:secret, several separated by commas, each secret 16 characters or more',
+    text.transform((value, context) => parseApiKeys(value) ?? refuse(context)).optional(),
+    'name:secret or name@user:secret, several separated by commas, the user percent-encoded, each secret another one, ' +
+      '16 characters or more of ASCII without spaces',
     'secret',
+  ),
+  supabaseJwtSecret: variable(
+    text.refine((value) => value.length >= 32).optional(),
+    "the secret that signs the project's tokens, 32 characters or more",
+    'secret',
+  ),
+  supabaseJwksUrl: variable(
+    webUrl.optional(),
+    "an http:// or https:// URL of the project's public keys, .../auth/v1/.well-known/jwks.json",
   ),
   dataDir: variable(text.default('.mnemoq'), 'a folder'),
   memoriesTable: variable(identifier('memories'), 'a table name of letters, digits and underscores'),
@@ -101,6 +112,16 @@ const VARIABLES = {
   workerConcurrency: variable(wholeNumber(1, 1_000, 50), 'a whole number from 1 to 1000'),
   healthHost: variable(host('127.0.0.1'), 'an address or a host name to listen on'),
   healthPort: variable(port(0), 'a port from 0 to 65535; 0 switches it off'),
+  apiHost: variable(host('127.0.0.1'), 'an address or a host name to listen on'),
+  apiPort: variable(port(3000), 'a port from 0 to 65535; 0 takes a free one'),
+  corsOrigins: variable(
+    text.transform((value, context) => parseOrigins(value) ?? refuse(context)).optional(),
+    'origins such as https://app.example.com, several separated by commas',
+  ),
+  rateLimit: variable(
+    wholeNumber(0, 10_000_000, 6_000),
+    'a whole number of requests from 0 to 10000000; 0 is no limit',
+  ),
   dashboardHost: variable(host('127.0.0.1'), 'an address or a host name to listen on'),
   dashboardPort: variable(port(3001), 'a port from 0 to 65535; 0 takes a free one'),
   logLevel: variable(
@@ -130,6 +151,8 @@ export const VARIABLE_NAMES = {
   encryptionKeys: 'MEMORY_ENCRYPTION_KEYS',
   signingKey: 'MEMORY_SIGNING_KEY',
   apiKeys: 'MEMORY_API_KEYS',
+  supabaseJwtSecret: 'SUPABASE_JWT_SECRET',
+  supabaseJwksUrl: 'SUPABASE_JWKS_URL',
   dataDir: 'MNEMOQ_DATA_DIR',
   memoriesTable: 'MEMORY_MEMORIES_TABLE',
   reflectionsTable: 'MEMORY_REFLECTIONS_TABLE',
@@ -141,6 +164,10 @@ export const VARIABLE_NAMES = {
   workerConcurrency: 'MEMORY_WORKER_CONCURRENCY',
   healthHost: 'MEMORY_HEALTH_HOST',
   healthPort: 'MEMORY_HEALTH_PORT',
+  apiHost: 'MEMORY_API_HOST',
+  apiPort: 'MEMORY_API_PORT',
+  corsOrigins: 'MEMORY_CORS_ORIGINS',
+  rateLimit: 'MEMORY_RATE_LIMIT',
   dashboardHost: 'MEMORY_DASHBOARD_HOST',
   dashboardPort: 'MEMORY_DASHBOARD_PORT',
   logLevel: 'MEMORY_LOG_LEVEL',
@@ -305,9 +332,9 @@ function parseSigningKey(value: string, context: z.RefinementCtx): Buffer {
   return keyBytes(value) ?? refuse(context);
 }
 
-function parseApiKeys(value: string, context: z.RefinementCtx): { name: string; secret: string }[] {
-  const keys = value.split(',').map((entry) => /^([\w-]{1,64}):(\S{16,})$/.exec(entry.trim()));
-  return keys.every((match) => match !== null)
-    ? keys.map(([, name = '', secret = '']) => ({ name, secret }))
-    : refuse(context);
+/** As browsers send them: scheme, host and port, and nothing behind. */
+function parseOrigins(value: string): string[] | null {
+  const origins = value.split(',').map((entry) => entry.trim());
+  const isOrigin = (entry: string) => parseUrl(entry, ['http:', 'https:'])?.origin === entry;
+  return origins.every(isOrigin) ? origins : null;
 }

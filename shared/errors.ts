@@ -2,6 +2,7 @@
 export type ErrorCode =
   | 'invalid_input' // the caller's value is wrong; trying again with the same value is pointless
   | 'invalid_configuration' // an environment variable is missing or wrong; the process does not start
+  | 'forbidden' // the caller is known and may not do this
   | 'not_found' // no tier knows the record
   | 'timeout' // not finished while the caller waited; it goes on by itself
   | 'redis_unavailable' // Redis did not accept or answer in time

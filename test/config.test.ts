@@ -38,7 +38,23 @@ const RIGHT: [name: string, setting: keyof typeof VARIABLE_NAMES, value: string,
       { kid: 'old_1', key: Buffer.alloc(32, 7) },
     ],
   ],
-  ['MEMORY_API_KEYS', 'apiKeys', 'bot:0123456789:abcdef', [{ name: 'bot', secret: '0123456789:abcdef' }]],
+  [
+    'MEMORY_API_KEYS',
+    'apiKeys',
+    'bot:0123456789:abcdef, bot:0123456789abcdef,web@a%3Ab%2C%40:!"#$%&()*+0123456789',
+    [
+      { name: 'bot', userId: null, secret: '0123456789:abcdef' },
+      { name: 'bot', userId: null, secret: '0123456789abcdef' },
+      { name: 'web', userId: 'a:b,@', secret: '!"#$%&()*+0123456789' },
+    ],
+  ],
+  [
+    'MEMORY_CORS_ORIGINS',
+    'corsOrigins',
+    'https://a.example, http://[::1]:3000',
+    ['https://a.example', 'http://[::1]:3000'],
+  ],
+  ['MEMORY_RATE_LIMIT', 'rateLimit', '0', 0],
 ];
 
 /** The message of the refusal. */

@@ -117,7 +117,22 @@ const WRONG: Record<string, [expected: string, ...values: string[]]> = {
     `a:${SEED},b`,
     `a b:${SEED}`,
     '1234567890',
+    `a:${SEED},b:${SEED}`,
+    `a:${SEED},b@c:${SEED}`,
+    `a@:${SEED}`,
+    `a@b@c:${SEED}`,
+    `a@%zz:${SEED}`,
+    `a@%00:${SEED}`,
+    `a@${'x'.repeat(513)}:${SEED}`,
+    `a:${'字'.repeat(16)}`,
+    `a:${SEED},`,
   ],
+  SUPABASE_JWT_SECRET: ['32 characters', 'a'.repeat(31)],
+  SUPABASE_JWKS_URL: ['http', 'project.supabase.co', 'file:///keys.json'],
+  MEMORY_API_HOST: ['address or a host name', '127.0.0.1:3000'],
+  MEMORY_API_PORT: ['0 to 65535', '-1', '65536'],
+  MEMORY_CORS_ORIGINS: ['origins', '*', 'https://a.example/', 'https://a.example,', 'a.example', 'null'],
+  MEMORY_RATE_LIMIT: ['0 to 10000000', '-1', '10000001', 'many'],
   MEMORY_MEMORIES_TABLE: ['table name', 'public.memories', 'drop table', '1st', 'a-b', 'é', 'x'.repeat(64)],
   MEMORY_REFLECTIONS_TABLE: ['table name', 'a;b', '"quoted"'],
   MEMORY_REDIS_TIMEOUT_MS: ['100 to 600000', '99', '600001'],
@@ -165,7 +180,7 @@ test.each(wrongCases)('%s=%j is refused', (name, value, expected) => {
   expect(rest).toEqual([]);
   expect(line).toMatch(new RegExp(`^${name}: expected .*${expected}.*, found `));
   // A secret is told by its length alone.
-  const found = /KEY|REDIS_URL/.test(name) ? `a value of ${value.length} characters` : JSON.stringify(value);
+  const found = /KEYS?$|SECRET$|REDIS_URL/.test(name) ? `a value of ${value.length} characters` : JSON.stringify(value);
   expect(line.endsWith(`, found ${found}`)).toBe(true);
 });
 

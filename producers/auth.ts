@@ -1,0 +1,194 @@
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import {
+  createRemoteJWKSet,
+  decodeProtectedHeader,
+  errors,
+  type JWTPayload,
+  jwtVerify,
+  type JWTVerifyOptions,
+} from 'jose';
+import { z } from 'zod';
+import type { ApiKey } from '../shared/api-keys.ts';
+import { type Config, type Environment, loadConfig } from '../shared/config.ts';
+import { MnemoqError, messageOf } from '../shared/errors.ts';
+import type { Logger } from '../shared/log.ts';
+
+/** Who is asking. */
+export interface Caller {
+  /** The key's name, `supabase` for a signed-in user, `local` where no keys are configured. */
+  name: string;
+  /** The one user whose records the caller may see and erase; null for a service, which may see everything. */
+  userId: string | null;
+}
+
+export type AuthConfig = Pick<Config, 'apiKeys' | 'supabaseJwtSecret' | 'supabaseJwksUrl'>;
+
+/** What Supabase signs a user's token with when not with the shared secret. A public key checks nothing else. */
+const ASYMMETRIC = ['ES256', 'RS256', 'EdDSA', 'Ed25519', 'ES384', 'ES512', 'RS384', 'RS512', 'PS256'];
+/** How far Supabase's clock may be from ours, in seconds. */
+const CLOCK_TOLERANCE = 5;
+const JWKS_TIMEOUT_MS = 5_000;
+
+/** As Supabase Auth gives them to signed-in users; anon and service_role tokens have neither `sub` nor this role. */
+const userClaims = z.object({ sub: z.guid().toLowerCase(), role: z.literal('authenticated') });
+const VERIFY: JWTVerifyOptions = {
+  audience: 'authenticated',
+  requiredClaims: ['exp', 'sub'],
+  clockTolerance: CLOCK_TOLERANCE,
+};
+
+/** A key as it is kept: nothing that could be read back. */
+type KnownKey = Omit<ApiKey, 'secret'> & { digest: Buffer };
+
+/** Says who is asking, by an API key or a Supabase user's token. */
+export class Authenticator {
+  readonly #salt = randomBytes(32);
+  #keys: KnownKey[] = [];
+  #verifiers: { algorithms: readonly string[]; verify: (token: string) => Promise<JWTPayload> }[] = [];
+
+  constructor(config: AuthConfig) {
+    this.#take(config);
+  }
+
+  /** True where nothing is configured: then everybody on this machine is a service, and nobody else gets in. */
+  get open(): boolean {
+    return this.#keys.length + this.#verifiers.length === 0;
+  }
+
+  /**
+   * Who comes with this `Authorization` header; null for a stranger. Where no keys are configured only requests for a
+   * loopback name are taken, for a web page elsewhere may have its own name lead to this machine (DNS rebinding).
+   * Throws `long_term_unavailable` when only SUPABASE_JWKS_URL could tell and does not answer.
+   */
+  async authenticate(authorization: string | undefined, host?: string): Promise<Caller | null> {
+    if (this.open) return isLoopbackAuthority(host) ? { name: 'local', userId: null } : null;
+    const [, scheme = '', credentials = ''] = /^(\w+) +(\S+) *$/.exec(authorization ?? '') ?? [];
+    if (scheme.toLowerCase() === 'basic') return this.#byNameAndSecret(credentials);
+    if (scheme.toLowerCase() !== 'bearer') return null;
+    return this.#bySecret(credentials) ?? (await this.#byToken(credentials));
+  }
+
+  /**
+   * Takes the keys anew. What cannot be read, or would open a door that was locked, leaves those that are known in place
+   * and is logged.
+   */
+  reload(read: () => Environment, logger: Logger): void {
+    try {
+      const config = loadConfig(read(), []);
+      if (!this.open && !hasKeys(config)) throw new Error('there are none');
+      this.#take(config);
+      logger.info({ keys: config.apiKeys?.map(({ name }) => name) ?? [] }, 'API keys read anew');
+    } catch (error) {
+      logger.error({ reason: messageOf(error) }, 'API keys not read anew; those known before hold');
+    }
+  }
+
+  #take({ apiKeys = [], supabaseJwtSecret, supabaseJwksUrl }: AuthConfig): void {
+    this.#keys = apiKeys.map(({ secret, ...key }) => ({ ...key, digest: this.#digest(secret) }));
+    this.#verifiers = [];
+    if (supabaseJwtSecret !== undefined) {
+      const key = new TextEncoder().encode(supabaseJwtSecret);
+      this.#verifiers.push(verifier(['HS256'], async (token, options) => jwtVerify(token, key, options)));
+    }
+    if (supabaseJwksUrl !== undefined) {
+      const keys = createRemoteJWKSet(new URL(supabaseJwksUrl), { timeoutDuration: JWKS_TIMEOUT_MS });
+      this.#verifiers.push(verifier(ASYMMETRIC, async (token, options) => jwtVerify(token, keys, options)));
+    }
+  }
+
+  #byNameAndSecret(credentials: string): Caller | null {
+    const [name, secret] = Buffer.from(credentials, 'base64').toString().split(/:(.*)/s);
+    const caller = this.#bySecret(secret ?? '');
+    return caller?.name === name ? caller : null;
+  }
+
+  /** Compares with every key, and digests instead of secrets: how long it takes tells nothing of any of them. */
+  #bySecret(secret: string): Caller | null {
+    const given = this.#digest(secret);
+    const [key] = this.#keys.filter(({ digest }) => timingSafeEqual(digest, given));
+    return key ? { name: key.name, userId: key.userId } : null;
+  }
+
+  async #byToken(token: string): Promise<Caller | null> {
+    const algorithm = algorithmOf(token);
+    const known = this.#verifiers.find(({ algorithms }) => algorithms.includes(algorithm));
+    if (!known) return null;
+    const claims = userClaims.safeParse(await claimsOf(known.verify(token)));
+    return claims.success ? { name: 'supabase', userId: claims.data.sub } : null;
+  }
+
+  #digest(secret: string): Buffer {
+    return createHmac('sha256', this.#salt).update(secret).digest();
+  }
+}
+
+/** Each kind of key checks its own algorithms only: a public key must never be taken for a shared secret. */
+function verifier(
+  algorithms: string[],
+  verify: (token: string, options: JWTVerifyOptions) => Promise<{ payload: JWTPayload }>,
+) {
+  return { algorithms, verify: async (token: string) => (await verify(token, { ...VERIFY, algorithms })).payload };
+}
+
+function algorithmOf(token: string): string {
+  try {
+    return decodeProtectedHeader(token).alg ?? '';
+  } catch {
+    return '';
+  }
+}
+
+/** Null when the token is not good; what is thrown is no verdict on it. */
+async function claimsOf(verification: Promise<JWTPayload>): Promise<JWTPayload | null> {
+  try {
+    return await verification;
+  } catch (error) {
+    if (error instanceof errors.JOSEError && !isOutage(error)) return null;
+    throw new MnemoqError('long_term_unavailable', 'the keys of SUPABASE_JWKS_URL cannot be had', { cause: error });
+  }
+}
+
+/** jose 6.2 tells an answer that is no key set by the plain JOSEError. */
+function isOutage(error: errors.JOSEError): boolean {
+  return (
+    error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid || error.code === 'ERR_JOSE_GENERIC'
+  );
+}
+
+function hasKeys({ apiKeys, supabaseJwtSecret, supabaseJwksUrl }: AuthConfig): boolean {
+  return (apiKeys ?? supabaseJwtSecret ?? supabaseJwksUrl) !== undefined;
+}
+
+/** `variable` says where a server wants to listen. Throws `invalid_configuration` where anybody could come in. */
+export function requireKeysBeyondLoopback(config: AuthConfig, variable: string, host: string): void {
+  if (hasKeys(config) || isLoopback(host)) return;
+  const message =
+    `the configuration is not complete:\n  ${variable}: expected a loopback address, for none of MEMORY_API_KEYS, ` +
+    `SUPABASE_JWT_SECRET and SUPABASE_JWKS_URL is set, found "${host}"`;
+  throw new MnemoqError('invalid_configuration', message);
+}
+
+function isLoopback(host: string): boolean {
+  return /^(localhost|127(\.\d{1,3}){3}|::1)$/i.test(host);
+}
+
+/** A `Host` header: a name or address, perhaps in brackets, perhaps with a port. */
+function isLoopbackAuthority(host = ''): boolean {
+  const [, name = ''] = /^\[?(.*?)\]?(?::\d+)?$/s.exec(host) ?? [];
+  return isLoopback(name);
+}
+
+/**
+ * Whose records a call is about: the user the caller is bound to, or the one a service names. Throws `forbidden` when a
+ * bound caller names another.
+ */
+export function userFor(caller: Caller, userId: string | undefined): string | undefined {
+  if (caller.userId === null || userId === undefined) return caller.userId ?? userId;
+  if (userId !== caller.userId) throw new MnemoqError('forbidden', 'this key is bound to another user');
+  return userId;
+}
+
+/** Throws `forbidden` unless the caller is a service. */
+export function requireService(caller: Caller): void {
+  if (caller.userId !== null) throw new MnemoqError('forbidden', 'this is for service keys');
+}
