@@ -18,6 +18,7 @@ const CODES: Record<ErrorCode, number> = {
   invalid_configuration: EXIT.usage,
   forbidden: EXIT.failed,
   not_found: EXIT.failed,
+  erased: EXIT.failed,
   timeout: EXIT.unavailable,
   redis_unavailable: EXIT.unavailable,
   redis_full: EXIT.unavailable,

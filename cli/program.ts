@@ -7,6 +7,7 @@ import { demoCommand } from './commands/demo.ts';
 import { devCommand } from './commands/dev.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { flushCommand } from './commands/flush.ts';
+import { forgetCommand } from './commands/forget.ts';
 import { importCommand } from './commands/import.ts';
 import { inspectCommand } from './commands/inspect.ts';
 import { quarantineCommand } from './commands/quarantine.ts';
@@ -31,6 +32,7 @@ const commands = [
   inspectCommand,
   verifyCommand,
   quarantineCommand,
+  forgetCommand,
   doctorCommand,
 ];
 

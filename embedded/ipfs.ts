@@ -70,6 +70,8 @@ export async function startIpfs(dir: string, port = 0): Promise<EmbeddedIpfs> {
     const { arg } = request.query;
     if (!(await readdir(pinDir)).includes(arg)) throw new Error('not pinned or pinned indirectly');
     await rm(path.join(pinDir, arg));
+    // Kubo keeps the blocks until its next garbage collection; here nothing else would ever remove them.
+    for (const block of await blocksOf(store, CID.parse(arg))) await store.delete(block);
     return { Pins: [arg] };
   });
 
@@ -96,6 +98,18 @@ async function fileOf(contentType: string, body: Buffer): Promise<Uint8Array> {
   const file = [...form.values()].find((value) => value instanceof File);
   if (!file) throw new Error("file argument 'path' is required");
   return new Uint8Array(await file.arrayBuffer());
+}
+
+/** All blocks of a file: those that are asked for while it is read. */
+async function blocksOf(store: FsBlockstore, cid: CID): Promise<CID[]> {
+  const blocks: CID[] = [];
+  const get: FsBlockstore['get'] = (block, options) => {
+    blocks.push(block);
+    return store.get(block, options);
+  };
+  const entry = await exporter(cid, { get });
+  if ('content' in entry) for await (const _bytes of entry.content()) continue;
+  return blocks;
 }
 
 async function known(store: FsBlockstore, arg: string): Promise<CID> {

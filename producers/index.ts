@@ -1,6 +1,7 @@
 /** What `import … from 'mnemoq'` gives. */
 export type { ContextFormat, ContextMessage, ContextRecord, ContextTokens } from './context.ts';
 export type { Conversation, ConversationPage, ConversationsOptions } from './conversations.ts';
+export type { ErasureReceipt, ForgetOptions } from './erasure.ts';
 export type { FlushOptions } from './flushing.ts';
 export type { KnowledgeItem, KnowledgeOptions, KnowledgePage } from './knowledge.ts';
 export { MemoryCore } from './memory-core.ts';

@@ -15,6 +15,7 @@ import { decode, type Encoding, ENCODINGS } from '../shared/tokenizer.ts';
 import { listOf, validate } from '../shared/validate.ts';
 import type { ContextFormat } from './context.ts';
 import { type ConversationPage, type ConversationsOptions, listConversations } from './conversations.ts';
+import { type ErasureReceipt, forget, type ForgetOptions, forgetOptions } from './erasure.ts';
 import { flushNow, type FlushOptions } from './flushing.ts';
 import { type KnowledgeOptions, type KnowledgePage, listKnowledge } from './knowledge.ts';
 import { newFinetuneJob, newKnowledgeJob, newReflectionJob } from './new-job.ts';
@@ -210,6 +211,20 @@ export class MemoryCore {
     wait = RETRY_WAIT_MS,
   ): Promise<{ committed: boolean; reason: string | null }> {
     return retryQuarantined(validate(recordId, id, 'id'), row, wait, this.#parts.submission);
+  }
+
+  /**
+   * Erases a user, a conversation, or a user in a conversation from queues, Redis, Supabase and IPFS, and refuses what comes
+   * late for an erased user or conversation until `liftErasure`. Waits for workers to let go of what they have in hand;
+   * when it throws, nothing is wrong that running it again does not finish. Needs IPFS_API_URL where something is pinned.
+   */
+  async forget(options: ForgetOptions): Promise<ErasureReceipt> {
+    return forget(options, this.#parts);
+  }
+
+  /** Takes records of an erased user or conversation again; false when it was not erased. */
+  async liftErasure(options: ForgetOptions): Promise<boolean> {
+    return inReadTime(this.#parts.erasures.lift(validate(forgetOptions, options, 'the options')), this.#parts);
   }
 
   /** Lets go of all connections; saves that have resolved are safe. */

@@ -1,6 +1,7 @@
 import { isClusterUrl } from '../shared/cluster-url.ts';
 import { type ConfigWith, type Environment, loadConfig, STORE_SETTINGS } from '../shared/config.ts';
 import { Keyring } from '../shared/encryption.ts';
+import { Erasures } from '../shared/erasures.ts';
 import { Keys } from '../shared/keys.ts';
 import { createLogger } from '../shared/log.ts';
 import { LongTerm } from '../shared/long-term.ts';
@@ -23,6 +24,7 @@ export interface Parts {
   keyring: Keyring | null;
   submission: Submission;
   admission: Admission;
+  erasures: Erasures;
 }
 
 /** Throws `invalid_configuration` naming what is missing or wrong. */
@@ -45,5 +47,6 @@ export function connectParts(environment: Environment): Parts {
     keyring: config.encryptionKeys ? new Keyring(config.encryptionKeys) : null,
     submission: new Submission(redis, connectEvents, keys, config.redisTimeoutMs),
     admission: new Admission(redis, config.redisMaxUsedPercent),
+    erasures: new Erasures(redis, keys),
   };
 }

@@ -1,3 +1,4 @@
+import { ERASED_MESSAGE } from '../shared/erasures.ts';
 import { MnemoqError } from '../shared/errors.ts';
 import type { ChatResult, ReflectionResult } from '../shared/queues.ts';
 import type { ChatInput, ChatJob, ReflectionJob } from '../shared/records.ts';
@@ -18,7 +19,7 @@ export async function saveTurn(input: ChatInput, options: SaveOptions, parts: Pa
 
 export async function saveTurns(inputs: readonly ChatInput[], parts: Parts): Promise<string[]> {
   const jobs = newChatJobs(inputs);
-  await admit(parts);
+  await admit(jobs, parts);
   await parts.submission.addAll(
     'chat',
     jobs.map((data) => ({ data, jobId: data.id })),
@@ -43,7 +44,7 @@ async function submit<Result>(
   parts: Parts,
 ): Promise<Result | string> {
   const wait = waitMs(options);
-  await admit(parts);
+  await admit([job], parts);
   const queued = await parts.submission.add(queue, job, { jobId: job.id });
   if (wait === null) return 'queued';
   const ending: Ending<Result> | null = await parts.submission.ending(queue, queued, wait);
@@ -52,6 +53,16 @@ async function submit<Result>(
   throw new MnemoqError('invalid_input', `the worker refused it: ${ending.failedReason}`);
 }
 
-async function admit({ admission, config }: Parts): Promise<void> {
-  await withinTime(admission.admit(), config.redisTimeoutMs, 'saving');
+/** Refuses at the door what a worker would have to refuse after "queued" was answered. */
+async function admit(jobs: readonly (ChatJob | ReflectionJob)[], parts: Parts): Promise<void> {
+  const { admission, erasures, config } = parts;
+  const looking = async () => {
+    await admission.admit();
+    const owners = new Map(
+      jobs.map(({ userId, contextId }) => [JSON.stringify([userId, contextId]), { userId, contextId }]),
+    );
+    const covered = [...owners.values()].map(({ userId, contextId }) => erasures.covers(userId, contextId));
+    if ((await Promise.all(covered)).includes(true)) throw new MnemoqError('erased', ERASED_MESSAGE);
+  };
+  await withinTime(looking(), config.redisTimeoutMs, 'saving');
 }

@@ -4,6 +4,7 @@ export type ErrorCode =
   | 'invalid_configuration' // an environment variable is missing or wrong; the process does not start
   | 'forbidden' // the caller is known and may not do this
   | 'not_found' // no tier knows the record
+  | 'erased' // the user or conversation was erased, and nothing of it is taken until that is lifted
   | 'timeout' // not finished while the caller waited; it goes on by itself
   | 'redis_unavailable' // Redis did not accept or answer in time
   | 'redis_full' // Redis is at its memory limit: saves are refused, flush goes on

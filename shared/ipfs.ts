@@ -71,6 +71,19 @@ export class Ipfs {
     });
   }
 
+  /** Lets the node forget a file; false when it was not pinned. */
+  async unpin(cid: string): Promise<boolean> {
+    return this.#ask(`unpinning ${cid}`, async (signal) => {
+      try {
+        await this.#client.pin.rm(CID.parse(cid), { signal });
+        return true;
+      } catch (error) {
+        if (/not pinned/.test(messageOf(error))) return false; // how Kubo says that there is nothing to do
+        throw error;
+      }
+    });
+  }
+
   async isPinned(cid: string): Promise<boolean> {
     return this.#ask(`looking for the pin of ${cid}`, async (signal) => {
       try {

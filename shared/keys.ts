@@ -10,6 +10,7 @@
  * | `memory:reflection:<id>` | string | a reflection's summary with its CID (JSON) |
  * | `memory:pending` | stream | one entry per record to flush: contextId, id, size |
  * | `memory:pending-index` | hash | record id → `<stream entry> <contextId>`, while pending |
+ * | `memory:erased` | hash | `user:<id>` or `conversation:<id>` → when it was erased: nothing of it is taken any more |
  *
  * The caller's ids stand last in a key, after a prefix that no other key type shares, so no id can make two keys collide.
  *
@@ -72,6 +73,11 @@ export class Keys {
 
   pendingIndex(shard: string): string {
     return shard ? `memory:pending-index:${shard}` : 'memory:pending-index';
+  }
+
+  /** Of every part, for the step that remembers a record looks into it. */
+  erased(shard: string): string {
+    return shard ? `memory:erased:${shard}` : 'memory:erased';
   }
 
   /** The part a conversation belongs to, by FNV-1a over its id: stable across processes and releases. */

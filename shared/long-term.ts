@@ -1,5 +1,6 @@
 import { createClient, type PostgrestError, type SupabaseClient } from '@supabase/supabase-js';
 import type { ConfigWith } from './config.ts';
+import type { ErasureScope } from './erasures.ts';
 import { MnemoqError } from './errors.ts';
 import {
   byPosition,
@@ -256,6 +257,28 @@ export class LongTerm {
 
   #pinned(module: PinnedModule) {
     return this.#client.from(this.#reflections).select('*').eq('module', module);
+  }
+
+  /** Some rows of `memory_reflections` within a scope. */
+  async pinnedWithin({ userId, contextId }: ErasureScope, limit: number): Promise<ReflectionRow[]> {
+    let query = this.#client.from(this.#reflections).select('*');
+    if (userId !== undefined) query = query.eq('user_id', userId);
+    if (contextId !== undefined) query = query.eq('context_id', contextId);
+    return unwrap(await query.limit(limit), 'reading reflections') as ReflectionRow[];
+  }
+
+  /** Ids of some records within a scope. */
+  async idsWithin({ userId, contextId }: ErasureScope, limit: number): Promise<string[]> {
+    let query = this.#client.from(this.#memories).select('id');
+    if (userId !== undefined) query = query.eq('user_id', userId);
+    if (contextId !== undefined) query = query.eq('context_id', contextId);
+    return unwrap(await query.limit(limit), 'reading records').map(({ id }) => id as string);
+  }
+
+  /** Deletes records, with what belongs to them in `memory_reflections`; says how many there were. */
+  async remove(ids: readonly string[]): Promise<number> {
+    const removed = await this.#client.from(this.#memories).delete().in('id', ids).select('id');
+    return unwrap(removed, 'deleting records').length;
   }
 
   /** Which migration the database has; throws when it cannot say, as when there is none. */

@@ -128,6 +128,38 @@ export class Pending {
     return held.length;
   }
 
+  /**
+   * Whether some entry has a record that is not pending any more: it was erased, and a flush may have it in hand still or
+   * has yet to drop the entry.
+   */
+  async hasErased(): Promise<boolean> {
+    for (const shard of this.#keys.shards) {
+      for (let from = '-'; from !== '';) {
+        const raw = await this.#redis.xrange(this.#keys.pending(shard), from, '+', 'COUNT', MOST_IN_HAND);
+        const entries = toEntries(raw);
+        const ids = entries.map(({ id }) => id);
+        const known = ids.length === 0 ? [] : await this.#redis.hmget(this.#keys.pendingIndex(shard), ...ids);
+        if (known.includes(null) && (await this.#isStillThere(shard, entries, known))) return true;
+        from = raw.length < MOST_IN_HAND ? '' : `(${raw.at(-1)?.[0]}`;
+      }
+    }
+    return false;
+  }
+
+  /** One that was acknowledged between the two looks is gone from both by now. */
+  async #isStillThere(
+    shard: string,
+    entries: readonly PendingEntry[],
+    known: readonly (string | null)[],
+  ): Promise<boolean> {
+    for (const [i, { entry }] of entries.entries()) {
+      if (known[i] !== null) continue;
+      const [still] = await this.#redis.xrange(this.#keys.pending(shard), entry, entry);
+      if (still) return true;
+    }
+    return false;
+  }
+
   /** The newest entry, null when the stream is empty. */
   async last(shard: string): Promise<string | null> {
     const [newest] = await this.#redis.xrevrange(this.#keys.pending(shard), '+', '-', 'COUNT', 1);

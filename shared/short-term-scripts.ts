@@ -38,12 +38,15 @@ end
 `;
 
 /**
- * KEYS conversation order uncommitted pending index; ARGV id position json contextId limit bytes.
- * Returns {1 if added, pending length, its stream entry or ''}.
+ * KEYS conversation order uncommitted pending index erased; ARGV id position json contextId limit bytes userId.
+ * Returns {1 if added, pending length, its stream entry or ''}; {-1, …} where its user or conversation was erased.
  */
 export const REMEMBER = `${TRIM}
-local conversation, order, uncommitted, pending, index = unpack(KEYS)
-local id, position, json, contextId, limit, bytes = unpack(ARGV)
+local conversation, order, uncommitted, pending, index, erased = unpack(KEYS)
+local id, position, json, contextId, limit, bytes, userId = unpack(ARGV)
+if redis.call('HEXISTS', erased, 'conversation:' .. contextId) + redis.call('HEXISTS', erased, 'user:' .. userId) > 0 then
+  return {-1, 0, ''}
+end
 local known = redis.call('HGET', index, id)
 if known then return {0, redis.call('XLEN', pending), string.match(known, '^%S*')} end
 if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN', pending), ''} end
@@ -174,4 +177,33 @@ local left = redis.call('PTTL', KEYS[1])
 if left < 0 or left > tonumber(ARGV[1]) then return 0 end
 redis.call('DEL', KEYS[1], KEYS[2])
 return 1
+`;
+
+/**
+ * KEYS conversation order uncommitted refill index; ARGV mark ttl. Takes the records whose JSON contains the mark out of the
+ * conversation, every one when it is empty, and off the index, so that a flush finds nothing under their entries and drops
+ * those. A refill under way is called off. Returns {cached records, pending records}, how many of each were there.
+ */
+export const ERASE = `${EXPIRE}
+local conversation, order, uncommitted, refill, index = unpack(KEYS)
+local mark, ttl = ARGV[1], ARGV[2]
+local cached, pending = 0, 0
+redis.call('DEL', refill)
+for _, position in ipairs(redis.call('ZRANGE', order, 0, -1)) do
+  local id = string.match(position, '|(.+)$')
+  local json = redis.call('HGET', conversation, id)
+  if json and (mark == '' or string.find(json, mark, 1, true)) then
+    redis.call('HDEL', conversation, id)
+    redis.call('ZREM', order, position)
+    redis.call('ZREM', uncommitted, position)
+    pending = pending + redis.call('HDEL', index, id)
+    cached = cached + 1
+  end
+end
+if redis.call('EXISTS', order) == 0 then
+  redis.call('DEL', conversation)
+elseif cached > 0 then
+  expire(conversation, order, uncommitted, ttl)
+end
+return {cached, pending}
 `;

@@ -1,8 +1,10 @@
+import { ERASED_MESSAGE } from './erasures.ts';
+import { MnemoqError } from './errors.ts';
 import type { Keys } from './keys.ts';
 import { PENDING_GROUP } from './pending.ts';
 import { fromCached, type MemoryRecord, type PinnedModule, positionOf, toCached, type Visibility } from './records.ts';
 import { type RedisClient, scanKeys } from './redis.ts';
-import { ACKNOWLEDGE, AFTER, DROP, RECENT, REFILL, REMEMBER, REPLACE, SET_ASIDE } from './short-term-scripts.ts';
+import { ACKNOWLEDGE, AFTER, DROP, ERASE, RECENT, REFILL, REMEMBER, REPLACE, SET_ASIDE } from './short-term-scripts.ts';
 
 /** How long one process may take to refill a conversation before another may try. */
 const REFILL_LOCK_MS = 10_000;
@@ -60,6 +62,7 @@ interface Scripts {
   mnemoqRefill: Script;
   mnemoqReplace: Script;
   mnemoqDrop: Script;
+  mnemoqErase: Script;
 }
 
 /**
@@ -79,7 +82,7 @@ export class ShortTerm {
   readonly #ttlMs: number;
 
   constructor(redis: RedisClient, keys: Keys, options: { limit: number; ttlSeconds: number }) {
-    redis.defineCommand('mnemoqRemember', { lua: REMEMBER, numberOfKeys: 5 });
+    redis.defineCommand('mnemoqRemember', { lua: REMEMBER, numberOfKeys: 6 });
     redis.defineCommand('mnemoqAcknowledge', { lua: ACKNOWLEDGE, numberOfKeys: 6 });
     redis.defineCommand('mnemoqSetAside', { lua: SET_ASIDE, numberOfKeys: 2 });
     redis.defineCommand('mnemoqRecent', { lua: RECENT, numberOfKeys: 2, readOnly: true });
@@ -87,6 +90,7 @@ export class ShortTerm {
     redis.defineCommand('mnemoqRefill', { lua: REFILL, numberOfKeys: 4 });
     redis.defineCommand('mnemoqReplace', { lua: REPLACE, numberOfKeys: 1 });
     redis.defineCommand('mnemoqDrop', { lua: DROP, numberOfKeys: 3 });
+    redis.defineCommand('mnemoqErase', { lua: ERASE, numberOfKeys: 5 });
     this.#redis = redis as RedisClient & Scripts;
     this.#keys = keys;
     this.#limit = options.limit;
@@ -98,22 +102,28 @@ export class ShortTerm {
     return this.#limit;
   }
 
-  /** Adds a record to its conversation and to the pending stream, in one atomic step; a known id changes nothing. */
+  /**
+   * Adds a record to its conversation and to the pending stream, in one atomic step; a known id changes nothing.
+   * Throws `erased` for a record of a user or a conversation that was erased.
+   */
   async remember(record: MemoryRecord): Promise<Remembered> {
-    const { contextId, id } = record;
+    const { contextId, id, userId } = record;
     const json = toCached(record);
     const shard = this.#keys.shardOf(contextId);
     const [added, pendingLength, entry] = (await this.#redis.mnemoqRemember(
       ...this.#conversation(contextId),
       this.#keys.pending(shard),
       this.#keys.pendingIndex(shard),
+      this.#keys.erased(shard),
       id,
       positionOf(record),
       json,
       contextId,
       this.#limit,
       Buffer.byteLength(json),
+      userId ?? '',
     )) as [number, number, string];
+    if (added === -1) throw new MnemoqError('erased', ERASED_MESSAGE);
     return { added: added === 1, pendingLength, entry };
   }
 
@@ -163,6 +173,30 @@ export class ShortTerm {
   async findPin(id: string): Promise<PinnedReflection | null> {
     const json = await this.#redis.get(this.#keys.reflection(id));
     return json === null ? null : JSON.parse(json);
+  }
+
+  /** Takes a user's records, or all without one, out of a conversation; says how many were cached, and pending. */
+  async erase(contextId: string, userId: string | undefined): Promise<{ cached: number; pending: number }> {
+    const [cached, pending] = (await this.#redis.mnemoqErase(
+      ...this.#conversation(contextId),
+      this.#keys.refill(contextId),
+      this.#keys.pendingIndex(this.#keys.shardOf(contextId)),
+      // Within a text these quotes would be escaped, so nothing else can look like the field.
+      userId === undefined ? '' : `"userId":${JSON.stringify(userId)}`,
+      this.#ttlMs,
+    )) as [number, number];
+    return { cached, pending };
+  }
+
+  async forgetPins(ids: readonly string[]): Promise<void> {
+    await Promise.all(ids.map((id) => this.#redis.del(this.#keys.reflection(id))));
+  }
+
+  /** Every cached conversation, some thousand at a time. */
+  async *cachedConversations(): AsyncGenerator<string[]> {
+    for await (const keys of scanKeys(this.#redis, this.#keys.conversations, SCANNED_AT_ONCE)) {
+      yield keys.map((key) => this.#keys.contextIdOf(key));
+    }
   }
 
   /** Conversations with something uncommitted whose id begins with a prefix. */

@@ -40,11 +40,12 @@ export interface QueueWorker {
 }
 
 /**
- * Runs a queue. Every job ends in one of three ways:
+ * Runs a queue. Every job ends in one of these ways:
  *
  * | the processor | the job |
  * |---|---|
  * | returns | is done |
+ * | throws `erased` | is done, and what it carried is taken out of it |
  * | throws `invalid_input` or `UnrecoverableError` | fails, and waits for a person among the failed jobs |
  * | throws anything else | is put off, longer each time up to a minute, as often as it takes |
  *
@@ -71,6 +72,7 @@ export function startQueueWorker(
         return await process(job);
       } catch (error) {
         if (error instanceof UnrecoverableError) throw error;
+        if (isError(error, 'erased')) return await forgetData(job, logger);
         if (isError(error, 'invalid_input')) throw new UnrecoverableError(error.message);
         await putOff(job, error, logger);
         throw new DelayedError();
@@ -99,6 +101,13 @@ export function startQueueWorker(
       await Promise.all(Array.from(inHand, (job) => job.moveToWait(job.token)));
     },
   };
+}
+
+/** A finished job stays for a while: its text may not. */
+async function forgetData(job: Job, logger: Parts['logger']): Promise<{ erased: true }> {
+  await job.updateData({ id: job.id });
+  logger.info({ id: job.id }, 'a record of an erased user or conversation was not taken');
+  return { erased: true };
 }
 
 /**

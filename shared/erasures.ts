@@ -1,0 +1,57 @@
+import type { Keys } from './keys.ts';
+import type { RedisClient } from './redis.ts';
+
+/** Whose records: a user's, a conversation's, or a user's in a conversation. */
+export interface ErasureScope {
+  userId?: string | undefined;
+  contextId?: string | undefined;
+}
+
+export const ERASED_MESSAGE =
+  'this user or conversation was erased: nothing of it is taken until the erasure is lifted (mnemoq forget --lift)';
+
+/**
+ * What was erased and may not come back: a record that arrives late for it is refused where it would be remembered. A user
+ * erased in one conversation only may go on there; so only whole users and whole conversations are kept.
+ */
+export class Erasures {
+  readonly #redis: RedisClient;
+  readonly #keys: Keys;
+
+  constructor(redis: RedisClient, keys: Keys) {
+    this.#redis = redis;
+    this.#keys = keys;
+  }
+
+  async add({ userId, contextId }: ErasureScope, at: string): Promise<void> {
+    if (userId !== undefined && contextId !== undefined) return;
+    await Promise.all(
+      this.#shards(contextId).map((shard) => this.#redis.hset(this.#keys.erased(shard), field(userId, contextId), at)),
+    );
+  }
+
+  /** From now on its records are taken again; false when it was not erased. */
+  async lift({ userId, contextId }: ErasureScope): Promise<boolean> {
+    const shards = this.#shards(contextId);
+    const lifted = await Promise.all(
+      shards.map((shard) => this.#redis.hdel(this.#keys.erased(shard), field(userId, contextId))),
+    );
+    return lifted.some((count) => count > 0);
+  }
+
+  /** Whether records of this user in this conversation are refused. */
+  async covers(userId: string | undefined, contextId: string): Promise<boolean> {
+    const fields = [field(undefined, contextId), ...(userId === undefined ? [] : [field(userId, undefined)])];
+    const found = await this.#redis.hmget(this.#keys.erased(this.#keys.shardOf(contextId)), ...fields);
+    return found.some((at) => at !== null);
+  }
+
+  /** A user may write into any conversation: he stands in every part. */
+  #shards(contextId: string | undefined): readonly string[] {
+    return contextId === undefined ? this.#keys.shards : [this.#keys.shardOf(contextId)];
+  }
+}
+
+function field(userId: string | undefined, contextId: string | undefined): string {
+  return userId === undefined ? `conversation:${contextId}` : `user:${userId}`;
+}
