@@ -1,0 +1,197 @@
+import { z } from 'zod';
+import { QUEUES } from '../../shared/queues.ts';
+import { MODULES } from '../../shared/records.ts';
+import { ENCODINGS } from '../../shared/tokenizer.ts';
+import type { ContextMessage, ContextRecord, ContextTokens } from '../context.ts';
+import type { ContextPage, Inspection, Receipt, RecordStatus, Reflection, Stats, Verification } from '../index.ts';
+import type { FlushResult } from '../../shared/queues.ts';
+import { snakeAnswer } from './snake-case.ts';
+
+/** Words for what appears in more than one answer. */
+const id = z.string().meta({ description: "The record's UUID.", format: 'uuid' });
+const contextId = z.string().describe('The conversation.');
+const userId = z.string().nullable().describe('Whose record it is; null for nobody in particular.');
+const createdAt = z.string().meta({ description: 'ISO 8601, UTC.', format: 'date-time' });
+const time = (description: string) => z.string().nullable().meta({ description, format: 'date-time' });
+const cid = z.string().nullable().describe('Its address on IPFS; null until it is pinned, and for a turn.');
+const count = (description: string) => z.int().min(0).describe(description);
+export const nextCursor = z
+  .string()
+  .nullable()
+  .describe('`cursor` of the next page, also in the header Link; null after the last one.');
+
+/** Under this name in the document. */
+export function named<T>(name: string, schema: z.ZodType<T>, description: string) {
+  return snakeAnswer(schema).meta({ id: name, description });
+}
+
+const receiptFields = z.strictObject({
+  success: z.literal(true).describe('Always true: what is refused is answered with a problem.'),
+  id,
+  redisStored: z.boolean().describe('True from the moment Redis has it, in the queue or in the cache.'),
+  supabaseStored: z.boolean().describe('True when the save was waited for and Supabase has the row.'),
+  tokenCount: z.int().nullable().describe('Known when the save was waited for.'),
+  conversationId: contextId,
+  cid: z.string().nullable().describe('Of a pinned text that was waited for.'),
+  note: z.string().describe('What happened so far, in words.'),
+}) satisfies z.ZodType<Receipt>;
+export const receipt = named('Receipt', receiptFields, 'What a save gives.');
+
+const contextRecordFields = z
+  .strictObject({
+    id,
+    contextId,
+    userId,
+    module: z.enum(MODULES).describe('What kind of record it is.'),
+    createdAt,
+    tokenCount: count('How many tokens its text has.'),
+    cid,
+    userMessage: z.string().optional().describe("A turn's first half."),
+    assistantMessage: z.string().optional().describe("A turn's second half."),
+    text: z.string().optional().describe('Of everything that is not a turn.'),
+  })
+  .describe('A record as text.');
+const contextRecord: z.ZodType<ContextRecord> = contextRecordFields as never; // zod's optional admits undefined
+const message = z
+  .strictObject({
+    role: z.enum(['user', 'assistant', 'system']).describe('Who speaks; what is not a turn is of the system.'),
+    content: z.string().describe('What is said.'),
+  })
+  .describe('A message as chat models take it.') satisfies z.ZodType<ContextMessage>;
+const ids = (description: string) => z.array(z.int().min(0)).describe(description);
+const encoding = z.enum(ENCODINGS).describe("tiktoken's name of the encoding.");
+const tokens = z
+  .union([
+    z.strictObject({
+      id,
+      encoding,
+      user: ids("The user message's token ids."),
+      assistant: ids("The assistant message's token ids."),
+    }),
+    z.strictObject({ id, encoding, text: ids("The text's token ids.") }),
+  ])
+  .describe('A record as token ids.') satisfies z.ZodType<ContextTokens>;
+const complete = z
+  .boolean()
+  .describe('False only with allow_partial and while Supabase is away: then committed records may be missing.');
+
+const contextPageFields = z.strictObject({
+  contextId,
+  records: z.array(contextRecord).describe('Oldest first.'),
+  nextCursor,
+  complete,
+}) satisfies z.ZodType<ContextPage>;
+export const contextPage = named('ContextPage', contextPageFields, 'A page of a conversation.');
+
+const recentFields = z.strictObject({
+  contextId,
+  format: z.enum(['turns', 'messages', 'tokens']).describe('What the items are.'),
+  tokenCount: count('Of all records in it.'),
+  items: z
+    .union([z.array(contextRecord), z.array(message), z.array(tokens)])
+    .describe('Oldest first: records, messages or token ids, by format.'),
+  complete,
+});
+export const recentContext = named('RecentContext', recentFields, 'The newest records that fit.');
+
+const sha256 = z.string().describe('Of the text, hexadecimal: SHA-256, or for a private one HMAC-SHA-256 under its own key.');
+const reflectionFields = z
+  .strictObject({
+    id,
+    userId,
+    cid: z.string().describe('Its address on IPFS, computed before it is pinned.'),
+    sha256,
+    signature: z.string().describe('Ed25519, base64.'),
+    visibility: z.enum(['private', 'public']).describe('Whether the document on IPFS is encrypted.'),
+    sourceIds: z.array(z.string()).describe('The records it was made from.'),
+    pinnedAt: time('ISO 8601, UTC; null while the pin is still to come.'),
+    createdAt,
+  })
+  .describe('A reflection, a fine-tune output or a knowledge item, without its text.') satisfies z.ZodType<Reflection>;
+const reflectionListFields = z.strictObject({
+  contextId,
+  reflections: z.array(reflectionFields).describe('Newest first, 1000 at most.'),
+});
+export const reflectionList = named('ReflectionList', reflectionListFields, "A conversation's reflections.");
+const newestCidFields = z.strictObject({
+  contextId,
+  cid: z.string().nullable().describe('Of the newest pinned reflection; null when there is none.'),
+});
+export const newestCid = named('NewestCid', newestCidFields, "The address of a conversation's newest reflection.");
+
+const statusFields = z.strictObject({
+  id,
+  status: z
+    .enum(['queued', 'cached', 'committed', 'pinned', 'quarantined', 'failed'])
+    .describe('How far it has come: in the queue, in Redis, in Supabase, on IPFS; or why not.'),
+  reason: z.string().nullable().describe('Why it failed, is quarantined or is not further yet; null when all is said.'),
+  cid,
+  queuedAt: time('ISO 8601, UTC; null where not known: a finished job is kept for an hour.'),
+  cachedAt: time('ISO 8601, UTC; null where not known.'),
+  pinnedAt: time('ISO 8601, UTC; null where not known.'),
+}) satisfies z.ZodType<RecordStatus>;
+export const recordStatus = named('RecordStatus', statusFields, 'How far a record has come.');
+
+const inspectionFields = z.strictObject({
+  record: contextRecord,
+  tokens,
+  foundIn: z.enum(['redis', 'supabase']).describe('Where it was found.'),
+}) satisfies z.ZodType<Inspection>;
+export const inspection = named('Inspection', inspectionFields, 'A record with its text and its token ids.');
+
+const statsFields = z.strictObject({
+  status: z.enum(['ok', 'degraded']).describe('Whether anything needs attention.'),
+  reasons: z.array(z.string()).describe('Why degraded, in words; empty when ok.'),
+  pendingQueueLength: count('Records in Redis that Supabase does not have yet.'),
+  oldestPendingAgeMs: z.number().nullable().describe('Milliseconds; null when nothing is pending.'),
+  quarantined: count('Records refused for their content that wait for a person.'),
+  quarantinedLately: count('Of these, how many came within the last ten minutes.'),
+  redisUsedBytes: count('Memory in use, in bytes.'),
+  redisMaxBytes: count("Redis's memory limit, in bytes; 0 without one."),
+  ttlSeconds: count('How long a conversation stays in Redis after it was last committed, in seconds.'),
+  shortTermLimit: count("How many of a conversation's newest records stay in Redis."),
+  encoding,
+  queues: z
+    .strictObject(
+      Object.fromEntries(QUEUES.map((name) => [name, z.record(z.string(), z.int())])) as Record<
+        (typeof QUEUES)[number],
+        z.ZodRecord<z.ZodString, z.ZodInt>
+      >,
+    )
+    .describe('Jobs of each queue by state, as BullMQ counts them.'),
+}) satisfies z.ZodType<Stats>;
+export const stats = named('Stats', statsFields, 'Lengths, ages and limits.');
+
+const verificationFields = z.strictObject({
+  cid: z.string().describe('What was checked.'),
+  ok: z.boolean().describe('True when every check holds.'),
+  checks: z
+    .array(
+      z.strictObject({
+        name: z
+          .enum(['fetched', 'cid', 'document', 'signature', 'row', 'digest', 'tokens'])
+          .describe('Which link of the chain.'),
+        ok: z.boolean().describe('Whether it holds.'),
+        detail: z.string().describe('What was found, in words.'),
+      }),
+    )
+    .describe('In order; after one on which the rest depends has failed, the rest is missing.'),
+}) satisfies z.ZodType<Verification>;
+export const verification = named('Verification', verificationFields, 'A CID followed to its row and its tokens.');
+
+const flushFields = z.strictObject({
+  success: z.literal(true).describe('Always true: where Supabase cannot be reached the answer is a problem.'),
+  totalPending: count('Records that were pending when it began.'),
+  flushedCount: count('Records that are in Supabase now.'),
+  failedCount: count('Records refused for their content, now in quarantine.'),
+  batches: count('Requests it took.'),
+}) satisfies z.ZodType<Omit<FlushResult, 'success'>>;
+export const flushResult = named('FlushResult', flushFields, 'What a flush did.');
+
+const liveFields = z.strictObject({ live: z.literal(true).describe('It answers.') });
+export const live = named('Live', liveFields, 'The process runs.');
+const readyFields = z.strictObject({
+  status: z.enum(['ok', 'degraded', 'unready']).describe('degraded: it works, and needs attention; see /memory/stats.'),
+  ready: z.boolean().describe('Whether requests should come here.'),
+});
+export const ready = named('Ready', readyFields, 'Whether requests should come here.');

@@ -1,0 +1,33 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { MnemoqError } from '../../shared/errors.ts';
+
+/** Proxies tend to give up on a connection that says nothing for longer. */
+const LONGEST_WAIT_S = 60;
+
+/**
+ * How long the client would like to wait, in milliseconds; null when it does not say so. RFC 7240: what is not understood
+ * is passed over, and what is heeded is told.
+ */
+export function preferredWait({ headers }: FastifyRequest, reply: FastifyReply): number | null {
+  const given = [headers['prefer']].flat().join(',');
+  const [, seconds] = /(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=[,;]|$)/i.exec(given) ?? [];
+  const wait = Math.min(Number(seconds ?? 0), LONGEST_WAIT_S);
+  if (wait === 0) return null;
+  reply.header('preference-applied', `wait=${wait}`);
+  return wait * 1000;
+}
+
+/**
+ * The key of the header or of the body. In the header it may stand in quotes, as the IETF's draft wants it
+ * (draft-ietf-httpapi-idempotency-key-header-07).
+ */
+export function idempotencyKey({ headers }: FastifyRequest, inBody: string | undefined): string | undefined {
+  const given = headers['idempotency-key'];
+  if (given === undefined) return inBody;
+  const key = String(given).replace(/^"(.*)"$/s, '$1');
+  if (inBody === undefined || inBody === key) return key;
+  const expected = 'the same as idempotency_key in the body';
+  throw new MnemoqError('invalid_input', `Idempotency-Key: expected ${expected}, received another`, {
+    problems: [{ field: 'Idempotency-Key', expected, received: 'another' }],
+  });
+}

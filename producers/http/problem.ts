@@ -1,0 +1,128 @@
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { type ErrorCode, type FieldProblem, MnemoqError } from '../../shared/errors.ts';
+import { snakeName } from './snake-case.ts';
+
+export const PROBLEM_TYPE = 'application/problem+json';
+
+/** What HTTP itself can refuse, beside what MemoryCore throws. */
+type HttpCode = 'unauthorized' | 'method_not_allowed' | 'too_large' | 'unsupported_media_type' | 'rate_limited' | 'internal';
+export type ProblemCode = ErrorCode | HttpCode;
+
+/**
+ * The status of every code, and what it is called. redis_full is 503 and not 507: nothing about the request is wrong, and
+ * clients try a 503 again by themselves.
+ */
+const KINDS: Record<ProblemCode, readonly [status: number, title: string]> = {
+  invalid_input: [400, 'The request is not valid'],
+  unauthorized: [401, 'Who is asking is not known'],
+  forbidden: [403, 'The caller may not do this'],
+  not_found: [404, 'There is no such thing'],
+  method_not_allowed: [405, 'The path has no such method'],
+  too_large: [413, 'The request is too large'],
+  unsupported_media_type: [415, 'The body is not JSON'],
+  rate_limited: [429, 'Too many requests'],
+  internal: [500, 'Something went wrong that nobody foresaw'],
+  key_missing: [500, 'A key to open the data is missing'],
+  sealed_data_damaged: [500, 'Stored data is damaged'],
+  invalid_configuration: [501, 'The server is not configured for this'],
+  cid_mismatch: [502, 'The IPFS node computed another CID'],
+  redis_unavailable: [503, 'Redis is not available'],
+  redis_full: [503, 'Redis is nearly full'],
+  long_term_unavailable: [503, 'Supabase is not available'],
+  ipfs_unavailable: [503, 'The IPFS node is not available'],
+  timeout: [504, 'It has not ended in time'],
+};
+
+/** Seconds after which a client may try again what an outage refused. */
+const RETRY_AFTER = '5';
+
+const fieldProblem = z
+  .strictObject({
+    field: z.string().describe('Which field, by its name in the request; with its index in a list.'),
+    expected: z.string().describe('What it should be.'),
+    received: z.string().describe('What came: its type and size, never a text.'),
+  })
+  .meta({ id: 'FieldProblem', description: 'One wrong field.' });
+
+/** RFC 9457, with the code a program branches on. */
+export const problem = z
+  .strictObject({
+    type: z.string().describe('A URN that ends with the code.'),
+    title: z.string().describe('What the code means, in words.'),
+    status: z.int().describe('The HTTP status.'),
+    detail: z.string().describe('What happened this time.'),
+    code: z.enum(Object.keys(KINDS) as [ProblemCode, ...ProblemCode[]]).describe('What to branch on.'),
+    problems: z.array(fieldProblem).describe('The wrong fields, the first 20; empty where none is to blame.'),
+    request_id: z.string().describe('Stands in the log as well.'),
+  })
+  .meta({
+    id: 'Problem',
+    description: 'What went wrong, as RFC 9457 has it.',
+    examples: [
+      {
+        type: 'urn:mnemoq:problem:invalid_input',
+        title: 'The request is not valid',
+        status: 400,
+        detail: 'the body is not valid: user_id: expected a string, received nothing',
+        code: 'invalid_input',
+        problems: [{ field: 'user_id', expected: 'a string', received: 'nothing' }],
+        request_id: '0199fc2a-7c1e-7b6a-9c8d-1f2e3d4c5b6a',
+      },
+    ],
+  });
+export type Problem = z.infer<typeof problem>;
+
+/** What a request is refused with where MemoryCore was not even asked. */
+export class HttpRefusal extends Error {
+  readonly code: HttpCode;
+  constructor(code: HttpCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+export function toProblem(error: unknown, requestId: string): Problem {
+  const { code, detail, problems } = read(error);
+  const [status, title] = KINDS[code];
+  return { type: `urn:mnemoq:problem:${code}`, title, status, detail, code, problems, request_id: requestId };
+}
+
+type Read = Pick<Problem, 'code' | 'detail' | 'problems'>;
+
+function read(error: unknown): Read {
+  if (error instanceof MnemoqError) {
+    return { code: error.code, detail: error.message, problems: error.problems.map(inSnakeCase) };
+  }
+  if (error instanceof HttpRefusal) return { code: error.code, detail: error.message, problems: [] };
+  const { statusCode = 500, code } = error as Partial<FastifyError>;
+  if (statusCode === 413) return refusal('too_large', 'the body is larger than two of the longest texts');
+  if (statusCode === 415) return refusal('unsupported_media_type', 'expected content-type: application/json');
+  if (statusCode >= 500) return refusal('internal', 'the log has it under this request_id');
+  // What a parser says may quote the body: it is not passed on.
+  const field = code?.startsWith('FST_ERR_CTP') || error instanceof SyntaxError ? 'the body' : 'the path';
+  const expected = field === 'the body' ? 'JSON, of the length it says' : 'a path that can be read';
+  const received = 'something else';
+  return { ...refusal('invalid_input', `${field}: expected ${expected}`), problems: [{ field, expected, received }] };
+}
+
+function refusal(code: ProblemCode, detail: string): Read {
+  return { code, detail, problems: [] };
+}
+
+function inSnakeCase({ field, ...rest }: FieldProblem): FieldProblem {
+  return { field: snakeName(field), ...rest };
+}
+
+/** Answers with a problem and logs, once, what is the server's own. */
+export async function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  const answer = toProblem(error, request.id);
+  if (answer.code === 'internal') request.log.error({ err: error }, 'an error nobody foresaw');
+  else if (answer.status >= 500) request.log.warn({ code: answer.code, reason: answer.detail }, 'refused');
+  if (answer.status === 503) reply.header('retry-after', RETRY_AFTER);
+  await reply.code(answer.status).type(PROBLEM_TYPE).serializer(JSON.stringify).send(answer);
+}
+
+export async function sendNotFound(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  await sendProblem(new MnemoqError('not_found', 'no such path; /docs has them all'), request, reply);
+}

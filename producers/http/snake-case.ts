@@ -1,0 +1,81 @@
+import { z } from 'zod';
+
+/** Names as HTTP has them: `contextId` is `context_id`. */
+export type SnakeCase<S extends string> = S extends `${infer Head}${infer Tail}`
+  ? `${Head extends Lowercase<Head> ? Head : `_${Lowercase<Head>}`}${SnakeCase<Tail>}`
+  : S;
+type CamelCase<S extends string> = S extends `${infer Head}_${infer Tail}` ? `${Head}${Capitalize<CamelCase<Tail>>}` : S;
+
+/** A value with every field named as HTTP has it, also in what it contains. */
+export type SnakeKeys<T> = T extends readonly (infer E)[]
+  ? SnakeKeys<E>[]
+  : T extends object
+    ? { [K in keyof T as K extends string ? SnakeCase<K> : K]: SnakeKeys<T[K]> }
+    : T;
+/** The same with the names of MemoryCore; its own fields only. */
+export type CamelKeys<T> = { [K in keyof T as K extends string ? CamelCase<K> : K]: T[K] };
+
+/** What is said of a field: in words, or as more of JSON Schema. */
+export type Words = string | (Record<string, unknown> & { description: string });
+
+export function snakeName(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+export function toSnake<T>(value: T): SnakeKeys<T> {
+  return renamed(value) as SnakeKeys<T>;
+}
+
+function renamed(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  // Token ids come by the hundred thousand, and have no names in them.
+  if (Array.isArray(value)) return typeof value[0] === 'object' ? value.map(renamed) : value;
+  return Object.fromEntries(Object.entries(value).map(([name, each]) => [snakeName(name), renamed(each)]));
+}
+
+export function toCamel<T extends object>(value: T): CamelKeys<T> {
+  const camelName = (name: string) => name.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+  return Object.fromEntries(Object.entries(value).map(([name, each]) => [camelName(name), each])) as CamelKeys<T>;
+}
+
+/**
+ * A schema of MemoryCore's as HTTP has it: the same checks under the names of HTTP, with words for its fields. Whoever adds a
+ * field has to say what it is, or the types do not fit.
+ */
+export function snakeCase<Shape extends z.ZodRawShape, Words_ extends { [K in keyof Shape]: Words }>(
+  schema: z.ZodObject<Shape>,
+  words: Words_,
+): z.ZodType<SnakeKeys<z.output<z.ZodObject<Shape>>>, SnakeKeys<z.input<z.ZodObject<Shape>>>> {
+  const described = Object.entries(schema.shape as unknown as Record<string, z.ZodType>).map(([name, field]) => {
+    const said = words[name] as Words;
+    return [snakeName(name), withMeta(inSnakeCase(field), typeof said === 'string' ? { description: said } : said)];
+  });
+  return z.strictObject(Object.fromEntries(described)) as never;
+}
+
+/** The same for a schema that carries its words with it, as answers do. */
+export function snakeAnswer<T>(schema: z.ZodType<T>): z.ZodType<SnakeKeys<T>> {
+  return inSnakeCase(schema) as z.ZodType<SnakeKeys<T>>;
+}
+
+function inSnakeCase(schema: z.ZodType): z.ZodType {
+  const about = schema.meta();
+  const named = withNames(schema);
+  return about && named !== schema ? withMeta(named, about) : named;
+}
+
+function withNames(schema: z.ZodType): z.ZodType {
+  if (schema instanceof z.ZodObject) {
+    const fields = Object.entries(schema.shape as Record<string, z.ZodType>);
+    return z.strictObject(Object.fromEntries(fields.map(([name, field]) => [snakeName(name), inSnakeCase(field)])));
+  }
+  if (schema instanceof z.ZodArray) return z.array(inSnakeCase(schema.element as z.ZodType));
+  if (schema instanceof z.ZodNullable) return inSnakeCase(schema.unwrap() as z.ZodType).nullable();
+  if (schema instanceof z.ZodOptional) return inSnakeCase(schema.unwrap() as z.ZodType).optional();
+  if (schema instanceof z.ZodUnion) return z.union((schema.options as z.ZodType[]).map(inSnakeCase));
+  return schema;
+}
+
+function withMeta(schema: z.ZodType, about: Record<string, unknown>): z.ZodType {
+  return schema.meta({ ...schema.meta(), ...about });
+}
