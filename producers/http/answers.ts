@@ -94,7 +94,9 @@ const recentFields = z.strictObject({
 });
 export const recentContext = named('RecentContext', recentFields, 'The newest records that fit.');
 
-const sha256 = z.string().describe('Of the text, hexadecimal: SHA-256, or for a private one HMAC-SHA-256 under its own key.');
+const sha256 = z
+  .string()
+  .describe('Of the text, hexadecimal: SHA-256, or for a private one HMAC-SHA-256 under its own key.');
 const reflectionFields = z
   .strictObject({
     id,

@@ -1,5 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { MnemoqError } from '../../shared/errors.ts';
+import { identifier } from '../../shared/records.ts';
+import { validate } from '../../shared/validate.ts';
 
 /** Proxies tend to give up on a connection that says nothing for longer. */
 const LONGEST_WAIT_S = 60;
@@ -24,7 +26,7 @@ export function preferredWait({ headers }: FastifyRequest, reply: FastifyReply):
 export function idempotencyKey({ headers }: FastifyRequest, inBody: string | undefined): string | undefined {
   const given = headers['idempotency-key'];
   if (given === undefined) return inBody;
-  const key = String(given).replace(/^"(.*)"$/s, '$1');
+  const key = validate(identifier, String(given).replace(/^"(.*)"$/s, '$1'), 'Idempotency-Key');
   if (inBody === undefined || inBody === key) return key;
   const expected = 'the same as idempotency_key in the body';
   throw new MnemoqError('invalid_input', `Idempotency-Key: expected ${expected}, received another`, {

@@ -6,7 +6,8 @@ import { snakeName } from './snake-case.ts';
 export const PROBLEM_TYPE = 'application/problem+json';
 
 /** What HTTP itself can refuse, beside what MemoryCore throws. */
-type HttpCode = 'unauthorized' | 'method_not_allowed' | 'too_large' | 'unsupported_media_type' | 'rate_limited' | 'internal';
+type HttpCode =
+  'unauthorized' | 'method_not_allowed' | 'too_large' | 'unsupported_media_type' | 'rate_limited' | 'internal';
 export type ProblemCode = ErrorCode | HttpCode;
 
 /**
@@ -33,6 +34,14 @@ const KINDS: Record<ProblemCode, readonly [status: number, title: string]> = {
   ipfs_unavailable: [503, 'The IPFS node is not available'],
   timeout: [504, 'It has not ended in time'],
 };
+
+export function statusOf(code: ProblemCode): number {
+  return KINDS[code][0];
+}
+
+export function titleOf(code: ProblemCode): string {
+  return KINDS[code][1];
+}
 
 /** Seconds after which a client may try again what an outage refused. */
 const RETRY_AFTER = '5';
@@ -84,7 +93,7 @@ export class HttpRefusal extends Error {
 
 export function toProblem(error: unknown, requestId: string): Problem {
   const { code, detail, problems } = read(error);
-  const [status, title] = KINDS[code];
+  const [status, title] = [statusOf(code), titleOf(code)];
   return { type: `urn:mnemoq:problem:${code}`, title, status, detail, code, problems, request_id: requestId };
 }
 

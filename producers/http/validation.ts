@@ -7,7 +7,8 @@ const PARTS: Record<string, string> = { body: 'the body', querystring: 'the quer
 /** Checks each part of a request as everything else is checked, so that a wrong field is told in the same words. */
 export const compileValidator: FastifySchemaCompiler<z.ZodType> = ({ schema, httpPart = '' }) => {
   const what = PARTS[httpPart] ?? 'the request';
-  const readable = httpPart === 'body' ? orNothing : httpPart === 'querystring' ? typed(schema) : (part: unknown) => part;
+  const readable =
+    httpPart === 'body' ? orNothing : httpPart === 'querystring' ? typed(schema) : (part: unknown) => part;
   return (part: unknown) => {
     try {
       return { value: validate(schema, readable(part), what) };

@@ -1,0 +1,69 @@
+import type { FastifyInstance } from 'fastify';
+import { withinTime } from '../../shared/redis.ts';
+import type { MemoryCore } from '../index.ts';
+import { live, ready } from './answers.ts';
+import { operation } from './operation.ts';
+
+/** How long Redis may take to answer a health question. */
+const ANSWER_MS = 2_000;
+/** Whoever may ask without a key gets no more out of Redis than one answer in this time. */
+const KEPT_MS = 1_000;
+
+interface Readiness {
+  status: 'ok' | 'degraded' | 'unready';
+  ready: boolean;
+}
+
+/** `GET /health/live` answers while the process runs; `GET /health/ready` 200, or 503 while Redis takes no saves. */
+export function addHealthRoutes(server: FastifyInstance, memory: Pick<MemoryCore, 'getStats'>): void {
+  let asked: { at: number; answer: Promise<Readiness> } | null = null;
+  const readiness = async (): Promise<Readiness> => {
+    if (!asked || Date.now() - asked.at > KEPT_MS) asked = { at: Date.now(), answer: look(memory) };
+    return asked.answer;
+  };
+  server.get(
+    '/health/live',
+    {
+      logLevel: 'warn',
+      schema: operation({
+        id: 'isLive',
+        summary: 'Whether the process runs',
+        tag: 'health',
+        parts: {},
+        answers: { 200: { schema: live, description: 'It does.' } },
+        open: true,
+      }),
+    },
+    async () => ({ live: true }),
+  );
+  server.get(
+    '/health/ready',
+    {
+      logLevel: 'warn',
+      schema: operation({
+        id: 'isReady',
+        summary: 'Whether requests should come here',
+        tag: 'health',
+        parts: {},
+        answers: {
+          200: { schema: ready, description: 'They should.' },
+          503: { schema: ready, description: 'Redis does not answer.' },
+        },
+        open: true,
+      }),
+    },
+    async (_request, reply) => {
+      const found = await readiness();
+      return reply.code(found.ready ? 200 : 503).send(found);
+    },
+  );
+}
+
+async function look(memory: Pick<MemoryCore, 'getStats'>): Promise<Readiness> {
+  try {
+    const { status } = await withinTime(memory.getStats(), ANSWER_MS, 'asking for its health');
+    return { status, ready: true };
+  } catch {
+    return { status: 'unready', ready: false }; // the connection logs its own outages
+  }
+}

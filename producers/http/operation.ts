@@ -1,0 +1,82 @@
+import type { FastifySchema } from 'fastify';
+import type { z } from 'zod';
+import { problem, PROBLEM_TYPE, type ProblemCode, statusOf, titleOf } from './problem.ts';
+
+export interface AnswerHeader {
+  description: string;
+  schema: { type: 'string' | 'integer' };
+}
+
+interface Answer {
+  schema: z.ZodType;
+  description: string;
+  type?: string;
+  headers?: Record<string, AnswerHeader>;
+}
+
+interface Operation<Parts> {
+  id: string;
+  summary: string;
+  description?: string;
+  tag: string;
+  parts: Parts;
+  answers: Record<number, Answer>;
+  /** Beside those that every operation behind the guard can give. */
+  problems?: readonly ProblemCode[];
+  /** Needs no key. */
+  open?: true;
+}
+
+const ALWAYS: readonly ProblemCode[] = ['internal'];
+const GUARDED: readonly ProblemCode[] = [
+  'invalid_input',
+  'unauthorized',
+  'forbidden',
+  'rate_limited',
+  'long_term_unavailable',
+];
+const RETRY_AFTER: AnswerHeader = { description: 'Seconds after which to try again.', schema: { type: 'integer' } };
+/** Statuses after which the same request may work. */
+const LATER = new Set([429, 503]);
+
+/** An operation as Fastify checks it and as OpenAPI tells of it. */
+export function operation<Parts extends Pick<FastifySchema, 'body' | 'querystring' | 'params' | 'headers'>>({
+  id,
+  summary,
+  description,
+  tag,
+  parts,
+  answers,
+  problems = [],
+  open,
+}: Operation<Parts>) {
+  const codes = [...ALWAYS, ...(open ? [] : GUARDED), ...problems];
+  return {
+    ...parts,
+    operationId: id,
+    summary,
+    ...(description !== undefined && { description }),
+    tags: [tag],
+    ...(open && { security: [] }),
+    response: { ...Object.fromEntries(Object.entries(answers).map(answerOf)), ...problemsOf(codes) },
+  };
+}
+
+function answerOf([status, { schema, description, type = 'application/json', headers }]: [string, Answer]) {
+  return [status, { description, ...(headers && { headers }), content: { [type]: { schema } } }] as const;
+}
+
+/** One answer a status, which may have several codes. */
+function problemsOf(codes: readonly ProblemCode[]) {
+  const byStatus = Map.groupBy(new Set(codes), statusOf);
+  return Object.fromEntries(
+    [...byStatus].map(([status, those]) => [
+      status,
+      {
+        description: those.map((code) => `${titleOf(code)} (\`${code}\`).`).join(' '),
+        ...(LATER.has(status) && { headers: { 'Retry-After': RETRY_AFTER } }),
+        content: { [PROBLEM_TYPE]: { schema: problem } },
+      },
+    ]),
+  );
+}

@@ -1,0 +1,141 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { userFor } from '../auth.ts';
+import type { MemoryCore } from '../index.ts';
+import {
+  contextPage,
+  inspection,
+  newestCid,
+  recentContext,
+  recordStatus,
+  reflectionList,
+  verification,
+} from './answers.ts';
+import { callerOf } from './guard.ts';
+import { operation } from './operation.ts';
+import { LINK, nextLink } from './paging.ts';
+import { cidPath, contextPath, pageQuery, recentQuery, recordPath, scopeQuery } from './requests.ts';
+import { toCamel, toSnake } from './snake-case.ts';
+
+/** The query with the user the caller may see: nobody else's records are found, by whatever id. */
+export function scoped<Query extends { user_id?: string | undefined }>(request: FastifyRequest, query: Query) {
+  const { userId: named, ...options } = toCamel(query) as { userId?: string };
+  const userId = userFor(callerOf(request), named);
+  return { ...options, ...(userId !== undefined && { userId }) };
+}
+
+/** `GET /memory/context/…`, `/memory/records/…`, `/memory/reflections/…` and `/memory/verify/…`. */
+export function addReadRoutes(plain: FastifyInstance, memory: MemoryCore): void {
+  const server = plain.withTypeProvider<ZodTypeProvider>();
+  const outages = ['redis_unavailable', 'timeout'] as const;
+  server.get(
+    '/memory/context/:context_id',
+    {
+      schema: operation({
+        id: 'getMemoryContext',
+        summary: 'A whole conversation, page by page, oldest first',
+        tag: 'reading',
+        parts: { params: contextPath, querystring: pageQuery },
+        answers: { 200: { schema: contextPage, description: 'A page; empty where nothing was saved.', headers: LINK } },
+        problems: ['key_missing', ...outages],
+      }),
+    },
+    async (request, reply) => {
+      const page = await memory.getMemoryContext(request.params.context_id, scoped(request, request.query));
+      nextLink(request, reply, page.nextCursor);
+      return toSnake(page);
+    },
+  );
+  server.get(
+    '/memory/context/:context_id/recent',
+    {
+      schema: operation({
+        id: 'loadRecentContext',
+        summary: 'The newest records that fit a limit and a token budget, oldest first',
+        tag: 'reading',
+        parts: { params: contextPath, querystring: recentQuery },
+        answers: { 200: { schema: recentContext, description: 'What fits; empty where nothing was saved.' } },
+        problems: ['key_missing', ...outages],
+      }),
+    },
+    async (request) =>
+      toSnake(await memory.loadRecentContext(request.params.context_id, scoped(request, request.query))),
+  );
+  server.get(
+    '/memory/reflections/:context_id',
+    {
+      schema: operation({
+        id: 'getReflections',
+        summary: "A conversation's reflections, newest first, with CID, digest and signature",
+        tag: 'reflections',
+        parts: { params: contextPath, querystring: scopeQuery },
+        answers: { 200: { schema: reflectionList, description: 'All of them, 1000 at most.' } },
+        problems: outages,
+      }),
+    },
+    async (request) => {
+      const { context_id } = request.params;
+      const reflections = await memory.getReflections(context_id, scoped(request, request.query));
+      return { context_id, reflections: toSnake(reflections) };
+    },
+  );
+  server.get(
+    '/memory/reflections/:context_id/cid',
+    {
+      schema: operation({
+        id: 'getReflectionCid',
+        summary: "The CID of a conversation's newest pinned reflection",
+        tag: 'reflections',
+        parts: { params: contextPath, querystring: scopeQuery },
+        answers: { 200: { schema: newestCid, description: 'The CID, or null where none is pinned.' } },
+        problems: outages,
+      }),
+    },
+    async (request) => {
+      const { context_id } = request.params;
+      return { context_id, cid: await memory.getReflectionCid(context_id, scoped(request, request.query)) };
+    },
+  );
+  server.get(
+    '/memory/records/:id',
+    {
+      schema: operation({
+        id: 'inspectRecord',
+        summary: 'A record with its text and its token ids',
+        tag: 'reading',
+        parts: { params: recordPath, querystring: scopeQuery },
+        answers: { 200: { schema: inspection, description: 'The record.' } },
+        problems: ['not_found', 'key_missing', ...outages],
+      }),
+    },
+    async (request) => toSnake(await memory.inspect(request.params.id, scoped(request, request.query))),
+  );
+  server.get(
+    '/memory/records/:id/status',
+    {
+      schema: operation({
+        id: 'getStatus',
+        summary: 'How far a record has come',
+        tag: 'saving',
+        parts: { params: recordPath, querystring: scopeQuery },
+        answers: { 200: { schema: recordStatus, description: 'Its state, with times and reason.' } },
+        problems: ['not_found', ...outages],
+      }),
+    },
+    async (request) => toSnake(await memory.getStatus(request.params.id, scoped(request, request.query))),
+  );
+  server.get(
+    '/memory/verify/:cid',
+    {
+      schema: operation({
+        id: 'verify',
+        summary: 'Check a pinned text from its CID to its row and its tokens',
+        tag: 'reflections',
+        parts: { params: cidPath, querystring: scopeQuery },
+        answers: { 200: { schema: verification, description: 'Every check, and whether it holds.' } },
+        problems: ['not_found', 'invalid_configuration', ...outages],
+      }),
+    },
+    async (request) => toSnake(await memory.verify(request.params.cid, scoped(request, request.query))),
+  );
+}

@@ -1,0 +1,124 @@
+import { z } from 'zod';
+import {
+  chatInput,
+  finetuneInput,
+  identifier,
+  knowledgeInput,
+  recordId,
+  reflectionInput,
+  TEXT_BYTES,
+} from '../../shared/records.ts';
+import { flushOptions } from '../flushing.ts';
+import { pageOptions, recentOptions, scope } from '../reading.ts';
+import { snakeCase, type Words } from './snake-case.ts';
+
+/** Of JSON Schema, which cannot say it as zod does: it counts code points, where the limit is in UTF-16 units. */
+const idLength = { maxLength: 512 };
+const text = (description: string, example: string): Words => ({
+  description: `${description} At most ${TEXT_BYTES} bytes of UTF-8.`,
+  maxLength: TEXT_BYTES,
+  examples: [example],
+});
+
+const userFilter: Words = {
+  description: "Only this user's records. A key bound to a user may leave it out; it sees no others anyway.",
+  ...idLength,
+};
+const cursor: Words = { description: 'The `next_cursor` of an earlier page; without it the first page.' };
+const allowPartial = 'Answer with what Redis has while Supabase is away, and say so in `complete`. Default: false.';
+
+const recordWords = {
+  id: "The record's UUID, best version 7; made when missing. A key bound to a user may not choose it.",
+  contextId: { description: 'The conversation.', ...idLength, examples: ['support-42'] },
+  userId: {
+    description: 'Whose record it is. A key bound to a user may leave it out.',
+    ...idLength,
+    examples: ['alice'],
+  },
+  createdAt: { description: 'ISO 8601 with zone. Default: now.', examples: ['2025-10-19T15:42:10.000Z'] },
+  idempotencyKey: {
+    description:
+      'The same key of the same user and conversation is the same record. The header Idempotency-Key says the same.',
+    ...idLength,
+  },
+} satisfies Record<string, Words>;
+const textWords = {
+  ...recordWords,
+  visibility: 'public puts the text on IPFS as it is, private encrypted. Default: private.',
+  sourceIds: {
+    description: 'The records it was made from, 1000 at most.',
+    type: 'array',
+    items: { type: 'string', format: 'uuid' },
+    maxItems: 1000,
+  },
+} satisfies Record<string, Words>;
+const { visibility: _alwaysPublic, ...knowledgeWords } = textWords;
+
+/** A bound key's user is known; a service has to name one, which the route sees to. */
+const withoutUser = { userId: true } as const;
+export const chatBody = snakeCase(chatInput.partial(withoutUser), {
+  ...recordWords,
+  userMessage: text('What the user said.', 'Which colour do I like?'),
+  assistantMessage: text('What the assistant replied.', 'Blue, you said last week.'),
+  important: 'true commits it to Supabase at once instead of with the next flush. Default: false.',
+});
+export const reflectionBody = snakeCase(reflectionInput, {
+  ...textWords,
+  reflectionText: text('What the agent writes.', 'Alice likes blue.'),
+});
+export const finetuneBody = snakeCase(finetuneInput, {
+  ...textWords,
+  text: text('What the training produced.', 'Answers to colour questions are shorter now.'),
+});
+export const knowledgeBody = snakeCase(knowledgeInput, {
+  ...knowledgeWords,
+  text: text('What is to be shared.', 'Blue is the most liked colour.'),
+});
+export const flushBody = snakeCase(flushOptions.pick({ batchSize: true }), {
+  batchSize: 'Most rows in one request to Supabase. Default: MEMORY_FLUSH_BATCH_SIZE.',
+});
+
+export const pageQuery = snakeCase(pageOptions, {
+  userId: userFilter,
+  cursor,
+  limit: { description: 'Records of a page.', default: 100 },
+  allowPartial,
+});
+export const recentQuery = snakeCase(recentOptions, {
+  userId: userFilter,
+  limit: 'Most records. Default: 100, or 1000 when only `max_tokens` is given.',
+  maxTokens: 'Most tokens of all records together, by their stored counts. The first record that does not fit ends it.',
+  format: 'Texts by record, messages for a chat model, or token ids. Default: turns.',
+  allowPartial,
+});
+export const scopeQuery = snakeCase(scope, { userId: userFilter });
+
+const conversation = identifier.meta({ description: 'The conversation.', ...idLength, examples: ['support-42'] });
+export const contextPath = z.strictObject({ context_id: conversation });
+export const recordPath = z.strictObject({ id: recordId.meta({ description: "The record's UUID." }) });
+export const cidPath = z.strictObject({
+  cid: z
+    .string()
+    .min(1)
+    .max(200)
+    .meta({ description: 'The address on IPFS.', examples: ['bafkreigh2akiscaildc…'] }),
+});
+export const userPath = z.strictObject({ user_id: identifier.meta({ description: 'The user.', ...idLength }) });
+
+export const saveHeaders = z.looseObject({
+  prefer: z
+    .string()
+    .optional()
+    .meta({
+      description: 'How long to wait for the worker, in seconds, as RFC 7240 has it.',
+      examples: ['wait=5'],
+    }),
+  'idempotency-key': z
+    .string()
+    .optional()
+    .meta({
+      description: 'Makes a save safe to repeat; the same as `idempotency_key` in the body.',
+      examples: ['order-66'],
+    }),
+});
+export const waitHeaders = saveHeaders.pick({ prefer: true });
