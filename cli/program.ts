@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
+import { apiCommand } from './commands/api.ts';
 import { contextCommand } from './commands/context.ts';
 import { dashboardCommand } from './commands/dashboard.ts';
 import { demoCommand } from './commands/demo.ts';
@@ -17,11 +16,13 @@ import { statusCommand } from './commands/status.ts';
 import { verifyCommand } from './commands/verify.ts';
 import { workerCommand } from './commands/worker.ts';
 import { EXIT, report } from './exit.ts';
+import { version } from './version.ts';
 
 const commands = [
   demoCommand,
   devCommand,
   workerCommand,
+  apiCommand,
   dashboardCommand,
   importCommand,
   contextCommand,
@@ -65,9 +66,4 @@ function createProgram(): Command {
   for (const command of [program, ...program.commands.flatMap((each) => [each, ...each.commands])])
     command.exitOverride();
   return program;
-}
-
-function version(): string {
-  const manifest = fileURLToPath(import.meta.resolve('mnemoq/package.json'));
-  return JSON.parse(readFileSync(manifest, 'utf8')).version;
 }

@@ -11,5 +11,5 @@ export function nextLink({ url }: FastifyRequest, reply: FastifyReply, nextCurso
   const [path = '', query = ''] = url.split(/\?(.*)/s);
   const next = new URLSearchParams(query);
   next.set('cursor', nextCursor);
-  reply.header('link', `<${path}?${next}>; rel="next"`);
+  reply.header('link', `<${path}?${next.toString()}>; rel="next"`);
 }

@@ -18,7 +18,7 @@ import { cidPath, contextPath, pageQuery, recentQuery, recordPath, scopeQuery } 
 import { toCamel, toSnake } from './snake-case.ts';
 
 /** The query with the user the caller may see: nobody else's records are found, by whatever id. */
-export function scoped<Query extends { user_id?: string | undefined }>(request: FastifyRequest, query: Query) {
+export function scoped(request: FastifyRequest, query: object) {
   const { userId: named, ...options } = toCamel(query) as { userId?: string };
   const userId = userFor(callerOf(request), named);
   return { ...options, ...(userId !== undefined && { userId }) };

@@ -44,9 +44,9 @@ export function toCamel<T extends object>(value: T): CamelKeys<T> {
  * A schema of MemoryCore's as HTTP has it: the same checks under the names of HTTP, with words for its fields. Whoever adds a
  * field has to say what it is, or the types do not fit.
  */
-export function snakeCase<Shape extends z.ZodRawShape, Words_ extends { [K in keyof Shape]: Words }>(
+export function snakeCase<Shape extends z.ZodRawShape>(
   schema: z.ZodObject<Shape>,
-  words: Words_,
+  words: { [K in keyof Shape]: Words },
 ): z.ZodType<SnakeKeys<z.output<z.ZodObject<Shape>>>, SnakeKeys<z.input<z.ZodObject<Shape>>>> {
   const described = Object.entries(schema.shape as unknown as Record<string, z.ZodType>).map(([name, field]) => {
     const said = words[name] as Words;
@@ -68,7 +68,7 @@ function inSnakeCase(schema: z.ZodType): z.ZodType {
 
 function withNames(schema: z.ZodType): z.ZodType {
   if (schema instanceof z.ZodObject) {
-    const fields = Object.entries(schema.shape as Record<string, z.ZodType>);
+    const fields: [string, z.ZodType][] = Object.entries(schema.shape);
     return z.strictObject(Object.fromEntries(fields.map(([name, field]) => [snakeName(name), inSnakeCase(field)])));
   }
   if (schema instanceof z.ZodArray) return z.array(inSnakeCase(schema.element as z.ZodType));

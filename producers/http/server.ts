@@ -1,0 +1,157 @@
+import { randomUUID } from 'node:crypto';
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import cors from '@fastify/cors';
+import fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import { type Config, type Environment, loadConfig, STORE_SETTINGS } from '../../shared/config.ts';
+import { MnemoqError } from '../../shared/errors.ts';
+import { createLogger, type Logger } from '../../shared/log.ts';
+import { TEXT_BYTES } from '../../shared/records.ts';
+import { Authenticator, requireKeysBeyondLoopback } from '../auth.ts';
+import { MemoryCore } from '../index.ts';
+import { guard, type GuardParts } from './guard.ts';
+import { addHealthRoutes } from './health-routes.ts';
+import { refuseOtherMethods } from './methods.ts';
+import { addOpenApi } from './openapi.ts';
+import { PROBLEM_TYPE, sendNotFound, sendProblem, toProblem } from './problem.ts';
+import { addReadRoutes } from './read-routes.ts';
+import { addSaveRoutes } from './save-routes.ts';
+import { addServiceRoutes } from './service-routes.ts';
+import { compileSerializer, compileValidator } from './validation.ts';
+
+export interface Api {
+  url: string;
+  /** True where no keys are configured: only this machine gets in, and everybody on it. */
+  open: boolean;
+  /** Takes the API keys anew, from what `read` gives. */
+  reloadKeys(read: () => Environment): void;
+  /** Takes no more requests, lets those in hand finish within MEMORY_SHUTDOWN_TIMEOUT_MS, and lets go of everything. */
+  stop(): Promise<void>;
+}
+
+/** A turn: two of the longest texts, every character of which may be an escape of six (`\u0001`), and its ids. */
+const BODY_BYTES = 2 * 6 * TEXT_BYTES + 64 * 1024;
+/** A conversation's id at its longest, every byte of it percent-encoded. */
+const PARAMETER_LENGTH = 512 * 9;
+/** A client that sends slower than this a request is not sending one. */
+const REQUEST_MS = 120_000;
+
+const HEADERS = {
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-resource-policy': 'same-origin',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+};
+
+export interface MemoryRouteParts extends GuardParts {
+  memory: MemoryCore;
+}
+
+/** `mnemoq api`: listens on MEMORY_API_HOST (loopback) and MEMORY_API_PORT. */
+export async function startApi(environment: Environment, version: string): Promise<Api> {
+  const config = loadConfig(environment, STORE_SETTINGS);
+  requireKeysBeyondLoopback(config, 'MEMORY_API_HOST', config.apiHost);
+  const logger = createLogger(config.logLevel, 'mnemoq-api');
+  const authenticator = new Authenticator(config);
+  const memory = new MemoryCore(environment);
+  const server = createServer(logger);
+  const stop = async () => {
+    const deadline = setTimeout(() => {
+      logger.warn('requests were still in hand; their connections are cut');
+      server.server.closeAllConnections();
+    }, config.shutdownTimeoutMs);
+    await server.close();
+    clearTimeout(deadline);
+    await memory.close();
+  };
+  try {
+    if (config.corsOrigins) await server.register(cors, corsOptions(config.corsOrigins));
+    await addOpenApi(server, version);
+    addHealthRoutes(server, memory);
+    await server.register(async (scope) => registerMemoryRoutes(scope, { memory, authenticator, config }));
+    const url = await server.listen({ host: config.apiHost, port: config.apiPort });
+    return { url, open: authenticator.open, reloadKeys: (read) => authenticator.reload(read, logger), stop };
+  } catch (error) {
+    await stop();
+    throw listenError(error, config);
+  }
+}
+
+/** All of `/memory/…` behind the guard. `server` should be a scope of its own: the guard is for every route in it. */
+export async function registerMemoryRoutes(server: FastifyInstance, parts: MemoryRouteParts): Promise<void> {
+  server.setValidatorCompiler(compileValidator as never);
+  server.setSerializerCompiler(compileSerializer);
+  server.setErrorHandler(sendProblem);
+  const refuseOthers = refuseOtherMethods(server);
+  await guard(server, parts);
+  server.addHook('onSend', async (_request, reply) => void reply.header('cache-control', 'no-store'));
+  addSaveRoutes(server, parts.memory);
+  addReadRoutes(server, parts.memory);
+  addServiceRoutes(server, parts.memory);
+  refuseOthers();
+}
+
+function createServer(logger: Logger): FastifyInstance {
+  const loggerInstance: FastifyBaseLogger = logger;
+  const server = fastify({
+    loggerInstance,
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: BODY_BYTES,
+    requestTimeout: REQUEST_MS,
+    routerOptions: { maxParamLength: PARAMETER_LENGTH },
+    genReqId: ({ headers }) => {
+      const given = headers['x-request-id'];
+      return typeof given === 'string' && /^[\w.-]{1,64}$/.test(given) ? given : randomUUID();
+    },
+    // A request that came in before the end is finished like the others.
+    return503OnClosing: false,
+    forceCloseConnections: 'idle',
+    frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply),
+    clientErrorHandler: refuseUnreadable,
+  });
+  server.removeContentTypeParser('text/plain');
+  server.setValidatorCompiler(compileValidator as never);
+  server.setSerializerCompiler(compileSerializer);
+  server.setErrorHandler(sendProblem);
+  server.setNotFoundHandler(sendNotFound);
+  server.addHook('onRequest', async (request, reply) => void reply.headers(HEADERS).header('x-request-id', request.id));
+  // The route and not the path, which has ids of others in it; no query and no header.
+  server.addHook('onResponse', async ({ log, method, routeOptions, caller }, { statusCode: status, elapsedTime }) => {
+    const who = caller && { caller: caller.name, userId: caller.userId };
+    log.info({ method, route: routeOptions.url, status, ms: Math.round(elapsedTime), ...who }, 'answered');
+  });
+  return server;
+}
+
+function corsOptions(origin: string[]) {
+  return {
+    origin,
+    methods: ['GET', 'POST', 'DELETE'],
+    allowedHeaders: ['Authorization', 'Content-Type', 'Idempotency-Key', 'Prefer', 'X-Request-Id'],
+    exposedHeaders: ['Link', 'Location', 'Preference-Applied', 'Retry-After', 'X-Request-Id'],
+    maxAge: 600,
+  };
+}
+
+const UNREADABLE: Readonly<Record<string, number>> = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 };
+
+/** What is no HTTP, too long or too slow never becomes a request; the answer is written to the connection itself. */
+function refuseUnreadable({ code = '' }: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const status = UNREADABLE[code] ?? 400;
+  const refusal = new MnemoqError('invalid_input', 'expected an HTTP request that can be read');
+  const body = JSON.stringify({ ...toProblem(refusal, randomUUID()), status });
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: ${PROBLEM_TYPE}\r\n` +
+      `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+  );
+}
+
+function listenError(error: unknown, { apiHost, apiPort }: Pick<Config, 'apiHost' | 'apiPort'>): unknown {
+  if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') return error;
+  const message = `MEMORY_API_PORT: expected a free port, ${apiHost}:${apiPort} is in use`;
+  return new MnemoqError('invalid_configuration', message, { cause: error });
+}
