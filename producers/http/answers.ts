@@ -5,6 +5,9 @@ import { ENCODINGS } from '../../shared/tokenizer.ts';
 import type { ContextMessage, ContextRecord, ContextTokens } from '../context.ts';
 import type { ContextPage, Inspection, Receipt, RecordStatus, Reflection, Stats, Verification } from '../index.ts';
 import type { FlushResult } from '../../shared/queues.ts';
+import type { ConversationPage } from '../conversations.ts';
+import type { KnowledgePage } from '../knowledge.ts';
+import type { Trends } from '../trends.ts';
 import { snakeAnswer } from './snake-case.ts';
 
 /** Words for what appears in more than one answer. */
@@ -197,3 +200,53 @@ const readyFields = z.strictObject({
   ready: z.boolean().describe('Whether requests should come here.'),
 });
 export const ready = named('Ready', readyFields, 'Whether requests should come here.');
+
+const conversationFields = z
+  .strictObject({ contextId, lastAt: time('Of its newest committed record; null when none is committed yet.') })
+  .describe('A conversation.');
+const conversationPageFields = z.strictObject({
+  conversations: z.array(conversationFields).describe('In the order of their ids, byte by byte.'),
+  nextCursor,
+}) satisfies z.ZodType<ConversationPage>;
+export const conversationPage = named('ConversationPage', conversationPageFields, 'A page of conversations.');
+
+const knowledgeItemFields = z
+  .strictObject({
+    id,
+    contextId,
+    userId,
+    cid: z.string().describe('Its address on IPFS.'),
+    sha256: z.string().describe('SHA-256 of the text, hexadecimal.'),
+    text: z.string().describe('What is shared.'),
+    createdAt,
+    pinnedAt: z.string().meta({ description: 'ISO 8601, UTC.', format: 'date-time' }),
+  })
+  .describe('Something everybody may read.');
+const knowledgePageFields = z.strictObject({
+  items: z.array(knowledgeItemFields).describe('Newest first.'),
+  nextCursor,
+}) satisfies z.ZodType<KnowledgePage>;
+export const knowledgePage = named('KnowledgePage', knowledgePageFields, 'A page of knowledge.');
+
+const mean = (description: string) => z.number().nullable().describe(description);
+const trendFields = z
+  .strictObject({
+    start: z.string().meta({ description: 'When it begins: ISO 8601, UTC.', format: 'date-time' }),
+    turns: count('Turns in it.'),
+    userTokens: count("Tokens of the users' messages."),
+    assistantTokens: count("Tokens of the assistant's messages."),
+    meanUserTokens: mean("Mean tokens of a user's message; null without turns."),
+    meanAssistantTokens: mean('Mean tokens of a reply; null without turns.'),
+    reflections: count('Reflections in it.'),
+    reflectionTokens: count('Tokens of the reflections.'),
+    meanGapSeconds: mean('Mean seconds between turns that follow each other; null with fewer than two.'),
+  })
+  .describe('A stretch of time.');
+const trendsFields = z.strictObject({
+  from: createdAt,
+  to: createdAt,
+  bucket: z.enum(['hour', 'day', 'week']).describe('How long each bucket is.'),
+  timeZone: z.string().describe('In which buckets begin.'),
+  buckets: z.array(trendFields).describe('Oldest first; those without any record are left out.'),
+}) satisfies z.ZodType<Trends>;
+export const trends = named('Trends', trendsFields, 'Turns, tokens and reflections over time.');

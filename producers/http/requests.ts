@@ -8,8 +8,12 @@ import {
   reflectionInput,
   TEXT_BYTES,
 } from '../../shared/records.ts';
+import { conversationsOptions } from '../conversations.ts';
 import { flushOptions } from '../flushing.ts';
+import { knowledgeOptions } from '../knowledge.ts';
 import { pageOptions, recentOptions, scope } from '../reading.ts';
+import { exportOptions } from '../training-data.ts';
+import { trendsOptions } from '../trends.ts';
 import { snakeCase, type Words } from './snake-case.ts';
 
 /** Of JSON Schema, which cannot say it as zod does: it counts code points, where the limit is in UTF-16 units. */
@@ -122,3 +126,35 @@ export const saveHeaders = z.looseObject({
     }),
 });
 export const waitHeaders = saveHeaders.pick({ prefer: true });
+
+const since = { description: 'From this moment on: ISO 8601 with zone.', examples: ['2025-10-01T00:00:00Z'] };
+const until = { description: 'Before this moment: ISO 8601 with zone.', examples: ['2025-11-01T00:00:00Z'] };
+const ofConversation: Words = { description: 'Only this conversation.', ...idLength };
+export const conversationsQuery = snakeCase(conversationsOptions, {
+  userId: userFilter,
+  prefix: { description: 'What their ids begin with.', ...idLength },
+  cursor: { description: 'The `next_cursor` of an earlier page; without it the first page.', ...idLength },
+  limit: { description: 'Conversations of a page.', default: 100 },
+});
+export const knowledgeQuery = snakeCase(knowledgeOptions, {
+  userId: userFilter,
+  query: { description: 'Only items whose text contains this, whatever the case of its letters.', ...idLength },
+  cursor,
+  limit: { description: 'Items of a page.', default: 100 },
+});
+export const trendsQuery = snakeCase(trendsOptions, {
+  userId: userFilter,
+  contextId: ofConversation,
+  from: since,
+  to: until,
+  bucket: 'How long each bucket is; a week begins on Monday.',
+  timeZone: { description: 'In which buckets begin, an IANA name. Default: UTC.', examples: ['Asia/Taipei'] },
+});
+export const exportQuery = snakeCase(exportOptions, {
+  userId: userFilter,
+  contextId: ofConversation,
+  module: 'Only records of this kind.',
+  from: since,
+  to: until,
+  format: 'Token ids, or text as OpenAI or ShareGPT have it for fine-tuning.',
+});

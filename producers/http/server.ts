@@ -11,6 +11,7 @@ import { Authenticator, requireKeysBeyondLoopback } from '../auth.ts';
 import { MemoryCore } from '../index.ts';
 import { guard, type GuardParts } from './guard.ts';
 import { addHealthRoutes } from './health-routes.ts';
+import { addLearningRoutes } from './learning-routes.ts';
 import { refuseOtherMethods } from './methods.ts';
 import { addOpenApi } from './openapi.ts';
 import { PROBLEM_TYPE, sendNotFound, sendProblem, toProblem } from './problem.ts';
@@ -87,6 +88,7 @@ export async function registerMemoryRoutes(server: FastifyInstance, parts: Memor
   server.addHook('onSend', async (_request, reply) => void reply.header('cache-control', 'no-store'));
   addSaveRoutes(server, parts.memory);
   addReadRoutes(server, parts.memory);
+  addLearningRoutes(server, parts.memory);
   addServiceRoutes(server, parts.memory);
   refuseOthers();
 }

@@ -1,0 +1,100 @@
+import { Readable } from 'node:stream';
+import type { FastifyInstance } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import type { MemoryCore } from '../index.ts';
+import { conversationPage, knowledgePage, trends } from './answers.ts';
+import { operation } from './operation.ts';
+import { LINK, nextLink } from './paging.ts';
+import { scoped } from './read-routes.ts';
+import { conversationsQuery, exportQuery, knowledgeQuery, trendsQuery } from './requests.ts';
+import { toSnake } from './snake-case.ts';
+
+const NDJSON = 'application/x-ndjson';
+
+/** `GET /memory/conversations`, `/memory/knowledge`, `/memory/trends` and `/memory/export`. */
+export function addLearningRoutes(plain: FastifyInstance, memory: MemoryCore): void {
+  const server = plain.withTypeProvider<ZodTypeProvider>();
+  const outages = ['redis_unavailable', 'timeout'] as const;
+  server.get(
+    '/memory/conversations',
+    {
+      schema: operation({
+        id: 'listConversations',
+        summary: 'The conversations whose id begins with a prefix, page by page',
+        tag: 'reading',
+        parts: { querystring: conversationsQuery },
+        answers: { 200: { schema: conversationPage, description: 'A page.', headers: LINK } },
+        problems: outages,
+      }),
+    },
+    async (request, reply) => {
+      const page = await memory.listConversations(scoped(request, request.query));
+      nextLink(request, reply, page.nextCursor);
+      return toSnake(page);
+    },
+  );
+  server.get(
+    '/memory/knowledge',
+    {
+      schema: operation({
+        id: 'listKnowledge',
+        summary: 'What was shared as public, newest first, page by page',
+        tag: 'learning',
+        parts: { querystring: knowledgeQuery },
+        answers: { 200: { schema: knowledgePage, description: 'A page.', headers: LINK } },
+        problems: ['key_missing', ...outages],
+      }),
+    },
+    async (request, reply) => {
+      const page = await memory.listKnowledge(scoped(request, request.query));
+      nextLink(request, reply, page.nextCursor);
+      return toSnake(page);
+    },
+  );
+  server.get(
+    '/memory/trends',
+    {
+      schema: operation({
+        id: 'getTrends',
+        summary: 'Turns, tokens and reflections of committed records by hour, day or week',
+        tag: 'learning',
+        parts: { querystring: trendsQuery },
+        answers: { 200: { schema: trends, description: 'The buckets that have records.' } },
+        problems: outages,
+      }),
+    },
+    async (request) => toSnake(await memory.getTrends({ ...scoped(request, request.query) } as never)),
+  );
+  server.get(
+    '/memory/export',
+    {
+      exposeHeadRoute: false,
+      schema: operation({
+        id: 'exportTrainingData',
+        summary: 'Committed records as JSON lines, oldest first, for training',
+        description: 'A connection that ends without its last chunk is an export that broke off: begin it again.',
+        tag: 'learning',
+        parts: { querystring: exportQuery },
+        answers: {
+          200: { schema: z.string().describe('A JSON object a line.'), description: 'All of them.', type: NDJSON },
+        },
+        problems: ['key_missing', ...outages],
+      }),
+    },
+    async (request, reply) => {
+      const lines = memory.exportTrainingData({ ...scoped(request, request.query) } as never)[Symbol.asyncIterator]();
+      const first = await lines.next(); // what fails before it is still answered as a problem
+      // Its error, or a client that goes away, destroys the connection and ends the reading.
+      return reply.type(NDJSON).send(Readable.from(withLineEnds(first, lines)));
+    },
+  );
+}
+
+async function* withLineEnds(first: IteratorResult<string>, rest: AsyncIterator<string>): AsyncGenerator<string> {
+  try {
+    for (let next = first; !next.done; next = await rest.next()) yield `${next.value}\n`;
+  } finally {
+    await rest.return?.();
+  }
+}
