@@ -4,7 +4,7 @@ import { problem, PROBLEM_TYPE, type ProblemCode, statusOf, titleOf } from './pr
 
 export interface AnswerHeader {
   description: string;
-  schema: { type: 'string' | 'integer' };
+  type: 'string' | 'integer';
 }
 
 interface Answer {
@@ -27,15 +27,9 @@ interface Operation<Parts> {
   open?: true;
 }
 
-const ALWAYS: readonly ProblemCode[] = ['internal'];
-const GUARDED: readonly ProblemCode[] = [
-  'invalid_input',
-  'unauthorized',
-  'forbidden',
-  'rate_limited',
-  'long_term_unavailable',
-];
-const RETRY_AFTER: AnswerHeader = { description: 'Seconds after which to try again.', schema: { type: 'integer' } };
+const ALWAYS: readonly ProblemCode[] = ['invalid_input', 'internal'];
+const GUARDED: readonly ProblemCode[] = ['unauthorized', 'forbidden', 'rate_limited', 'long_term_unavailable'];
+const RETRY_AFTER: AnswerHeader = { description: 'Seconds after which to try again.', type: 'integer' };
 /** Statuses after which the same request may work. */
 const LATER = new Set([429, 503]);
 

@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 
 /** As the document tells of it. */
 export const LINK = {
-  Link: { description: 'The next page, as RFC 8288 has it: rel="next".', schema: { type: 'string' } },
+  Link: { description: 'The next page, as RFC 8288 has it: rel="next".', type: 'string' },
 } as const;
 
 /** Points to the next page, with everything else that was asked for as it was. */

@@ -30,9 +30,9 @@ interface Given {
 
 const PREFERENCE = 'Prefer: wait=5 waits up to so many seconds, 60 at most, until the record is';
 const APPLIED = {
-  'Preference-Applied': { description: 'What was heeded of Prefer.', schema: { type: 'string' } },
+  'Preference-Applied': { description: 'What was heeded of Prefer.', type: 'string' },
 } as const;
-const LOCATION = { Location: { description: 'Where its status is.', schema: { type: 'string' } } } as const;
+const LOCATION = { Location: { description: 'Where its status is.', type: 'string' } } as const;
 
 /** `POST /memory/chat` and the like: 202 with the receipt when Redis has it; 200 when it was waited for and is through. */
 export function addSaveRoutes(server: FastifyInstance, memory: MemoryCore): void {

@@ -32,7 +32,7 @@ export function addServiceRoutes(plain: FastifyInstance, memory: MemoryCore): vo
             schema: flushResult,
             description: 'It is done.',
             headers: {
-              'Preference-Applied': { description: 'What was heeded of Prefer.', schema: { type: 'string' } },
+              'Preference-Applied': { description: 'What was heeded of Prefer.', type: 'string' },
             },
           },
         },
