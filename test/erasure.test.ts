@@ -158,9 +158,9 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
     const [contextId, other] = [stack.newContextId(), stack.newContextId()];
     const userId = randomUUID();
     const kept: string[] = [];
-    let over = false;
+    const over = new AbortController();
     const flows = [contextId, contextId, other, other].map(async (conversation) => {
-      for (let n = 0; !over; n += 1) {
+      for (let n = 0; !over.signal.aborted; n += 1) {
         const turn = {
           contextId: conversation,
           userId,
@@ -173,11 +173,11 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
       }
     });
     const flushes = (async () => {
-      while (!over) await memory.flushRedisToSupabase();
+      while (!over.signal.aborted) await memory.flushRedisToSupabase();
     })();
     await eventually(async () => (await rows('memories', 'context_id', contextId)).length > 20);
     await memory.forget({ contextId });
-    over = true;
+    over.abort();
     await Promise.all([...flows, flushes]);
     await memory.flushRedisToSupabase();
     expect(await rows('memories', 'context_id', contextId)).toEqual([]);

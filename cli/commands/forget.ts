@@ -41,7 +41,7 @@ export function forgetCommand(): Command {
 async function erase(scope: ForgetOptions, json: true | undefined): Promise<void> {
   const receipt = await withMemory(async (memory) => {
     const silence = watchForSilence('waiting for workers to let go of what they have in hand');
-    return memory.forget(scope).finally(silence.stop);
+    return memory.forget(scope).finally(() => silence.stop());
   });
   if (json) return printJson(receipt);
   print(`${mark(true)} erased; receipt ${receipt.id}${receipt.signature === null ? '' : ', signed'}`);

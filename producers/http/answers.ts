@@ -6,6 +6,7 @@ import type { ContextMessage, ContextRecord, ContextTokens } from '../context.ts
 import type { ContextPage, Inspection, Receipt, RecordStatus, Reflection, Stats, Verification } from '../index.ts';
 import type { FlushResult } from '../../shared/queues.ts';
 import type { ConversationPage } from '../conversations.ts';
+import type { ErasureReceipt } from '../erasure.ts';
 import type { KnowledgePage } from '../knowledge.ts';
 import type { Trends } from '../trends.ts';
 import { snakeAnswer } from './snake-case.ts';
@@ -250,3 +251,32 @@ const trendsFields = z.strictObject({
   buckets: z.array(trendFields).describe('Oldest first; those without any record are left out.'),
 }) satisfies z.ZodType<Trends>;
 export const trends = named('Trends', trendsFields, 'Turns, tokens and reflections over time.');
+
+const erasureFields = z.strictObject({
+  id: z.string().meta({ description: "The receipt's own UUID.", format: 'uuid' }),
+  scope: z
+    .strictObject({
+      userId: z.string().nullable().describe('Whose records; null for everybody in the conversation.'),
+      contextId: z.string().nullable().describe('Of which conversation; null for all of the user.'),
+    })
+    .describe('What was erased.'),
+  erasedAt: createdAt,
+  tiers: z
+    .strictObject({
+      jobs: count('Jobs of any state, those in quarantine too.'),
+      cached: count('Records in Redis.'),
+      pending: count('Of these, how many Supabase did not have yet.'),
+      committed: count('Rows of memories.'),
+      keysDestroyed: count('Wrapped keys: the copies on IPFS can never be read again.'),
+      unpinned: count('Pins the IPFS node gave up.'),
+    })
+    .describe('How many of what; a repeat counts what the earlier run had left.'),
+  signature: z
+    .string()
+    .nullable()
+    .describe(
+      'Ed25519 over the canonical JSON (RFC 8785) of the rest with its names in camelCase, base64url; null without a key.',
+    ),
+  signingKey: z.string().nullable().describe('The raw public key, base64url.'),
+}) satisfies z.ZodType<ErasureReceipt>;
+export const erasureReceipt = named('ErasureReceipt', erasureFields, 'What an erasure gives.');

@@ -20,6 +20,7 @@ const KINDS: Record<ProblemCode, readonly [status: number, title: string]> = {
   forbidden: [403, 'The caller may not do this'],
   not_found: [404, 'There is no such thing'],
   method_not_allowed: [405, 'The path has no such method'],
+  erased: [409, 'The user or conversation was erased'],
   too_large: [413, 'The request is too large'],
   unsupported_media_type: [415, 'The body is not JSON'],
   rate_limited: [429, 'Too many requests'],

@@ -10,6 +10,7 @@ import { TEXT_BYTES } from '../../shared/records.ts';
 import { Authenticator, requireKeysBeyondLoopback } from '../auth.ts';
 import { MemoryCore } from '../index.ts';
 import { guard, type GuardParts } from './guard.ts';
+import { addEraseRoutes } from './erase-routes.ts';
 import { addHealthRoutes } from './health-routes.ts';
 import { addLearningRoutes } from './learning-routes.ts';
 import { refuseOtherMethods } from './methods.ts';
@@ -90,6 +91,7 @@ export async function registerMemoryRoutes(server: FastifyInstance, parts: Memor
   addReadRoutes(server, parts.memory);
   addLearningRoutes(server, parts.memory);
   addServiceRoutes(server, parts.memory);
+  addEraseRoutes(server, parts.memory);
   refuseOthers();
 }
 
