@@ -41,6 +41,7 @@ const wholeNumber = (min: number, max: number, fallback: number) =>
 const oneOf = <const T extends readonly [string, ...string[]]>(values: T, fallback: T[number]) =>
   z.enum(values).default(fallback as never);
 const identifier = (fallback: string) => text.regex(/^[A-Za-z_][A-Za-z0-9_]{0,62}$/).default(fallback);
+const flag = () => oneOf(['true', 'false'], 'false').transform((value) => value === 'true');
 const port = (fallback: number) => wholeNumber(0, 65_535, fallback);
 
 /**
@@ -72,10 +73,7 @@ const VARIABLES = {
   flushBatchSize: variable(wholeNumber(1, 1_000, 500), 'a whole number of rows from 1 to 1000'),
   flushMaxPending: variable(wholeNumber(1, 10_000_000, 1_000), 'a whole number of records from 1 to 10000000'),
   textCache: variable(oneOf(['encrypted', 'plain', 'off'], 'encrypted'), 'encrypted, plain or off'),
-  encryptTokens: variable(
-    oneOf(['true', 'false'], 'false').transform((value) => value === 'true'),
-    'true or false',
-  ),
+  encryptTokens: variable(flag(), 'true or false'),
   encryptionKeys: variable(
     text.transform(parseEncryptionKeys).optional(),
     'kid:base64 of 32 random bytes, several separated by commas, the first one writes (openssl rand -base64 32)',
@@ -124,6 +122,8 @@ const VARIABLES = {
   ),
   dashboardHost: variable(host('127.0.0.1'), 'an address or a host name to listen on'),
   dashboardPort: variable(port(3001), 'a port from 0 to 65535; 0 takes a free one'),
+  dashboardReadOnly: variable(flag(), 'true or false'),
+  dashboardShowText: variable(flag(), 'true or false'),
   logLevel: variable(
     oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], 'info'),
     'trace, debug, info, warn, error, fatal or silent',
@@ -170,6 +170,8 @@ export const VARIABLE_NAMES = {
   rateLimit: 'MEMORY_RATE_LIMIT',
   dashboardHost: 'MEMORY_DASHBOARD_HOST',
   dashboardPort: 'MEMORY_DASHBOARD_PORT',
+  dashboardReadOnly: 'MEMORY_DASHBOARD_READ_ONLY',
+  dashboardShowText: 'MEMORY_DASHBOARD_SHOW_TEXT',
   logLevel: 'MEMORY_LOG_LEVEL',
 } as const satisfies Record<keyof typeof VARIABLES, string>;
 

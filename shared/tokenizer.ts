@@ -58,15 +58,24 @@ export function encode(text: string, encoding: Encoding): number[] {
 
 /** Token ids back to the text they came from. Throws `invalid_input` for an id that `encode` never gives. */
 export function decode(tokens: readonly number[], encoding: Encoding): string {
-  const size = VOCABULARY[encoding];
-  const unknown = tokens.find((id) => !isToken(id, encoding));
-  if (unknown !== undefined) {
-    const problem = { field: 'tokens', expected: `ids of ${encoding}, below ${size}`, received: describe(unknown) };
-    const message = `tokens: expected ${problem.expected}, received ${problem.received}`;
-    throw new MnemoqError('invalid_input', message, { problems: [problem] });
-  }
+  refuseUnknown(tokens, encoding);
   // ignoreBOM: a decoder would otherwise swallow a U+FEFF at the start of the text.
   return new TextDecoder('utf-8', { ignoreBOM: true }).decode(encoderOf(encoding).decode(Uint32Array.from(tokens)));
+}
+
+/** The bytes one token stands for, which need not be whole characters. Throws `invalid_input` as `decode` does. */
+export function tokenBytes(id: number, encoding: Encoding): Uint8Array {
+  refuseUnknown([id], encoding);
+  return encoderOf(encoding).decode_single_token_bytes(id);
+}
+
+function refuseUnknown(tokens: readonly number[], encoding: Encoding): void {
+  const unknown = tokens.find((id) => !isToken(id, encoding));
+  if (unknown === undefined) return;
+  const expected = `ids of ${encoding}, below ${VOCABULARY[encoding]}`;
+  const problem = { field: 'tokens', expected, received: describe(unknown) };
+  const message = `tokens: expected ${problem.expected}, received ${problem.received}`;
+  throw new MnemoqError('invalid_input', message, { problems: [problem] });
 }
 
 /** Whether `encode` may give this id. */

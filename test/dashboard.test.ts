@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Browser, chromium } from 'playwright-core';
-import { type Dashboard, startDashboard } from '../producers/dashboard.ts';
+import { type Dashboard, startDashboard } from '../producers/dashboard/dashboard.ts';
 import { QUEUES } from '../shared/queues.ts';
 import { startStack, type Stack } from './support/stack.ts';
 import { turn } from './support/turns.ts';

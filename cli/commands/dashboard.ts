@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { startDashboard } from '../../producers/dashboard.ts';
+import { startDashboard } from '../../producers/dashboard/dashboard.ts';
 import { readEnvironment } from '../../shared/config.ts';
 import { say } from '../output.ts';
 import { tellParent, untilSignal } from '../until-signal.ts';

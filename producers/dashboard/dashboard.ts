@@ -1,0 +1,75 @@
+import { Queue } from 'bullmq';
+import fastify, { type FastifyInstance } from 'fastify';
+import { isClusterUrl } from '../../shared/cluster-url.ts';
+import { type ConfigWith, type Environment, loadConfig } from '../../shared/config.ts';
+import { MnemoqError } from '../../shared/errors.ts';
+import { Keys } from '../../shared/keys.ts';
+import { createLogger } from '../../shared/log.ts';
+import { QUEUES } from '../../shared/queues.ts';
+import { connectWorkerRedis } from '../../shared/redis.ts';
+import { Authenticator } from '../auth.ts';
+import { MemoryCore } from '../memory-core.ts';
+import { BOARD_PATH, registerBoard } from './board.ts';
+import { guard } from './door.ts';
+import { registerPage } from './page.ts';
+
+export interface Dashboard {
+  /** Of the memory page; without one it leads to the queues. */
+  url: string;
+  /** Of Bull Board. */
+  queuesUrl: string;
+  stop(): Promise<void>;
+}
+
+type DashboardConfig = ConfigWith<'redisUrl' | 'apiKeys'>;
+
+/**
+ * The memory page, and Bull Board over all queues at `/queues`. Asks for a name and secret of MEMORY_API_KEYS, listens on
+ * MEMORY_DASHBOARD_HOST (loopback) and MEMORY_DASHBOARD_PORT. The page reads memory, so it needs SUPABASE_URL and its key
+ * (MEMORY_ENCRYPTION_KEYS and IPFS_API_URL for what is encrypted and pinned); without them there are only the queues, and
+ * this process needs nothing but Redis.
+ */
+export async function startDashboard(environment: Environment): Promise<Dashboard> {
+  const config = loadConfig(environment, ['redisUrl', 'apiKeys']);
+  const authenticator = new Authenticator(config);
+  const redis = connectWorkerRedis(config.redisUrl, createLogger(config.logLevel, 'mnemoq-dashboard'));
+  const { queuePrefix: prefix } = new Keys(isClusterUrl(config.redisUrl));
+  const queues = QUEUES.map((name) => new Queue(name, { connection: redis, prefix }));
+  const memory = hasPage(config) ? new MemoryCore(environment) : null;
+  const server = fastify({ forceCloseConnections: true }); // events are streams without an end
+  const stop = async () => {
+    await server.close();
+    await memory?.close();
+    await Promise.all(queues.map((queue) => queue.close()));
+    redis.disconnect();
+  };
+  try {
+    const { dashboardReadOnly: readOnly, dashboardShowText: showText } = config;
+    guard(server, { authenticate: (authorization) => authenticator.authenticate(authorization), readOnly });
+    await registerBoard(server, queues, { readOnly, showText, hasPage: memory !== null });
+    if (memory) await registerPage(server, memory, queues, config);
+    else leadToQueues(server);
+    const url = await server.listen({ host: config.dashboardHost, port: config.dashboardPort });
+    return { url, queuesUrl: `${url}${BOARD_PATH}`, stop };
+  } catch (error) {
+    await stop();
+    throw listenError(error, config);
+  }
+}
+
+function hasPage({ supabaseUrl, supabaseServiceRoleKey }: DashboardConfig): boolean {
+  return supabaseUrl !== undefined && supabaseServiceRoleKey !== undefined;
+}
+
+function leadToQueues(server: FastifyInstance): void {
+  server.get('/', async (_request, reply) => reply.redirect(`${BOARD_PATH}/`));
+}
+
+function listenError(error: unknown, { dashboardHost, dashboardPort }: DashboardConfig): unknown {
+  if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') return error;
+  return new MnemoqError(
+    'invalid_configuration',
+    `MEMORY_DASHBOARD_PORT: expected a free port, ${dashboardHost}:${dashboardPort} is in use`,
+    { cause: error },
+  );
+}

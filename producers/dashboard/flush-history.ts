@@ -1,0 +1,49 @@
+import type { Job, Queue } from 'bullmq';
+import type { FlushResult } from '../../shared/queues.ts';
+
+/** One run that moved pending records to Supabase, or is about to. */
+export interface FlushRun {
+  id: string;
+  /** Who or what asked for it. */
+  reason: string;
+  state: 'running' | 'done' | 'failed';
+  started_at: string;
+  /** Null while it runs. */
+  duration_ms: number | null;
+  flushed_count: number;
+  failed_count: number;
+  batches: number;
+  /** Why it failed. */
+  error: string | null;
+}
+
+/** The newest flushes, newest first; finished ones are kept for a day. */
+export async function listFlushes(queue: Queue, limit: number): Promise<FlushRun[]> {
+  const jobs = await queue.getJobs(['active', 'completed', 'failed'], 0, limit - 1);
+  return jobs
+    .filter((job) => job?.processedOn !== undefined) // one that is removed while they are read comes as undefined
+    .toSorted((a, b) => startOf(b) - startOf(a))
+    .slice(0, limit)
+    .map(toRun);
+}
+
+function toRun(job: Job): FlushRun {
+  const { id = '', data, finishedOn, failedReason } = job;
+  const counts: Partial<FlushResult> = Object(job.returnvalue ?? job.progress);
+  const failed = finishedOn !== undefined && Boolean(failedReason);
+  return {
+    id,
+    reason: String(data?.reason ?? ''),
+    state: finishedOn === undefined ? 'running' : failed ? 'failed' : 'done',
+    started_at: new Date(startOf(job)).toISOString(),
+    duration_ms: finishedOn === undefined ? null : finishedOn - startOf(job),
+    flushed_count: counts.flushedCount ?? 0,
+    failed_count: counts.failedCount ?? 0,
+    batches: counts.batches ?? 0,
+    error: failed ? failedReason : null,
+  };
+}
+
+function startOf({ processedOn = 0 }: Job): number {
+  return processedOn;
+}

@@ -1,0 +1,103 @@
+import { html, nothing, render } from '/page/lit-html/lit-html.js';
+import { get } from './api.js';
+import { drawChart } from './chart.js';
+import { followAddress } from './conversation.js';
+import { flowView } from './flow.js';
+import { refresh, stayCurrent } from './live.js';
+import { pickerView } from './picker.js';
+import { chooseLanguage, chooseTheme, showTheme, theme } from './preferences.js';
+import { conversationView } from './records.js';
+import { reflectionsView } from './reflections.js';
+import { onChange, state, update } from './store.js';
+import { t } from './words.js';
+
+const app = /** @type {HTMLElement} */ (document.getElementById('app'));
+
+function appView() {
+  return html`
+    <a class="skip" href="#conversation" @click=${skip}>${t('page.skip')}</a>
+    <header class="top">
+      <h1 class="mark"><img src="/page/icon.svg" alt="" width="28" height="28" />Mnemoq <span>${t('page.title')}</span></h1>
+      <p class="connection connection-${state.connection}" role="status">
+        <span class="dot" aria-hidden="true"></span>${t(`live.${state.connection}`)}
+      </p>
+      <nav class="top-actions">
+        ${callerView()}
+        <button type="button" class="button quiet" aria-label=${t('page.language.label')} @click=${switchLanguage}>
+          ${t('page.language')}
+        </button>
+        <button type="button" class="button quiet" aria-label=${themeLabel()} @click=${switchTheme}>
+          ${t(otherTheme() === 'dark' ? 'page.theme.dark' : 'page.theme.light')}
+        </button>
+      </nav>
+    </header>
+    <div class="layout">
+      <aside class="column-picker" aria-label=${t('picker.title')}>${pickerView()}</aside>
+      <main class="column-main">${conversationView()}</main>
+      <aside class="column-panels" aria-label=${`${t('flow.title')}, ${t('reflections.title')}`}>
+        ${flowView()}${reflectionsView()}
+      </aside>
+    </div>
+    <div class="hidden" aria-live="polite" data-announcement>${state.announcement}</div>
+  `;
+}
+
+function callerView() {
+  const { caller } = state;
+  if (!caller) return nothing;
+  return html`
+    <span class="caller" title=${t('page.signed', { name: caller.name })}>
+      <bdi>${caller.user_id ?? caller.name}</bdi>${caller.read_only ? html` · ${t('page.readonly')}` : nothing}
+    </span>
+    ${caller.user_id === null ? html`<a class="button quiet" href="/queues/">${t('page.queues')}</a>` : nothing}
+  `;
+}
+
+/** A link would become the address, which names the conversation. @param {Event} event */
+function skip(event) {
+  event.preventDefault();
+  document.getElementById('conversation')?.focus();
+}
+
+function switchLanguage() {
+  const language = state.language === 'en' ? 'zh-TW' : 'en';
+  chooseLanguage(language);
+  update({ language });
+}
+
+function switchTheme() {
+  const chosen = otherTheme();
+  chooseTheme(chosen);
+  update({ theme: chosen });
+}
+
+function followSystem() {
+  showTheme(theme());
+  update({ theme: theme() });
+}
+
+function otherTheme() {
+  return state.theme === 'dark' ? 'light' : 'dark';
+}
+
+function themeLabel() {
+  return t('page.theme.label', { theme: t(otherTheme() === 'dark' ? 'page.theme.dark' : 'page.theme.light') });
+}
+
+onChange(() => {
+  render(appView(), app);
+  drawChart();
+});
+document.documentElement.lang = state.language;
+addEventListener('hashchange', followAddress);
+addEventListener('resize', () => update());
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', followSystem);
+update();
+followAddress();
+get('/page/of/caller')
+  .then((caller) => update({ caller }))
+  .catch(() => undefined)
+  .finally(() => {
+    void refresh();
+    stayCurrent();
+  });

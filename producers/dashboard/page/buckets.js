@@ -1,0 +1,38 @@
+import { get } from './api.js';
+import { state, update } from './store.js';
+
+/** @typedef {import('./store.js').Bucket} Bucket */
+
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+
+/** The longest span, in ms, that is shown in buckets of a size: some dozens of them can be told apart. */
+const SIZES = /** @type {const} */ ([
+  ['hour', 3 * DAY],
+  ['day', 120 * DAY],
+  ['week', Infinity],
+]);
+
+/** Turns and tokens over time, of the time in which the records lie that are shown. @param {string} contextId */
+export async function loadBuckets(contextId) {
+  const times = state.records.map(({ created_at: createdAt }) => Date.parse(createdAt));
+  if (times.length === 0) return;
+  const [first, last] = [Math.min(...times), Math.max(...times)];
+  const size = SIZES.find(([, longest]) => last - first <= longest)?.[0] ?? 'week';
+  const { buckets } = await get('/memory/trends', {
+    context_id: contextId,
+    from: new Date(first).toISOString(),
+    to: new Date(last + 1).toISOString(),
+    bucket: size,
+    time_zone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+  });
+  if (contextId !== state.contextId) return;
+  update({
+    buckets: buckets.map((/** @type {any} */ bucket) => ({
+      start: bucket.start,
+      turns: bucket.turns,
+      tokens: bucket.user_tokens + bucket.assistant_tokens,
+      reflections: bucket.reflections,
+    })),
+  });
+}

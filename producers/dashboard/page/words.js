@@ -1,0 +1,28 @@
+import { state } from './store.js';
+import { en } from './words-en.js';
+import { zhTW } from './words-zh-tw.js';
+
+const DICTIONARIES = { en, 'zh-TW': zhTW };
+
+/** @typedef {keyof typeof en} Word */
+
+/**
+ * The text for a word in the chosen language, with `{name}` filled in.
+ * @param {Word} word
+ * @param {Record<string, string | number>} [values]
+ */
+export function t(word, values = {}) {
+  return DICTIONARIES[state.language][word].replaceAll(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ''));
+}
+
+/** The text for a name the server gave, or the name itself where there is none. @param {string} group @param {string} name */
+export function named(group, name) {
+  const word = /** @type {Word} */ (`${group}.${name}`);
+  return Object.hasOwn(en, word) ? t(word) : name;
+}
+
+/** "one" or "other" of a word that counts. @param {string} word @param {number} n */
+export function counted(word, n) {
+  const form = new Intl.PluralRules(state.language).select(n) === 'one' ? 'one' : 'other';
+  return t(/** @type {Word} */ (`${word}.${form}`), { n: n.toLocaleString(state.language) });
+}

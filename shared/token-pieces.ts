@@ -1,0 +1,49 @@
+import { type Encoding, tokenBytes } from './tokenizer.ts';
+
+/** The shortest run of tokens that ends where a character ends, and its text: mostly one token, some for a rare character. */
+export interface TokenPiece {
+  ids: number[];
+  text: string;
+}
+
+/** Cuts tokens into pieces whose texts, one after the other, are the decoded text. */
+export function cutPieces(tokens: readonly number[], encoding: Encoding): TokenPiece[] {
+  const pieces: TokenPiece[] = [];
+  let ids: number[] = [];
+  let parts: Uint8Array[] = [];
+  let missing = 0;
+  const end = () => {
+    if (ids.length > 0) pieces.push({ ids, text: textOf(parts) });
+    [ids, parts, missing] = [[], [], 0];
+  };
+  for (const id of tokens) {
+    const bytes = tokenBytes(id, encoding);
+    ids.push(id);
+    parts.push(bytes);
+    missing = missingAfter(bytes, missing);
+    if (missing === 0) end();
+  }
+  end();
+  return pieces;
+}
+
+function textOf(parts: readonly Uint8Array[]): string {
+  // ignoreBOM: a decoder would otherwise swallow a U+FEFF at the start.
+  return new TextDecoder('utf-8', { ignoreBOM: true }).decode(Buffer.concat(parts));
+}
+
+/** How many bytes the last character still lacks in UTF-8, when `missing` were lacking before these. */
+function missingAfter(bytes: Uint8Array, missing: number): number {
+  for (const byte of bytes) {
+    const continues = (byte & 0b1100_0000) === 0b1000_0000;
+    missing = continues ? Math.max(0, missing - 1) : followers(byte);
+  }
+  return missing;
+}
+
+/** Bytes that follow a first byte. */
+function followers(byte: number): number {
+  if (byte < 0b1100_0000) return 0;
+  if (byte < 0b1110_0000) return 1;
+  return byte < 0b1111_0000 ? 2 : 3;
+}
