@@ -1,11 +1,12 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { MnemoqError } from '../../shared/errors.ts';
 import type { Caller } from '../auth.ts';
 import { BOARD_ACTIONS, BOARD_PATH } from './board.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Who asks; set before any handler runs. */
-    caller: Caller;
+    /** Who is asking; null before the door has looked, and where there is none. */
+    caller: Caller | null;
   }
 }
 
@@ -34,7 +35,7 @@ export interface DoorOptions {
 
 /** Stands before everything the dashboard serves: asks who is there, and refuses what this door is not for. */
 export function guard(server: FastifyInstance, { authenticate, readOnly }: DoorOptions): void {
-  server.decorateRequest('caller', undefined as unknown as Caller);
+  server.decorateRequest('caller', null);
   server.addHook('onRequest', async (request, reply) => {
     const onBoard = isOnBoard(request.url);
     reply.headers({ ...HEADERS, 'content-security-policy': onBoard ? BOARD_POLICY : PAGE_POLICY });
@@ -51,6 +52,18 @@ export function guard(server: FastifyInstance, { authenticate, readOnly }: DoorO
     if (reason !== null) return refuse(reply, 403, 'FORBIDDEN', reason);
     return undefined;
   });
+}
+
+/** Who is asking, in a route behind the door. */
+export function callerOf({ caller }: FastifyRequest): Caller {
+  if (!caller) throw new MnemoqError('forbidden', 'the door has not looked');
+  return caller;
+}
+
+/** What of the memory the caller may see, as MemoryCore takes it. */
+export function scopeOf(request: FastifyRequest): { userId?: string } {
+  const { userId } = callerOf(request);
+  return userId === null ? {} : { userId };
 }
 
 /** Why a request that changes something is refused; null when it may go on. */

@@ -2,14 +2,16 @@ import type { Queue } from 'bullmq';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Config } from '../../shared/config.ts';
-import { isError, MnemoqError } from '../../shared/errors.ts';
+import { isError } from '../../shared/errors.ts';
 import { identifier, recordId } from '../../shared/records.ts';
 import { cutPieces } from '../../shared/token-pieces.ts';
 import type { Encoding } from '../../shared/tokenizer.ts';
 import { validate } from '../../shared/validate.ts';
+import { requireService } from '../auth.ts';
 import type { MemoryCore } from '../memory-core.ts';
 import { listFlushes } from './flush-history.ts';
-import { registerInterimRoutes } from './interim-routes.ts';
+import { callerOf, scopeOf } from './door.ts';
+import { registerMemoryRoutes } from './memory-routes.ts';
 import { servePageFiles } from './page-files.ts';
 import { findQueued } from './queued-records.ts';
 
@@ -39,27 +41,29 @@ export async function registerPage(
   const queue = (name: string) => queues.filter((each) => each.name === name);
   await server.register(async (page) => {
     page.addHook('onSend', async (request, reply) => {
-      if (request.url.startsWith('/memory') || request.url.startsWith('/page/of/')) reply.header('cache-control', 'no-store');
+      if (request.url.startsWith('/memory') || request.url.startsWith('/page/of/'))
+        reply.header('cache-control', 'no-store');
     });
     await servePageFiles(page);
-    await registerInterimRoutes(page, memory);
-    page.get('/page/of/caller', async ({ caller }) => ({
-      name: caller.name,
-      user_id: caller.userId,
+    await registerMemoryRoutes(page, memory);
+    page.get('/page/of/caller', async (request) => ({
+      name: callerOf(request).name,
+      user_id: callerOf(request).userId,
       read_only: config.dashboardReadOnly,
       can_verify: config.ipfsApiUrl !== undefined,
     }));
     page.get('/page/of/statuses', async (request) => {
       const given = validate(statusesQuery, request.query, 'the query');
-      return { statuses: await statusesOf(memory, validate(ids, given.ids, 'ids'), request) };
+      return { statuses: await statusesOf(memory, validate(ids, given.ids, 'ids'), scopeOf(request)) };
     });
-    page.get('/page/of/queued', async ({ query, caller }) => {
-      const { context_id: contextId } = validate(queuedQuery, query, 'the query');
-      return { records: await findQueued([...queue('chat'), ...queue('reflection')], contextId, caller.userId) };
+    page.get('/page/of/queued', async (request) => {
+      const { context_id: contextId } = validate(queuedQuery, request.query, 'the query');
+      const records = await findQueued([...queue('chat'), ...queue('reflection')], contextId, callerOf(request).userId);
+      return { records };
     });
-    page.get('/page/of/pieces/:id', async (request) => pieces(memory, request));
-    page.get('/page/of/flushes', async ({ caller }, reply) => {
-      if (caller.userId !== null) return reply.code(403).send({ title: 'flushes are for services', status: 403 });
+    page.get('/page/of/pieces/:id', async (request) => piecesOf(memory, request));
+    page.get('/page/of/flushes', async (request) => {
+      requireService(callerOf(request));
       const [flush] = queue('flush');
       return { flushes: flush ? await listFlushes(flush, FLUSHES) : [] };
     });
@@ -67,12 +71,11 @@ export async function registerPage(
 }
 
 /** Of those that are there and the caller's; the others are left out. */
-async function statusesOf(memory: MemoryCore, ids: readonly string[], request: FastifyRequest) {
+async function statusesOf(memory: MemoryCore, ids: readonly string[], scope: { userId?: string }) {
   const statuses = await Promise.all(
     ids.map(async (id) => {
       try {
-        await refuseForeign(memory, id, request);
-        const { status, reason, cid, queuedAt, cachedAt, pinnedAt } = await memory.getStatus(id);
+        const { status, reason, cid, queuedAt, cachedAt, pinnedAt } = await memory.getStatus(id, scope);
         return { id, status, reason, cid, queued_at: queuedAt, cached_at: cachedAt, pinned_at: pinnedAt };
       } catch (error) {
         if (isError(error, 'not_found')) return null;
@@ -83,17 +86,10 @@ async function statusesOf(memory: MemoryCore, ids: readonly string[], request: F
   return statuses.filter((status) => status !== null);
 }
 
-async function refuseForeign(memory: MemoryCore, id: string, { caller }: FastifyRequest): Promise<void> {
-  if (caller.userId === null) return;
-  const { record } = await memory.inspect(id);
-  if (record.userId !== caller.userId) throw new MnemoqError('not_found', `no record with id ${id}`);
-}
-
-async function pieces(memory: MemoryCore, request: FastifyRequest) {
+async function piecesOf(memory: MemoryCore, request: FastifyRequest) {
   const { id } = validate(z.object({ id: recordId }), request.params, 'the path');
   const { part: wanted, from } = validate(piecesQuery, request.query, 'the query');
-  await refuseForeign(memory, id, request);
-  const { tokens } = await memory.inspect(id);
+  const { tokens } = await memory.inspect(id, scopeOf(request));
   const { id: _id, encoding, ...arrays } = tokens;
   const parts = Object.entries(arrays)
     .filter(([name]) => wanted === undefined || name === wanted)

@@ -55,7 +55,10 @@ function toQueued(job: Job | undefined): QueuedRecord | null {
   return reflection ? { ...headOf(reflection, 'reflection'), text: reflection.reflectionText } : null;
 }
 
-function headOf(job: { id: string; contextId: string; userId?: string | undefined; createdAt: string }, module: string) {
+function headOf(
+  job: { id: string; contextId: string; userId?: string | undefined; createdAt: string },
+  module: string,
+) {
   const { id, contextId, userId = null, createdAt } = job;
   return { id, context_id: contextId, user_id: userId, module, created_at: createdAt };
 }

@@ -17,7 +17,9 @@ function appView() {
   return html`
     <a class="skip" href="#conversation" @click=${skip}>${t('page.skip')}</a>
     <header class="top">
-      <h1 class="mark"><img src="/page/icon.svg" alt="" width="28" height="28" />Mnemoq <span>${t('page.title')}</span></h1>
+      <h1 class="mark">
+        <img src="/page/icon.svg" alt="" width="28" height="28" />Mnemoq <span>${t('page.title')}</span>
+      </h1>
       <p class="connection connection-${state.connection}" role="status">
         <span class="dot" aria-hidden="true"></span>${t(`live.${state.connection}`)}
       </p>

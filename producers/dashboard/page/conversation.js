@@ -86,7 +86,8 @@ async function refreshStatuses(contextId) {
     const next = new Map(before);
     for (const status of statuses) next.set(status.id, status);
     const changed = statuses.filter(
-      (/** @type {import('./store.js').Status} */ { id, status }) => before.has(id) && before.get(id)?.status !== status,
+      (/** @type {import('./store.js').Status} */ { id, status }) =>
+        before.has(id) && before.get(id)?.status !== status,
     );
     update({ statuses: next, ...(changed.length > 0 && { announcement: announce(changed) }) });
   }

@@ -45,11 +45,13 @@ export function flowView() {
     </div>
     <p class="hint">${pending > 0 && age !== null ? t('flow.oldest', { age: span(age) }) : t('flow.nothing')}</p>
     ${stats.reasons.map((/** @type {string} */ reason) => html`<p class="warning">${reason}</p>`)}
-    ${caller.read_only
-      ? nothing
-      : html`<button type="button" class="button primary" ?disabled=${state.flushing} @click=${flush}>
-          ${state.flushing ? t('flow.flushing') : t('flow.flush')}
-        </button>`}
+    ${
+      caller.read_only
+        ? nothing
+        : html`<button type="button" class="button primary" ?disabled=${state.flushing} @click=${flush}>
+            ${state.flushing ? t('flow.flushing') : t('flow.flush')}
+          </button>`
+    }
     ${failure ? failureNotice(failure, flush) : nothing}
     <h3 class="panel-subtitle">${t('flow.history')}</h3>
     ${historyView()}
@@ -60,7 +62,9 @@ export function flowView() {
 function sparkline(seen) {
   if (seen.length < 2) return nothing;
   const most = Math.max(1, ...seen);
-  const points = seen.map((n, i) => `${((i / (seen.length - 1)) * 100).toFixed(1)},${(22 - (n / most) * 20).toFixed(1)}`);
+  const points = seen.map(
+    (n, i) => `${((i / (seen.length - 1)) * 100).toFixed(1)},${(22 - (n / most) * 20).toFixed(1)}`,
+  );
   return html`<svg class="sparkline" viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true">
     <polyline points=${points.join(' ')} />
   </svg>`;

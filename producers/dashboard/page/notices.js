@@ -15,7 +15,8 @@ const FAILURES = [
 
 /** What went wrong and what to do next. @param {import('./api.js').Failure} failure @param {(() => void) | null} again */
 export function failureNotice({ status, title }, again) {
-  const [, word, hint] = FAILURES.find(([test]) => test(status)) ?? /** @type {const} */ ([null, 'failure.other', null]);
+  const [, word, hint] =
+    FAILURES.find(([test]) => test(status)) ?? /** @type {const} */ ([null, 'failure.other', null]);
   return html`<div class="notice notice-failure" role="alert">
     <p class="notice-title">${t(word)}</p>
     <p>${hint === null ? title : t(hint)}</p>

@@ -3,7 +3,7 @@ import { live } from '/page/lit-html/directives/live.js';
 import { repeat } from '/page/lit-html/directives/repeat.js';
 import { failureOf, get } from './api.js';
 import { chooseConversation, focusConversation } from './conversation.js';
-import { moment, number } from './formats.js';
+import { moment } from './formats.js';
 import { emptyNotice, failureNotice, loadingNotice } from './notices.js';
 import { state, update } from './store.js';
 import { t } from './words.js';
@@ -24,12 +24,18 @@ export async function loadConversations() {
   try {
     const answer = await get('/memory/conversations', { prefix: prefix || undefined, limit: LISTED });
     if (mine !== question) return;
-    const items = answer.conversations;
+    const isAll = prefix === '' && answer.next_cursor === null;
+    const items = isAll ? newestFirst(answer.conversations) : answer.conversations;
     const active = Math.min(state.picker.active, items.length - 1);
     set({ items, active, more: answer.next_cursor !== null, loading: false, failure: null });
   } catch (error) {
     if (mine === question) set({ loading: false, failure: failureOf(error) });
   }
+}
+
+/** Without a date: nothing of it is committed yet, so it is new. @param {import('./store.js').Conversation[]} conversations */
+function newestFirst(conversations) {
+  return conversations.toSorted((a, b) => (b.last_at ?? '9999').localeCompare(a.last_at ?? '9999'));
 }
 
 /** @param {Partial<typeof state.picker>} change */
@@ -108,7 +114,7 @@ export function pickerView() {
 
 /** @param {import('./store.js').Conversation} conversation @param {number} index */
 function optionView(conversation, index) {
-  const { context_id: contextId, record_count: count, last_at: lastAt } = conversation;
+  const { context_id: contextId, last_at: lastAt } = conversation;
   const classes = [
     'option',
     index === state.picker.active ? 'active' : '',
@@ -122,9 +128,7 @@ function optionView(conversation, index) {
     @click=${() => pick(contextId)}
   >
     <bdi class="option-name">${contextId}</bdi>
-    ${lastAt === undefined && count === undefined
-      ? nothing
-      : html`<span class="option-more">${lastAt ? moment(lastAt) : ''}${count === undefined ? '' : ` · ${number(count)}`}</span>`}
+    ${lastAt === null ? nothing : html`<span class="option-more">${moment(lastAt)}</span>`}
   </li>`;
 }
 

@@ -25,9 +25,7 @@ export function conversationView() {
     </header>
     ${failure ? failureNotice(failure, refreshConversation) : nothing}
     ${isEmpty && loading ? loadingNotice(t('conversation.loading'), 6) : nothing}
-    ${isEmpty && !loading && !failure
-      ? emptyNotice(t('conversation.empty'), t('conversation.empty.hint'))
-      : nothing}
+    ${isEmpty && !loading && !failure ? emptyNotice(t('conversation.empty'), t('conversation.empty.hint')) : nothing}
     ${isEmpty ? nothing : html`${chartView()}${listView()}`}
   `;
 }
@@ -52,11 +50,13 @@ function listView() {
   const all = [...state.records, ...state.queued];
   const current = all.some(({ id }) => id === state.current) ? state.current : all.at(-1)?.id;
   return html`
-    ${hasEarlier()
-      ? html`<button type="button" class="button earlier" ?disabled=${state.loading} @click=${showEarlier}>
-          ${t('conversation.earlier')}
-        </button>`
-      : nothing}
+    ${
+      hasEarlier()
+        ? html`<button type="button" class="button earlier" ?disabled=${state.loading} @click=${showEarlier}>
+            ${t('conversation.earlier')}
+          </button>`
+        : nothing
+    }
     <ol id="records" class="records" aria-label=${t('conversation.list')} @keydown=${onKey}>
       ${repeat(
         all,
@@ -79,20 +79,22 @@ function recordView(record, isCurrent) {
       <span class="kind">${named('record', module)}</span>
       <time datetime=${createdAt}>${time}</time>
       ${tierBadges(status)}
-      ${isQueued
-        ? nothing
-        : html`<button
-            type="button"
-            class="peek"
-            tabindex=${isCurrent ? 0 : -1}
-            aria-expanded=${opened ? 'true' : 'false'}
-            aria-controls=${`tokens-${id}`}
-            aria-label=${`${t('record.show.label', { time })} (${number(tokenCount)})`}
-            @click=${() => toggle(id)}
-            @focus=${() => update({ current: id })}
-          >
-            <span class="peek-count">${number(tokenCount)}</span> ${t('record.show')}
-          </button>`}
+      ${
+        isQueued
+          ? nothing
+          : html`<button
+              type="button"
+              class="peek"
+              tabindex=${isCurrent ? 0 : -1}
+              aria-expanded=${opened ? 'true' : 'false'}
+              aria-controls=${`tokens-${id}`}
+              aria-label=${`${t('record.show.label', { time })} (${number(tokenCount)})`}
+              @click=${() => toggle(id)}
+              @focus=${() => update({ current: id })}
+            >
+              <span class="peek-count">${number(tokenCount)}</span> ${t('record.show')}
+            </button>`
+      }
     </div>
     ${opened ? tokensView(id, opened) : partsOf(record).map(([part, text]) => saidView(part, text))}
   </li>`;

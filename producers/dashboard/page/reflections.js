@@ -42,11 +42,13 @@ export function reflectionsView() {
   const { reflections } = state;
   return html`<section class="panel" aria-labelledby="reflections-title">
     <h2 id="reflections-title" class="panel-title">${t('reflections.title')}</h2>
-    ${reflections.length === 0
-      ? html`<p class="hint">${t('reflections.empty')}</p>`
-      : html`<ul class="reflections">
-          ${repeat(reflections, ({ id }) => id, reflectionView)}
-        </ul>`}
+    ${
+      reflections.length === 0
+        ? html`<p class="hint">${t('reflections.empty')}</p>`
+        : html`<ul class="reflections">
+            ${repeat(reflections, ({ id }) => id, reflectionView)}
+          </ul>`
+    }
   </section>`;
 }
 
@@ -63,17 +65,19 @@ function reflectionView({ cid, visibility, created_at: createdAt, pinned_at: pin
     </div>
     <code class="cid">${cid}</code>
     <div class="reflection-actions">
-      ${canVerify
-        ? html`<button
-            type="button"
-            class="button"
-            aria-label=${t('reflections.verify.label', { time })}
-            ?disabled=${verification?.loading}
-            @click=${() => verify(cid)}
-          >
-            ${verification?.loading ? t('reflections.verifying') : t('reflections.verify')}
-          </button>`
-        : nothing}
+      ${
+        canVerify
+          ? html`<button
+              type="button"
+              class="button"
+              aria-label=${t('reflections.verify.label', { time })}
+              ?disabled=${verification?.loading}
+              @click=${() => verify(cid)}
+            >
+              ${verification?.loading ? t('reflections.verifying') : t('reflections.verify')}
+            </button>`
+          : nothing
+      }
       <button type="button" class="button quiet" @click=${() => copy(cid)}>${t('reflections.copy')}</button>
     </div>
     ${verification ? verificationView(cid, verification) : nothing}

@@ -22,8 +22,13 @@ export function tierBadges(status) {
   const { reason } = status;
   return html`<span class="badges" data-status=${status.status}>
     ${tiersOf(status.status).map((tier) => {
-      const title = [t(/** @type {any} */ (`tier.${tier}.means`)), tier === 'quarantined' || tier === 'failed' ? reason : null];
-      return html`<span class="badge tier-${tier}" title=${title.filter(Boolean).join(' · ')}>${named('tier', tier)}</span>`;
+      const title = [
+        t(/** @type {any} */ (`tier.${tier}.means`)),
+        tier === 'quarantined' || tier === 'failed' ? reason : null,
+      ];
+      return html`<span class="badge tier-${tier}" title=${title.filter(Boolean).join(' · ')}
+        >${named('tier', tier)}</span
+      >`;
     })}
   </span>`;
 }

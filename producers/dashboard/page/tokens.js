@@ -54,8 +54,7 @@ async function showMore(id, { name, next }) {
 export function tokensView(id, { encoding, parts, loading, failure }) {
   return html`<div class="tokens" id=${`tokens-${id}`}>
     ${failure ? failureNotice(failure, () => openTokens(id)) : nothing}
-    ${loading ? loadingNotice(t('tokens.loading'), 3) : nothing}
-    ${parts.map((part) => partView(id, part, encoding))}
+    ${loading ? loadingNotice(t('tokens.loading'), 3) : nothing} ${parts.map((part) => partView(id, part, encoding))}
   </div>`;
 }
 
@@ -73,9 +72,11 @@ function partView(id, part, encoding) {
         ${part.pieces.map((piece, index) => pieceView(piece, index))}
       </div>
     </div>
-    ${part.next === null
-      ? nothing
-      : html`<button type="button" class="button" @click=${() => showMore(id, part)}>${t('tokens.more')}</button>`}
+    ${
+      part.next === null
+        ? nothing
+        : html`<button type="button" class="button" @click=${() => showMore(id, part)}>${t('tokens.more')}</button>`
+    }
   </section>`;
 }
 

@@ -23,7 +23,8 @@ export const en = {
   'picker.none': 'No conversation begins with that.',
   'picker.none.hint': 'Shorten it, or press Escape to see all.',
   'picker.empty': 'Nothing is remembered yet.',
-  'picker.empty.hint': 'Save a first turn with saveChat, POST /memory/chat or mnemoq import. It appears here by itself.',
+  'picker.empty.hint':
+    'Save a first turn with saveChat, POST /memory/chat or mnemoq import. It appears here by itself.',
 
   'welcome.title': 'Choose a conversation',
   'welcome.text': 'You will see what was said, where every record is kept, and the tokens it is made of.',
