@@ -150,8 +150,8 @@ describe.each([LOCAL, HOSTED])('%s', (file) => {
     const holders = (name: string) =>
       own.filter(([, service]) => environmentOf(service).includes(name)).map(([n]) => n);
     expect(holders('MEMORY_SIGNING_KEY')).toEqual(['reflection', 'cli']);
-    expect(holders('MEMORY_ENCRYPTION_KEYS')).toEqual(['chat', 'reflection', 'cli']);
-    expect(holders('SUPABASE_SERVICE_ROLE_KEY')).toEqual(['chat', 'reflection', 'flush', 'cli']);
+    expect(holders('MEMORY_ENCRYPTION_KEYS')).toEqual(['chat', 'reflection', 'dashboard', 'cli']);
+    expect(holders('SUPABASE_SERVICE_ROLE_KEY')).toEqual(['chat', 'reflection', 'flush', 'dashboard', 'cli']);
     expect(holders('MEMORY_API_KEYS')).toEqual(['dashboard']);
   });
 

@@ -1,8 +1,8 @@
-import { existsSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Browser, chromium } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { type Dashboard, startDashboard } from '../producers/dashboard/dashboard.ts';
 import { QUEUES } from '../shared/queues.ts';
+import { launchChromium } from './support/chromium.ts';
 import { startStack, type Stack } from './support/stack.ts';
 import { turn } from './support/turns.ts';
 
@@ -57,7 +57,14 @@ describe('the dashboard', () => {
       'Bearer x',
     ];
     for (const stranger of strangers) {
-      for (const pathname of ['/', '/api/queues', '/static/whatever.js']) {
+      for (const pathname of [
+        '/',
+        '/queues/',
+        '/queues/api/queues',
+        '/queues/static/whatever.js',
+        '/page/app.js',
+        '/memory/stats',
+      ]) {
         const answer = await ask(pathname, 'GET', stranger === undefined ? {} : { authorization: stranger });
         expect([pathname, answer.status, answer.headers.get('www-authenticate')]).toEqual([
           pathname,
@@ -78,14 +85,17 @@ describe('the dashboard', () => {
   });
 
   test('shows all queues and their jobs, and no text in any of its answers', async () => {
-    const pages = ['/', '/api/queues', '/api/job-schedulers', '/api/redis/stats'];
+    const pages = [
+      '/queues/',
+      ...['/api/queues', '/api/job-schedulers', '/api/redis/stats'].map((each) => `/queues${each}`),
+    ];
     for (const name of QUEUES) {
-      pages.push(...['metrics', 'workers', 'default-job-options'].map((what) => `/api/queues/${name}/${what}`));
+      pages.push(...['metrics', 'workers', 'default-job-options'].map((what) => `/queues/api/queues/${name}/${what}`));
       for (const status of ['latest', 'failed', 'waiting', 'active', 'completed']) {
-        pages.push(`/api/queues?activeQueue=${name}&status=${status}&page=1&jobsPerPage=10`);
+        pages.push(`/queues/api/queues?activeQueue=${name}&status=${status}&page=1&jobsPerPage=10`);
       }
       if (jobIds[name] !== undefined) {
-        pages.push(...['', '/logs', '/flow'].map((what) => `/api/queues/${name}/${jobIds[name]}${what}`));
+        pages.push(...['', '/logs', '/flow'].map((what) => `/queues/api/queues/${name}/${jobIds[name]}${what}`));
       }
     }
     let seen = '';
@@ -103,19 +113,19 @@ describe('the dashboard', () => {
     const before = await stack.queue('chat').getJob(id);
     const counts = await stack.queue('chat').getJobCounts();
     const refused: [string, string][] = [
-      ['PATCH', `/api/queues/chat/${id}/update-data`],
-      ['PUT', `/api/queues/chat/${id}/clean`],
-      ['PUT', '/api/queues/chat/clean/failed'],
-      ['PUT', '/api/queues/chat/empty'],
-      ['PUT', '/api/queues/chat/obliterate'],
-      ['POST', '/api/queues/chat/add'],
-      ['PUT', '/api/queues/flush/job-schedulers/flush/remove'],
-      ['PUT', '/api/queues/flush/job-schedulers/flush/run'],
-      ['PATCH', `/api/queues/chat/${id}/delay`],
-      ['PUT', '/api/queues/chat/concurrency'],
-      ['PUT', '/api/queues/chat/rate-limit'],
-      ['PUT', '/api/queues/chat/pause/'],
-      ['DELETE', '/api/queues/chat'],
+      ['PATCH', `/queues/api/queues/chat/${id}/update-data`],
+      ['PUT', `/queues/api/queues/chat/${id}/clean`],
+      ['PUT', '/queues/api/queues/chat/clean/failed'],
+      ['PUT', '/queues/api/queues/chat/empty'],
+      ['PUT', '/queues/api/queues/chat/obliterate'],
+      ['POST', '/queues/api/queues/chat/add'],
+      ['PUT', '/queues/api/queues/flush/job-schedulers/flush/remove'],
+      ['PUT', '/queues/api/queues/flush/job-schedulers/flush/run'],
+      ['PATCH', `/queues/api/queues/chat/${id}/delay`],
+      ['PUT', '/queues/api/queues/chat/concurrency'],
+      ['PUT', '/queues/api/queues/chat/rate-limit'],
+      ['PUT', '/queues/api/queues/chat/pause/'],
+      ['DELETE', '/queues/api/queues/chat'],
     ];
     for (const [method, pathname] of refused) {
       const answer = await ask(pathname, method, { authorization }, '{"jobData":{}}');
@@ -123,7 +133,7 @@ describe('the dashboard', () => {
     }
     expect(await stack.queue('chat').getJobCounts()).toEqual(counts);
     expect((await stack.queue('chat').getJob(id))?.data).toEqual(before?.data);
-    expect((await ask(`/api/queues/chat/${id}/retry`, 'PUT')).status).toBeLessThan(300);
+    expect((await ask(`/queues/api/queues/chat/${id}/retry`, 'PUT')).status).toBeLessThan(300);
     await stack.idle('chat');
     expect((await stack.queue('chat').getJob(id))?.attemptsStarted).toBe(2);
   });
@@ -133,7 +143,7 @@ describe('the dashboard', () => {
       ['pause', true],
       ['resume', false],
     ] as const) {
-      expect((await ask(`/api/queues/chat/${action}`, 'PUT')).status).toBe(200);
+      expect((await ask(`/queues/api/queues/chat/${action}`, 'PUT')).status).toBe(200);
       expect(await stack.queue('chat').isPaused()).toBe(paused);
     }
   });
@@ -150,18 +160,7 @@ describe('the dashboard', () => {
 describe('in a browser', () => {
   let browser: Browser;
   beforeAll(async () => {
-    const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(
-      existsSync,
-    );
-    if (executablePath === undefined) throw new Error('no Chromium: sudo apt-get install -y chromium');
-    const quiet = [
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ];
-    browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', ...quiet] });
+    browser = await launchChromium();
   });
   afterAll(async () => {
     await browser.close();
@@ -176,7 +175,7 @@ describe('in a browser', () => {
       if (new URL(response.url()).origin !== new URL(dashboard.url).origin) elsewhere.push(response.url());
     });
     const blocked = page.waitForEvent('requestfailed', { predicate: (request) => request.url().includes('fonts.') });
-    await page.goto(`${dashboard.url}/queue/chat?status=failed`);
+    await page.goto(`${dashboard.queuesUrl}/queue/chat?status=failed`);
     await page.getByText('id: expected a UUID').first().waitFor();
     const text = await page.innerText('body');
     for (const name of QUEUES) expect(text.toLowerCase()).toContain(name);

@@ -20,6 +20,12 @@ import { WorkerProcesses } from '../worker-processes.ts';
 /** What the embedded parts decide. All else is the user's to set. */
 const ADDRESSES = ['REDIS_URL', 'SUPABASE_URL', 'SUPABASE_SERVICE_ROLE_KEY', 'IPFS_API_URL', 'MNEMOQ_DATA_DIR'];
 
+/** Where the memory page and the queues are. */
+interface DashboardPlaces {
+  url: string;
+  queuesUrl: string;
+}
+
 export function devCommand(): Command {
   return new Command('dev')
     .description('run everything on embedded parts until Ctrl-C: Redis, Supabase, IPFS, all workers and the dashboard')
@@ -60,7 +66,7 @@ async function run(parts: EmbeddedParts, signal: Promise<unknown>): Promise<void
     say('starting the workers and the dashboard …');
     const started = await Promise.race([startAll(workers), signal.then(() => null)]);
     if (started === null) throw new CommandEnd(EXIT.failed, 'stopped before everything was up');
-    printPlaces(parts, environment, started.url, file);
+    printPlaces(parts, environment, started, file);
     await signal;
   } finally {
     rmSync(file, { force: true });
@@ -75,16 +81,16 @@ function settingsOf(given: Environment): Record<string, string> {
   return Object.fromEntries(names.map((name) => [name, given[name] ?? '']));
 }
 
-async function startAll(workers: WorkerProcesses): Promise<{ url: string }> {
+async function startAll(workers: WorkerProcesses): Promise<DashboardPlaces> {
   const kinds = WORKER_KINDS.map((kind) => workers.start('worker', kind));
   const [dashboard] = await Promise.all([workers.start('dashboard'), ...kinds]);
-  return dashboard as { url: string };
+  return dashboard as DashboardPlaces;
 }
 
 function printPlaces(
   parts: EmbeddedParts,
   environment: Record<string, string>,
-  dashboardUrl: string,
+  dashboard: DashboardPlaces,
   file: string,
 ): void {
   const [name, secret] = environment['MEMORY_API_KEYS']?.split(',')[0]?.split(/:(.*)/s) ?? [];
@@ -92,7 +98,8 @@ function printPlaces(
   print(`  Redis      ${parts.redis.url}`);
   print(`  Supabase   ${parts.supabase.url}`);
   print(`  IPFS       ${parts.ipfs.url}`);
-  print(`  dashboard  ${dashboardUrl}  name ${name}, secret ${secret}`);
+  print(`  dashboard  ${dashboard.url}  name ${name}, secret ${secret}`);
+  print(`  queues     ${dashboard.queuesUrl}`);
   print(`  keys       ${file}  (readable by you only)`);
   const used = readEnvironment();
   const foreign = ADDRESSES.filter(

@@ -18,6 +18,8 @@ export interface Dashboard {
   url: string;
   /** Of Bull Board. */
   queuesUrl: string;
+  /** Takes the API keys anew, from what `read` gives. */
+  reloadKeys(read: () => Environment): void;
   stop(): Promise<void>;
 }
 
@@ -32,7 +34,8 @@ type DashboardConfig = ConfigWith<'redisUrl' | 'apiKeys'>;
 export async function startDashboard(environment: Environment): Promise<Dashboard> {
   const config = loadConfig(environment, ['redisUrl', 'apiKeys']);
   const authenticator = new Authenticator(config);
-  const redis = connectWorkerRedis(config.redisUrl, createLogger(config.logLevel, 'mnemoq-dashboard'));
+  const logger = createLogger(config.logLevel, 'mnemoq-dashboard');
+  const redis = connectWorkerRedis(config.redisUrl, logger);
   const { queuePrefix: prefix } = new Keys(isClusterUrl(config.redisUrl));
   const queues = QUEUES.map((name) => new Queue(name, { connection: redis, prefix }));
   const memory = hasPage(config) ? new MemoryCore(environment) : null;
@@ -50,7 +53,8 @@ export async function startDashboard(environment: Environment): Promise<Dashboar
     if (memory) await registerPage(server, memory, queues, config);
     else leadToQueues(server);
     const url = await server.listen({ host: config.dashboardHost, port: config.dashboardPort });
-    return { url, queuesUrl: `${url}${BOARD_PATH}`, stop };
+    const reloadKeys = (read: () => Environment) => authenticator.reload(read, logger);
+    return { url, queuesUrl: `${url}${BOARD_PATH}`, reloadKeys, stop };
   } catch (error) {
     await stop();
     throw listenError(error, config);

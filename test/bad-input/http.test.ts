@@ -43,10 +43,10 @@ const asked = (target: string, method = 'GET', more = '') =>
 /** What is asked of both, and the statuses that will do; none of them is a failure of the server. */
 const REQUESTS: [name: string, request: () => string, statuses: RegExp][] = [
   ['a path nobody knows', () => asked('/nothing'), /404/],
-  ['a path out of the folder', () => asked('/static/../../../../etc/passwd'), /40[034]/],
-  ['the same encoded', () => asked('/static/%2e%2e%2f%2e%2e%2fetc%2fpasswd'), /40[034]/],
-  ['a broken percent sign', () => asked('/api/%zz'), /40[034]/],
-  ['an encoded NUL', () => asked('/static/%00'), /40[034]/],
+  ['a path out of the folder', () => asked('/queues/static/../../../../etc/passwd'), /40[034]/],
+  ['the same encoded', () => asked('/queues/static/%2e%2e%2f%2e%2e%2fetc%2fpasswd'), /40[034]/],
+  ['a broken percent sign', () => asked('/queues/api/%zz'), /40[034]/],
+  ['an encoded NUL', () => asked('/queues/static/%00'), /40[034]/],
   ['an encoded line break', () => asked('/%0d%0aSet-Cookie:%20a=b'), /404/],
   ['a path of prototypes', () => asked('/__proto__'), /404/],
   ['a path of 20 kB', () => asked(`/${'x'.repeat(20_000)}`), /4(14|31)/],
@@ -76,28 +76,28 @@ test.each(both)(
     expect(answer).not.toMatch(/root:|\n\s+at |node_modules/);
     expect(answer).not.toContain(MARKER);
     expect((await fetch(`${healthUrl}/health/live`)).status).toBe(200);
-    expect((await fetch(`${dashboard.url}/api/queues`, { headers: { authorization } })).status).toBe(200);
+    expect((await fetch(`${dashboard.url}/queues/api/queues`, { headers: { authorization } })).status).toBe(200);
     expect(await stack.client.keys('*')).toHaveLength(before);
   },
 );
 
 test.each([
-  '/api/queues/__proto__',
-  '/api/queues/constructor/1',
-  '/api/queues/chat/__proto__',
-  `/api/queues/chat/${encodeURIComponent('*')}`,
-  `/api/queues/chat/${encodeURIComponent('../../etc/passwd')}`,
-  `/api/queues/chat/${encodeURIComponent('1\r\nFLUSHALL\r\n')}`,
-  '/api/queues?activeQueue=__proto__&status=failed&page=1&jobsPerPage=10',
-  '/api/queues?activeQueue=chat&status=toString&page=1&jobsPerPage=10',
-  '/api/queues?activeQueue=chat&status=failed&page=-1&jobsPerPage=1000000000',
-  '/api/queues?activeQueue=chat&status=failed&page=NaN&jobsPerPage=many',
-  '/api/queues?activeQueue[]=chat&activeQueue[]=flush&status[x]=1',
+  '/queues/api/queues/__proto__',
+  '/queues/api/queues/constructor/1',
+  '/queues/api/queues/chat/__proto__',
+  `/queues/api/queues/chat/${encodeURIComponent('*')}`,
+  `/queues/api/queues/chat/${encodeURIComponent('../../etc/passwd')}`,
+  `/queues/api/queues/chat/${encodeURIComponent('1\r\nFLUSHALL\r\n')}`,
+  '/queues/api/queues?activeQueue=__proto__&status=failed&page=1&jobsPerPage=10',
+  '/queues/api/queues?activeQueue=chat&status=toString&page=1&jobsPerPage=10',
+  '/queues/api/queues?activeQueue=chat&status=failed&page=-1&jobsPerPage=1000000000',
+  '/queues/api/queues?activeQueue=chat&status=failed&page=NaN&jobsPerPage=many',
+  '/queues/api/queues?activeQueue[]=chat&activeQueue[]=flush&status[x]=1',
 ])('the dashboard answers %s without text, and goes on', async (target) => {
   const response = await fetch(new URL(target, dashboard.url), { headers: { authorization } });
   const answer = await response.text();
   expect(answer).not.toContain(MARKER);
   expect(answer).not.toMatch(/\n\s+at /);
-  expect((await fetch(`${dashboard.url}/api/queues`, { headers: { authorization } })).status).toBe(200);
+  expect((await fetch(`${dashboard.url}/queues/api/queues`, { headers: { authorization } })).status).toBe(200);
   expect(await stack.queue('chat').getFailedCount()).toBe(1);
 });

@@ -93,9 +93,9 @@ function optionsFor(place) {
     height: HEIGHT,
     legend: { show: false },
     cursor: { show: false },
-    scales: { x: { time: true }, turns: { range: fromZero }, tokens: { range: fromZero } },
+    scales: { x: { time: true, range: withMargin }, turns: { range: fromZero }, tokens: { range: fromZero } },
     axes: [
-      { ...quiet, grid: { show: false }, values: (_, ticks) => ticks.map(tick) },
+      { ...quiet, size: 32, grid: { show: false }, values: (_, ticks) => ticks.map(tick) },
       { ...quiet, scale: 'turns', grid, size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000] },
       { ...quiet, scale: 'tokens', side: 1, grid: { show: false }, size: 56 },
     ],
@@ -105,7 +105,7 @@ function optionsFor(place) {
         scale: 'turns',
         stroke: colour('chart-turns'),
         fill: colour('chart-turns-fill'),
-        paths: uPlot.paths.bars?.({ size: [0.6, 26], radius: 0.25 }),
+        paths: uPlot.paths.bars?.({ size: [0.6, 26, 6], radius: 0.25 }),
         points: { show: false },
       },
       {
@@ -116,6 +116,12 @@ function optionsFor(place) {
       },
     ],
   };
+}
+
+/** So that the first and the last bar are whole. @param {uPlot} _plot @param {number} least @param {number} most @returns {[number, number]} */
+function withMargin(_plot, least, most) {
+  const margin = Math.max(3_600, (most - least) * 0.03);
+  return [least - margin, most + margin];
 }
 
 /** @param {uPlot} _plot @param {number | null} _least @param {number | null} most @returns {[number, number]} */
