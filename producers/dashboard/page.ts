@@ -51,6 +51,7 @@ export async function registerPage(
       user_id: callerOf(request).userId,
       read_only: config.dashboardReadOnly,
       can_verify: config.ipfsApiUrl !== undefined,
+      has_events: page.hasRoute({ method: 'GET', url: '/memory/events' }),
     }));
     page.get('/page/of/statuses', async (request) => {
       const given = validate(statusesQuery, request.query, 'the query');

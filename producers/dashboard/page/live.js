@@ -15,7 +15,7 @@ let isStreaming = false;
 
 /** Keeps everything that is shown up to date, as long as the page is being looked at. */
 export function stayCurrent() {
-  listen();
+  if (state.caller?.has_events) listen();
   setInterval(() => {
     if (document.visibilityState === 'visible') void refresh();
   }, POLL_MS);

@@ -27,7 +27,7 @@ export const MOST = 1000;
 export const state = {
   language: language(),
   theme: theme(),
-  /** @type {{ name: string, user_id: string | null, read_only: boolean, can_verify: boolean } | null} */
+  /** @type {{ name: string, user_id: string | null, read_only: boolean, can_verify: boolean, has_events: boolean } | null} */
   caller: null,
   picker: {
     prefix: '',
