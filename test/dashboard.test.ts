@@ -1,8 +1,10 @@
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser } from 'playwright-core';
 import { type Dashboard, startDashboard } from '../producers/dashboard/dashboard.ts';
-import { QUEUES } from '../shared/queues.ts';
+import { type QueueName, QUEUES } from '../shared/queues.ts';
 import { launchChromium } from './support/chromium.ts';
+import { eventually } from './support/eventually.ts';
 import { startStack, type Stack } from './support/stack.ts';
 import { turn } from './support/turns.ts';
 
@@ -154,6 +156,131 @@ describe('the dashboard', () => {
       code: 'invalid_configuration',
       message: expect.stringMatching(/^MEMORY_DASHBOARD_PORT: expected a free port, 127\.0\.0\.1:\d+ is in use$/),
     });
+  });
+});
+
+test('takes nothing that another site makes a browser send, and no frame of it', async () => {
+  const id = jobIds['chat'] ?? '';
+  const { host } = new URL(dashboard.url);
+  const from = (headers: Record<string, string>) =>
+    ask(`/queues/api/queues/chat/${id}/retry`, 'PUT', { authorization, ...headers });
+  for (const headers of [
+    { 'sec-fetch-site': 'cross-site' },
+    { 'sec-fetch-site': 'same-site' },
+    { origin: 'http://elsewhere.example' },
+    { origin: 'null' },
+  ]) {
+    expect([headers, await from(headers)]).toMatchObject([headers, { status: 403 }]);
+    expect((await ask('/memory/flush', 'POST', { authorization, ...headers }, '{}')).status).toBe(403);
+  }
+  expect((await stack.queue('chat').getJob(id))?.attemptsStarted).toBe(2);
+  expect((await from({ 'sec-fetch-site': 'same-origin', origin: `http://${host}` })).status).toBe(204);
+  await stack.idle('chat');
+  for (const pathname of ['/', '/queues/', '/queues/api/queues', '/memory/stats']) {
+    const { headers } = await ask(pathname);
+    expect(headers.get('content-security-policy')).toContain("frame-ancestors 'none'");
+    expect(headers.get('access-control-allow-origin')).toBeNull();
+  }
+});
+
+test('has of the API what reads, and a flush', async () => {
+  for (const [method, pathname] of [
+    ['POST', '/memory/chat'],
+    ['POST', '/memory/reflection'],
+    ['DELETE', '/memory/users/user-1'],
+    ['DELETE', '/memory/context/c'],
+  ] as const) {
+    expect([pathname, (await ask(pathname, method, { authorization }, '{}')).status]).toEqual([pathname, 403]);
+  }
+  expect((await ask('/memory/stats')).status).toBe(200);
+});
+
+describe('with other settings', () => {
+  async function dashboardWith(environment: Record<string, string | undefined>): Promise<Dashboard> {
+    return startDashboard({ ...stack.environment, ...environment });
+  }
+
+  test('it only shows when it is read-only', async () => {
+    const quiet = await dashboardWith({ MEMORY_DASHBOARD_READ_ONLY: 'true' });
+    try {
+      const at = (pathname: string, method = 'GET') =>
+        fetch(quiet.url + pathname, { method, headers: { authorization } });
+      for (const action of ['pause', 'chat/pause', 'chat/retry/failed', `chat/${jobIds['chat']}/retry`]) {
+        expect([action, (await at(`/queues/api/queues/${action}`, 'PUT')).status]).toEqual([action, 403]);
+      }
+      expect((await at('/memory/flush', 'POST')).status).toBe(403);
+      const board = (await (await at('/queues/api/queues')).json()) as { queues: { readOnlyMode: boolean }[] };
+      expect(board.queues.map(({ readOnlyMode }) => readOnlyMode)).toEqual(QUEUES.map(() => true));
+      expect(await (await at('/page/of/caller')).json()).toMatchObject({ read_only: true });
+    } finally {
+      await quiet.stop();
+    }
+  });
+
+  test('it shows the texts in jobs when it is told to', async () => {
+    const open = await dashboardWith({ MEMORY_DASHBOARD_SHOW_TEXT: 'true' });
+    try {
+      const response = await fetch(`${open.url}/queues/api/queues/chat/${jobIds['chat']}`, {
+        headers: { authorization },
+      });
+      expect(await response.text()).toContain(MARKER);
+    } finally {
+      await open.stop();
+    }
+  });
+
+  test('without Supabase there are only the queues, and the page leads to them', async () => {
+    const few = await dashboardWith({
+      SUPABASE_URL: undefined,
+      SUPABASE_SERVICE_ROLE_KEY: undefined,
+      MEMORY_ENCRYPTION_KEYS: undefined,
+      IPFS_API_URL: undefined,
+    });
+    try {
+      const response = await fetch(few.url, { headers: { authorization } });
+      expect([response.status, new URL(response.url).pathname]).toEqual([200, '/queues/']);
+      expect((await fetch(`${few.url}/memory/stats`, { headers: { authorization } })).status).toBe(404);
+      expect((await fetch(few.url)).status).toBe(401);
+    } finally {
+      await few.stop();
+    }
+  });
+});
+
+describe('retried on the board', () => {
+  async function retry(queue: QueueName, id: string): Promise<void> {
+    expect((await ask(`/queues/api/queues/${queue}/${id}/retry`, 'PUT')).status).toBe(204);
+  }
+
+  test('a quarantined row is committed once it is mended, and goes back until then', async () => {
+    const contextId = stack.newContextId();
+    const { id } = await stack.memory.saveChat(turn(contextId, 1), { wait: true });
+    const key = `memory:conversation:${contextId}`;
+    const cached = JSON.parse((await stack.client.hget(key, id)) ?? '{}');
+    await stack.client.hset(key, id, JSON.stringify({ ...cached, textCache: 'NUL: \0' }));
+    await stack.startWorkers('flush');
+    expect(await stack.memory.flushRedisToSupabase()).toMatchObject({ failedCount: 1 });
+    const quarantined = async (attempts: number) => {
+      const job = await stack.queue('quarantine').getJob(id);
+      return job && job.attemptsStarted === attempts && (await job.isFailed()) ? job : null;
+    };
+    const job = await eventually(() => quarantined(1));
+    await retry('quarantine', id);
+    await eventually(() => quarantined(2));
+    await job?.updateData({ ...job.data, row: { ...job.data.row, text_cache: 'mended' } });
+    await retry('quarantine', id);
+    await eventually(async () => (await stack.memory.getStatus(id)).status === 'committed');
+    expect((await stack.memory.getMemoryContext(contextId)).records).toMatchObject([{ id }]);
+  });
+
+  test('a failed turn is cached once its job is mended', async () => {
+    const contextId = stack.newContextId();
+    const good = { ...turn(contextId, 1), id: randomUUID() };
+    const job = await stack.queue('chat').add('chat', { ...good, userId: 7 }, { jobId: good.id });
+    await eventually(async () => job.isFailed());
+    await job.updateData(good);
+    await retry('chat', good.id);
+    await eventually(async () => (await stack.memory.getMemoryContext(contextId)).records.length === 1);
   });
 });
 
