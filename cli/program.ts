@@ -5,6 +5,7 @@ import { dashboardCommand } from './commands/dashboard.ts';
 import { demoCommand } from './commands/demo.ts';
 import { devCommand } from './commands/dev.ts';
 import { doctorCommand } from './commands/doctor.ts';
+import { exportCommand } from './commands/export.ts';
 import { flushCommand } from './commands/flush.ts';
 import { forgetCommand } from './commands/forget.ts';
 import { importCommand } from './commands/import.ts';
@@ -13,6 +14,7 @@ import { quarantineCommand } from './commands/quarantine.ts';
 import { reflectCommand } from './commands/reflect.ts';
 import { statsCommand } from './commands/stats.ts';
 import { statusCommand } from './commands/status.ts';
+import { trendsCommand } from './commands/trends.ts';
 import { verifyCommand } from './commands/verify.ts';
 import { workerCommand } from './commands/worker.ts';
 import { EXIT, report } from './exit.ts';
@@ -33,6 +35,8 @@ const commands = [
   inspectCommand,
   verifyCommand,
   quarantineCommand,
+  trendsCommand,
+  exportCommand,
   forgetCommand,
   doctorCommand,
 ];

@@ -23,7 +23,6 @@ const COMPOSE_VARIABLES = [
   'REDIS_PASSWORD',
   'POSTGRES_PASSWORD',
   'POSTGREST_PASSWORD',
-  'SUPABASE_JWT_SECRET',
   'REDIS_APPENDFSYNC',
   'REDIS_MAXMEMORY',
   'MNEMOQ_MEMORY_LIMIT',
@@ -132,10 +131,10 @@ describe.each([LOCAL, HOSTED])('%s', (file) => {
   const model = compose(file);
   const own = ownServices(model);
 
-  test('has one service per worker and the dashboard', () => {
+  test('has one service per worker, the HTTP API and the dashboard', () => {
     const commands = own.map(([, { command }]) => command?.join(' '));
     for (const kind of WORKER_KINDS) expect(commands.filter((each) => each === `worker ${kind}`)).toHaveLength(1);
-    expect(commands.filter((each) => each === 'dashboard')).toHaveLength(1);
+    for (const door of ['api', 'dashboard']) expect(commands.filter((each) => each === door)).toHaveLength(1);
   });
 
   test('gives each service of Mnemoq only variables Mnemoq reads, and leaves none out', () => {
@@ -149,10 +148,10 @@ describe.each([LOCAL, HOSTED])('%s', (file) => {
   test('gives each secret only to those who need it', () => {
     const holders = (name: string) =>
       own.filter(([, service]) => environmentOf(service).includes(name)).map(([n]) => n);
-    expect(holders('MEMORY_SIGNING_KEY')).toEqual(['reflection', 'cli']);
-    expect(holders('MEMORY_ENCRYPTION_KEYS')).toEqual(['chat', 'reflection', 'dashboard', 'cli']);
-    expect(holders('SUPABASE_SERVICE_ROLE_KEY')).toEqual(['chat', 'reflection', 'flush', 'dashboard', 'cli']);
-    expect(holders('MEMORY_API_KEYS')).toEqual(['dashboard']);
+    expect(holders('MEMORY_SIGNING_KEY')).toEqual(['reflection', 'api', 'cli']);
+    expect(holders('MEMORY_ENCRYPTION_KEYS')).toEqual(['chat', 'reflection', 'api', 'dashboard', 'cli']);
+    expect(holders('SUPABASE_SERVICE_ROLE_KEY')).toEqual(['chat', 'reflection', 'flush', 'api', 'dashboard', 'cli']);
+    expect(holders('MEMORY_API_KEYS')).toEqual(['api', 'dashboard']);
   });
 
   test.each(own)('confines %s', (_name, service) => {
@@ -170,9 +169,9 @@ describe.each([LOCAL, HOSTED])('%s', (file) => {
     expect(seconds(withDefaults(period)) * 1000).toBeGreaterThan(shutdownTimeoutMs);
   });
 
-  test('publishes nothing but the dashboard, and that on loopback', () => {
+  test('publishes nothing but the HTTP API and the dashboard, and those on loopback', () => {
     const published = Object.entries(model.services).filter(([, { ports }]) => ports !== undefined);
-    expect(published.map(([name]) => name)).toEqual(['dashboard']);
+    expect(published.map(([name]) => name)).toEqual(['api', 'dashboard']);
     for (const port of published.flatMap(([, { ports = [] }]) => ports)) expect(port).toMatch(/^127\.0\.0\.1:/);
   });
 
@@ -196,7 +195,7 @@ describe.each([LOCAL, HOSTED])('%s', (file) => {
       .map(([name]) => name)
       .toSorted();
     const talkToSupabase = file === HOSTED ? ['chat', 'cli', 'flush', 'reflection'] : [];
-    expect(open).toEqual([...talkToSupabase, 'dashboard', 'ipfs'].toSorted());
+    expect(open).toEqual([...talkToSupabase, 'api', 'dashboard', 'ipfs'].toSorted());
   });
 
   test('runs a Redis that keeps what it has accepted', () => {
@@ -244,7 +243,7 @@ describe('the two ways to have a Supabase', () => {
       );
     expect(near('postgres')).toEqual(['migrate', 'postgrest']);
     expect(near('postgrest')).toEqual(['postgres', 'migrate', 'gateway']);
-    expect(near('ipfs').toSorted()).toEqual(['cli', 'reflection']);
+    expect(near('ipfs').toSorted()).toEqual(['api', 'cli', 'dashboard', 'reflection']);
   });
 
   test.each([

@@ -20,15 +20,24 @@ import { WorkerProcesses } from '../worker-processes.ts';
 /** What the embedded parts decide. All else is the user's to set. */
 const ADDRESSES = ['REDIS_URL', 'SUPABASE_URL', 'SUPABASE_SERVICE_ROLE_KEY', 'IPFS_API_URL', 'MNEMOQ_DATA_DIR'];
 
-/** Where the memory page and the queues are. */
-interface DashboardPlaces {
-  url: string;
-  queuesUrl: string;
+const EXAMPLE_TURN = JSON.stringify({
+  context_id: 'demo',
+  user_id: 'me',
+  user_message: 'What grows on a north balcony?',
+  assistant_message: 'Ferns and mint do.',
+});
+
+/** Where the doors are. */
+interface Doors {
+  api: { url: string };
+  dashboard: { url: string; queuesUrl: string };
 }
 
 export function devCommand(): Command {
   return new Command('dev')
-    .description('run everything on embedded parts until Ctrl-C: Redis, Supabase, IPFS, all workers and the dashboard')
+    .description(
+      'run everything on embedded parts until Ctrl-C: Redis, Supabase, IPFS, all workers, the HTTP API and the dashboard',
+    )
     .addHelpText(
       'after',
       '\nData stays in MNEMOQ_DATA_DIR (.mnemoq). Other mnemoq commands started in this folder find the parts by themselves.' +
@@ -53,17 +62,18 @@ async function run(parts: EmbeddedParts, signal: Promise<unknown>): Promise<void
   const file = devEnvironmentFile(parts.environment['MNEMOQ_DATA_DIR'] ?? '');
   rmSync(file, { force: true }); // of a run that a power cut ended
   const given = readEnvironment();
-  const { dashboardPort } = loadConfig(given, []);
+  const { apiPort, dashboardPort } = loadConfig(given, []);
   const environment = { ...parts.environment, ...settingsOf(given) };
   const callOff = whenGone('rm -f "$1"', file);
   writeFileSync(file, toDotenv(environment), { mode: 0o600 });
   const workers = new WorkerProcesses({
     MEMORY_LOG_LEVEL: 'warn',
+    MEMORY_API_PORT: String(given['MEMORY_API_PORT'] || (await freePort(apiPort))),
     MEMORY_DASHBOARD_PORT: String(given['MEMORY_DASHBOARD_PORT'] || (await freePort(dashboardPort))),
     ...environment,
   });
   try {
-    say('starting the workers and the dashboard …');
+    say('starting the workers, the HTTP API and the dashboard …');
     const started = await Promise.race([startAll(workers), signal.then(() => null)]);
     if (started === null) throw new CommandEnd(EXIT.failed, 'stopped before everything was up');
     printPlaces(parts, environment, started, file);
@@ -81,16 +91,16 @@ function settingsOf(given: Environment): Record<string, string> {
   return Object.fromEntries(names.map((name) => [name, given[name] ?? '']));
 }
 
-async function startAll(workers: WorkerProcesses): Promise<DashboardPlaces> {
+async function startAll(workers: WorkerProcesses): Promise<Doors> {
   const kinds = WORKER_KINDS.map((kind) => workers.start('worker', kind));
-  const [dashboard] = await Promise.all([workers.start('dashboard'), ...kinds]);
-  return dashboard as DashboardPlaces;
+  const [api, dashboard] = await Promise.all([workers.start('api'), workers.start('dashboard'), ...kinds]);
+  return { api, dashboard } as Doors;
 }
 
 function printPlaces(
   parts: EmbeddedParts,
   environment: Record<string, string>,
-  dashboard: DashboardPlaces,
+  { api, dashboard }: Doors,
   file: string,
 ): void {
   const [name, secret] = environment['MEMORY_API_KEYS']?.split(',')[0]?.split(/:(.*)/s) ?? [];
@@ -98,6 +108,7 @@ function printPlaces(
   print(`  Redis      ${parts.redis.url}`);
   print(`  Supabase   ${parts.supabase.url}`);
   print(`  IPFS       ${parts.ipfs.url}`);
+  print(`  HTTP API   ${api.url}  documentation at ${api.url}/docs`);
   print(`  dashboard  ${dashboard.url}  name ${name}, secret ${secret}`);
   print(`  queues     ${dashboard.queuesUrl}`);
   print(`  keys       ${file}  (readable by you only)`);
@@ -109,6 +120,10 @@ function printPlaces(
     const names = foreign.join(', ');
     say(sayColors.yellow(`${names} set here: other mnemoq commands use that and not these parts`));
   }
+  print('Try it from another terminal:');
+  print(`  curl -H 'Authorization: Bearer ${secret}' -H 'Content-Type: application/json' -H 'Prefer: wait=5' \\`);
+  print(`    -d '${EXAMPLE_TURN}' ${api.url}/memory/chat`);
+  print(`  curl -H 'Authorization: Bearer ${secret}' '${api.url}/memory/context/demo/recent?format=messages'`);
   print('Ctrl-C stops it.');
 }
 
