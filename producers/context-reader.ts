@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ReplyError } from 'ioredis';
 import { isError } from '../shared/errors.ts';
 import { type LongTerm, MAX_ROWS } from '../shared/long-term.ts';
+import { Metrics } from '../shared/metrics.ts';
 import { byPosition, type MemoryRecord, positionOf } from '../shared/records.ts';
 import type { CachedRecords, ShortTerm } from '../shared/short-term.ts';
 
@@ -34,16 +35,19 @@ export interface ReadRecords {
 export class ContextReader {
   readonly #shortTerm: ShortTerm;
   readonly #longTerm: LongTerm;
+  readonly #metrics: Metrics;
 
-  constructor(shortTerm: ShortTerm, longTerm: LongTerm) {
+  constructor(shortTerm: ShortTerm, longTerm: LongTerm, metrics = new Metrics()) {
     this.#shortTerm = shortTerm;
     this.#longTerm = longTerm;
+    this.#metrics = metrics;
   }
 
   /** The newest records, oldest first. */
   async recent(reading: Reading): Promise<ReadRecords> {
     if (reading.userId !== undefined) return this.#recentOfUser(reading);
     const cached = await this.#shortTerm.recent(reading.contextId, reading.limit);
+    this.#count(cached.complete);
     return cached.complete ? cached : this.#fillUp(reading, cached);
   }
 
@@ -51,6 +55,7 @@ export class ContextReader {
   async after(reading: Reading, position: string | null): Promise<ReadRecords> {
     const { contextId, limit, userId } = reading;
     const cached = await this.#cachedAfter(contextId, position, limit, userId);
+    this.#count(cached.complete);
     if (cached.complete) return cached;
     return orPartial(cached, reading, async () => {
       const committed = await this.#longTerm.after(contextId, position, limit, userId);
@@ -63,6 +68,10 @@ export class ContextReader {
     return (await this.#cachedAfter(contextId, null, 1, userId)).records.length > 0;
   }
 
+  #count(hit: boolean): void {
+    this.#metrics.cacheReads.inc({ result: hit ? 'hit' : 'miss' });
+  }
+
   /** The cache is everybody's: what is a user's in it may be all there is, or has to be filled up with the user's own. */
   async #recentOfUser(reading: Reading): Promise<ReadRecords> {
     const { contextId, limit, userId } = reading;
@@ -70,6 +79,7 @@ export class ContextReader {
     const newest = await this.#shortTerm.recent(contextId, asked);
     const own = newest.records.filter((record) => record.userId === userId);
     const isAll = own.length >= limit || newest.records.length < asked;
+    this.#count(newest.complete && isAll);
     if (newest.complete && isAll) return { complete: true, records: own.slice(-limit) };
     const uncommitted = await this.#cachedAfter(contextId, null, Infinity, userId);
     const cached = merge(own, uncommitted.records);
@@ -108,7 +118,10 @@ export class ContextReader {
     if (refilled?.complete) return refilled;
     return orPartial(cached, reading, async () => {
       const newest = await this.#longTerm.recent(contextId, Math.max(limit, this.#shortTerm.limit));
-      if (mine) await orWithout(this.#shortTerm.refill(contextId, token, newest.slice(-this.#shortTerm.limit)));
+      if (mine) {
+        const done = await orWithout(this.#shortTerm.refill(contextId, token, newest.slice(-this.#shortTerm.limit)));
+        this.#metrics.cacheRefills.inc({ outcome: done === null ? 'failed' : done ? 'filled' : 'superseded' });
+      }
       return merge(cached.records, newest).slice(-limit);
     });
   }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { type Environment, readEnvironment } from '../shared/config.ts';
+import type { Metrics } from '../shared/metrics.ts';
 import { MnemoqError } from '../shared/errors.ts';
 import { Ipfs, isCid } from '../shared/ipfs.ts';
 import type { FlushResult } from '../shared/queues.ts';
@@ -79,6 +80,11 @@ export class MemoryCore {
     this.#parts = connectParts(environment);
   }
 
+  /** What this process saved and read, and the state of queues and stores, for Prometheus. */
+  get metrics(): Metrics {
+    return this.#parts.metrics;
+  }
+
   /**
    * Saves a turn. Resolves when Redis has it in the queue, or with `wait` when it is cached (and, when `important` or in
    * write mode `immediate`, committed). The same `id`, or the same `idempotencyKey` of the same user and conversation,
@@ -95,17 +101,20 @@ export class MemoryCore {
 
   /** Saves a reflection: committed at once, then pinned. With `wait` the receipt has its CID. Private unless said otherwise. */
   async saveReflection(input: ReflectionInput, options: SaveOptions = {}): Promise<Receipt> {
-    return savePinned(newReflectionJob(input), options, this.#parts);
+    const job = await this.metrics.countRefusal(() => newReflectionJob(input));
+    return savePinned(job, options, this.#parts);
   }
 
   /** Saves what a training produced (a model card, an evaluation, …) the way of a reflection. Private unless said otherwise. */
   async saveFinetuneOutput(input: FinetuneInput, options: SaveOptions = {}): Promise<Receipt> {
-    return savePinned(newFinetuneJob(input), options, this.#parts);
+    const job = await this.metrics.countRefusal(() => newFinetuneJob(input));
+    return savePinned(job, options, this.#parts);
   }
 
   /** Saves something everybody may read: pinned in clear, listed by `listKnowledge`. */
   async saveKnowledge(input: KnowledgeInput, options: SaveOptions = {}): Promise<Receipt> {
-    return savePinned(newKnowledgeJob(input), options, this.#parts);
+    const job = await this.metrics.countRefusal(() => newKnowledgeJob(input));
+    return savePinned(job, options, this.#parts);
   }
 
   /** The whole conversation in order, page by page. `limit` is 100 unless given, 1000 at most. */

@@ -5,9 +5,11 @@ import { Erasures } from '../shared/erasures.ts';
 import { Keys } from '../shared/keys.ts';
 import { createLogger } from '../shared/log.ts';
 import { LongTerm } from '../shared/long-term.ts';
+import { Metrics } from '../shared/metrics.ts';
 import { Pending } from '../shared/pending.ts';
 import { connectProducerRedis, connectWorkerRedis, type RedisClient } from '../shared/redis.ts';
 import { ShortTerm } from '../shared/short-term.ts';
+import { exposeState } from '../shared/state-metrics.ts';
 import { Admission } from './admission.ts';
 import { ContextReader } from './context-reader.ts';
 import { Submission } from './submission.ts';
@@ -15,6 +17,7 @@ import { Submission } from './submission.ts';
 /** What the calls of MemoryCore work with. */
 export interface Parts {
   config: ConfigWith<(typeof STORE_SETTINGS)[number]>;
+  metrics: Metrics;
   redis: RedisClient;
   keys: Keys;
   shortTerm: ShortTerm;
@@ -36,16 +39,21 @@ export function connectParts(environment: Environment): Parts {
   const shortTerm = new ShortTerm(redis, keys, { limit: config.shortTermLimit, ttlSeconds: config.redisTtlSeconds });
   const longTerm = new LongTerm(config);
   const connectEvents = () => connectWorkerRedis(config.redisUrl, logger);
+  const metrics = new Metrics();
+  const pending = new Pending(redis, keys);
+  const submission = new Submission(redis, connectEvents, keys, config.redisTimeoutMs, metrics);
+  exposeState(metrics, { config, redis, pending, queue: (name) => submission.queue(name) });
   return {
     config,
+    metrics,
     redis,
     keys,
     shortTerm,
-    pending: new Pending(redis, keys),
+    pending,
     longTerm,
-    reader: new ContextReader(shortTerm, longTerm),
+    reader: new ContextReader(shortTerm, longTerm, metrics),
     keyring: config.encryptionKeys ? new Keyring(config.encryptionKeys) : null,
-    submission: new Submission(redis, connectEvents, keys, config.redisTimeoutMs),
+    submission,
     admission: new Admission(redis, config.redisMaxUsedPercent),
     erasures: new Erasures(redis, keys),
   };

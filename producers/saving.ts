@@ -9,7 +9,7 @@ import { type Receipt, receiptOf, type SaveOptions, waitMs } from './receipt.ts'
 import type { Ending } from './submission.ts';
 
 export async function saveTurn(input: ChatInput, options: SaveOptions, parts: Parts): Promise<Receipt> {
-  const job = newChatJob(input);
+  const job = await parts.metrics.countRefusal(() => newChatJob(input));
   const ending = await submit<ChatResult>('chat', job, 'cached', options, parts);
   if (typeof ending === 'string') return receiptOf(job, { note: ending });
   const { supabaseStored, tokenCount } = ending;
@@ -18,7 +18,7 @@ export async function saveTurn(input: ChatInput, options: SaveOptions, parts: Pa
 }
 
 export async function saveTurns(inputs: readonly ChatInput[], parts: Parts): Promise<string[]> {
-  const jobs = newChatJobs(inputs);
+  const jobs = await parts.metrics.countRefusal(() => newChatJobs(inputs));
   await admit(jobs, parts);
   await parts.submission.addAll(
     'chat',
@@ -55,7 +55,7 @@ async function submit<Result>(
 
 /** Refuses at the door what a worker would have to refuse after "queued" was answered. */
 async function admit(jobs: readonly (ChatJob | ReflectionJob)[], parts: Parts): Promise<void> {
-  const { admission, erasures, config } = parts;
+  const { admission, erasures, config, metrics } = parts;
   const looking = async () => {
     await admission.admit();
     const owners = new Map(
@@ -64,5 +64,5 @@ async function admit(jobs: readonly (ChatJob | ReflectionJob)[], parts: Parts): 
     const covered = [...owners.values()].map(({ userId, contextId }) => erasures.covers(userId, contextId));
     if ((await Promise.all(covered)).includes(true)) throw new MnemoqError('erased', ERASED_MESSAGE);
   };
-  await withinTime(looking(), config.redisTimeoutMs, 'saving');
+  await metrics.countRefusal(() => withinTime(looking(), config.redisTimeoutMs, 'saving'));
 }

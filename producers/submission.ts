@@ -2,6 +2,7 @@ import type { EventEmitter } from 'node:events';
 import { type Job, type JobsOptions, Queue, QueueEvents } from 'bullmq';
 import { isError } from '../shared/errors.ts';
 import type { Keys } from '../shared/keys.ts';
+import type { Metrics } from '../shared/metrics.ts';
 import type { QueueName } from '../shared/queues.ts';
 import { type RedisClient, withinTime } from '../shared/redis.ts';
 
@@ -14,16 +15,18 @@ export class Submission {
   readonly #connectEvents: () => RedisClient;
   readonly #prefix: string;
   readonly #timeoutMs: number;
+  readonly #metrics: Metrics;
   readonly #queues = new Map<QueueName, Queue>();
   readonly #events = new Map<QueueName, Promise<QueueEvents>>();
   #listening: RedisClient | null = null;
 
   /** `connectEvents` opens a connection without a command timeout: listening for events is a command that waits. */
-  constructor(redis: RedisClient, connectEvents: () => RedisClient, keys: Keys, timeoutMs: number) {
+  constructor(redis: RedisClient, connectEvents: () => RedisClient, keys: Keys, timeoutMs: number, metrics: Metrics) {
     this.#redis = redis;
     this.#connectEvents = connectEvents;
     this.#prefix = keys.queuePrefix;
     this.#timeoutMs = timeoutMs;
+    this.#metrics = metrics;
   }
 
   queue(name: QueueName): Queue {
@@ -39,13 +42,13 @@ export class Submission {
 
   /** Resolves when Redis has the job; a job with a known `jobId` changes nothing. `doing` names it where it fails. */
   async add(name: QueueName, data: object, options: JobsOptions = {}, doing = 'saving'): Promise<Job> {
-    return withinTime(this.queue(name).add(name, data, options), this.#timeoutMs, doing);
+    return this.#counted(name, 1, withinTime(this.queue(name).add(name, data, options), this.#timeoutMs, doing));
   }
 
   /** All or none, in one transaction. */
   async addAll(name: QueueName, jobs: readonly { data: object; jobId: string }[]): Promise<void> {
     const bulk = jobs.map(({ data, jobId }) => ({ name, data, opts: { jobId } }));
-    await withinTime(this.queue(name).addBulk(bulk), this.#timeoutMs, 'saving');
+    await this.#counted(name, jobs.length, withinTime(this.queue(name).addBulk(bulk), this.#timeoutMs, 'saving'));
   }
 
   /**
@@ -75,6 +78,14 @@ export class Submission {
     }
     this.#listening?.disconnect();
     await Promise.all([...this.#queues.values()].map((queue) => queue.close()));
+  }
+
+  /** Counts what is saved; a flush that is asked for is no save. */
+  async #counted<T>(name: QueueName, records: number, adding: Promise<T>): Promise<T> {
+    if (name === 'flush') return adding;
+    const added = await this.#metrics.countRefusal(() => adding);
+    this.#metrics.savesAccepted.inc({ queue: name }, records);
+    return added;
   }
 
   /** Looks whether the job has ended, and if not, once more when it says so or the time is up. */

@@ -7,6 +7,7 @@ import { commit } from './commit.ts';
 import { requestFlush } from './flush-schedule.ts';
 import { newRecord } from './new-record.ts';
 import type { Parts } from './parts.ts';
+import { remember } from './remember.ts';
 
 /** One turn: validate, tokenize, remember; commit at once when it matters, else leave it to the flush. */
 export async function processChat(data: unknown, parts: Parts): Promise<ChatResult> {
@@ -14,7 +15,7 @@ export async function processChat(data: unknown, parts: Parts): Promise<ChatResu
   const { id, contextId, userId, createdAt } = turn;
   const text = { user: turn.userMessage, assistant: turn.assistantMessage };
   const record = newRecord({ id, contextId, userId, createdAt, module: 'chat' }, text, parts);
-  const remembered = await parts.shortTerm.remember(record);
+  const remembered = await remember(record, parts);
   const result = { tokenCount: countTokens(record.tokens), supabaseStored: false };
   if (commitsAtOnce(turn, parts)) {
     // A repeated delivery finds no entry when the first one is through: inserting again changes nothing and tells.

@@ -1,4 +1,4 @@
-import type { Failure } from '../shared/long-term.ts';
+import type { CommitResult, Failure } from '../shared/long-term.ts';
 import { type MemoryRecord, type QuarantineJob, toRow } from '../shared/records.ts';
 import type { Committed } from '../shared/short-term.ts';
 import type { Parts } from './parts.ts';
@@ -21,7 +21,7 @@ export interface CommitOutcome {
   left: PendingRecord[];
 }
 
-type CommitParts = Pick<Parts, 'longTerm' | 'shortTerm' | 'queue' | 'logger'>;
+type CommitParts = Pick<Parts, 'longTerm' | 'shortTerm' | 'queue' | 'logger' | 'metrics'>;
 
 /**
  * Commits records to Supabase and only then marks them committed in Redis. A batch that Supabase refuses for its content
@@ -30,7 +30,7 @@ type CommitParts = Pick<Parts, 'longTerm' | 'shortTerm' | 'queue' | 'logger'>;
  */
 export async function commit(batch: readonly PendingRecord[], parts: CommitParts): Promise<CommitOutcome> {
   if (batch.length === 0) return { committed: 0, refused: 0, batches: 0, failure: null, left: [] };
-  const result = await parts.longTerm.insert(batch.map(({ record }) => record));
+  const result = await insert(batch, parts);
   if (!result.failure) {
     await acknowledge(
       batch.map((pending) => ({ ...pending, inserted: result.inserted.has(pending.record.id) })),
@@ -59,6 +59,17 @@ export async function commit(batch: readonly PendingRecord[], parts: CommitParts
   };
 }
 
+async function insert(batch: readonly PendingRecord[], { longTerm, metrics }: CommitParts): Promise<CommitResult> {
+  const end = metrics.commitDuration.startTimer();
+  const result = await longTerm.insert(batch.map(({ record }) => record));
+  end({ outcome: result.failure?.kind ?? 'committed' });
+  if (!result.failure) {
+    metrics.commitRecords.observe(batch.length);
+    for (const { record } of batch) metrics.recordsCommitted.inc({ module: record.module });
+  }
+  return result;
+}
+
 async function acknowledge(committed: readonly Committed[], { shortTerm }: CommitParts): Promise<void> {
   const conversations = Map.groupBy(committed, ({ record }) => record.contextId);
   await Promise.all([...conversations].map(([contextId, records]) => shortTerm.acknowledge(contextId, records)));
@@ -74,5 +85,6 @@ async function quarantine({ record, entry }: PendingRecord, failure: Failure, pa
   if (await earlier?.isCompleted()) await earlier?.remove();
   await queue.add('quarantine', data, { jobId: record.id });
   await parts.shortTerm.setAside(record.contextId, record.id, entry);
+  parts.metrics.recordsQuarantined.inc();
   parts.logger.error({ id: record.id, code }, 'Supabase refused a record for its content; it is in quarantine');
 }

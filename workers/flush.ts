@@ -27,6 +27,21 @@ export type FlushOutcome = FlushResult & { failure: Failure | null };
  * did it, or at the first failure that is not a row's fault; then what is left stays pending.
  */
 export async function flush(parts: Parts, options: FlushOptions): Promise<FlushOutcome> {
+  const { flushDuration, flushRecords, flushFailures } = parts.metrics;
+  const end = flushDuration.startTimer();
+  let failureKind: string | undefined = 'error'; // until it has ended without being thrown out of
+  try {
+    const outcome = await flushAll(parts, options);
+    failureKind = outcome.failure?.kind;
+    flushRecords.observe(outcome.flushedCount);
+    return outcome;
+  } finally {
+    if (failureKind !== undefined) flushFailures.inc({ kind: failureKind });
+    end({ outcome: failureKind === undefined ? 'done' : 'failed' });
+  }
+}
+
+async function flushAll(parts: Parts, options: FlushOptions): Promise<FlushOutcome> {
   const outcome: FlushOutcome = {
     success: true,
     totalPending: await parts.pending.length(),
@@ -153,9 +168,13 @@ async function load(pack: readonly PendingEntry[], parts: Parts): Promise<{ foun
  * record is still pending under it, somebody deleted the content by hand: that is said aloud. Either way the entry is
  * taken off the stream, where it would come back for ever.
  */
-async function isLost({ id, contextId, entry }: PendingEntry, { pending, shortTerm, logger }: Parts): Promise<boolean> {
+async function isLost({ id, contextId, entry }: PendingEntry, parts: Parts): Promise<boolean> {
+  const { pending, shortTerm, logger, metrics } = parts;
   const lost = (await pending.locate(id))?.entry === entry;
-  if (lost) logger.error({ id, entry }, 'a pending record has no content in Redis any more: it is lost');
+  if (lost) {
+    metrics.recordsLost.inc();
+    logger.error({ id, entry }, 'a pending record has no content in Redis any more: it is lost');
+  }
   await shortTerm.setAside(contextId, id, entry);
   return lost;
 }

@@ -6,6 +6,7 @@ import { messageOf } from '../shared/errors.ts';
 import { Keys } from '../shared/keys.ts';
 import type { Logger } from '../shared/log.ts';
 import { LongTerm } from '../shared/long-term.ts';
+import { Metrics } from '../shared/metrics.ts';
 import { Pending } from '../shared/pending.ts';
 import type { QueueName } from '../shared/queues.ts';
 import { connectWorkerRedis, type RedisClient } from '../shared/redis.ts';
@@ -17,6 +18,7 @@ export type WorkerConfig = ConfigWith<(typeof STORE_SETTINGS)[number]>;
 export interface Parts {
   config: WorkerConfig;
   logger: Logger;
+  metrics: Metrics;
   redis: RedisClient;
   keys: Keys;
   shortTerm: ShortTerm;
@@ -35,6 +37,7 @@ export function connectParts(config: WorkerConfig, logger: Logger): Parts {
   return {
     config,
     logger,
+    metrics: new Metrics(),
     redis,
     keys,
     shortTerm: new ShortTerm(redis, keys, { limit: config.shortTermLimit, ttlSeconds: config.redisTtlSeconds }),

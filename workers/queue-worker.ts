@@ -68,12 +68,19 @@ export function startQueueWorker(
     async (job) => {
       inHand.add(job);
       move();
+      const end = parts.metrics.jobDuration.startTimer({ queue: name });
       try {
-        return await process(job);
+        const result = await process(job);
+        end({ outcome: 'done' });
+        return result;
       } catch (error) {
-        if (error instanceof UnrecoverableError) throw error;
-        if (isError(error, 'erased')) return await forgetData(job, logger);
-        if (isError(error, 'invalid_input')) throw new UnrecoverableError(error.message);
+        if (isError(error, 'erased')) {
+          end({ outcome: 'done' });
+          return await forgetData(job, logger);
+        }
+        const failure = failureOf(error);
+        end({ outcome: failure ? 'failed' : 'put_off' });
+        if (failure) throw failure;
         await putOff(job, error, logger);
         throw new DelayedError();
       } finally {
@@ -108,6 +115,12 @@ async function forgetData(job: Job, logger: Parts['logger']): Promise<{ erased: 
   await job.updateData({ id: job.id });
   logger.info({ id: job.id }, 'a record of an erased user or conversation was not taken');
   return { erased: true };
+}
+
+/** What ends the job as failed; null when it is to be put off. */
+function failureOf(error: unknown): UnrecoverableError | null {
+  if (error instanceof UnrecoverableError) return error;
+  return isError(error, 'invalid_input') ? new UnrecoverableError(error.message) : null;
 }
 
 /**

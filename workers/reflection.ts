@@ -11,6 +11,7 @@ import { validate } from '../shared/validate.ts';
 import { commit } from './commit.ts';
 import { newRecord } from './new-record.ts';
 import type { Parts } from './parts.ts';
+import { remember } from './remember.ts';
 
 export interface ReflectionParts extends Parts {
   keyring: NonNullable<Parts['keyring']>;
@@ -46,7 +47,7 @@ export async function processReflection(
   const { row, bytes } = await prepareDocument(job, parts);
   const result = { tokenCount: countTokens(record.tokens), cid: row.cid, sha256: row.sha256 };
   if (row.pinned_at === null && reached !== 'pinned') {
-    await parts.ipfs.pin(bytes, row.cid);
+    await parts.metrics.timePin(() => parts.ipfs.pin(bytes, row.cid));
     await steps.updateProgress({ step: 'pinned' });
   }
   await writeBack(record, row, parts);
@@ -55,7 +56,7 @@ export async function processReflection(
 
 /** A reflection does not wait for the flush. Until Supabase takes it, it is pending and readable like any record. */
 async function commitAtOnce(record: MemoryRecord, parts: ReflectionParts): Promise<void> {
-  const remembered = await parts.shortTerm.remember(record);
+  const remembered = await remember(record, parts);
   const outcome = await commit([{ record, entry: remembered.entry }], parts);
   if (outcome.failure) {
     throw new MnemoqError(

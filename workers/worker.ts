@@ -15,6 +15,7 @@ import { messageOf } from '../shared/errors.ts';
 import { createLogger, type Logger } from '../shared/log.ts';
 import { refuseEvictingRedis } from '../shared/redis.ts';
 import { Signer } from '../shared/signing.ts';
+import { exposeState } from '../shared/state-metrics.ts';
 import { processChat } from './chat.ts';
 import { processFlush } from './flush-job.ts';
 import { scheduleFlushes } from './flush-schedule.ts';
@@ -61,7 +62,7 @@ async function run(kind: WorkerKind, parts: Parts): Promise<RunningWorker> {
   const { healthHost: host, healthPort: port } = parts.config;
   const stopping = new AbortController();
   const queueWorkers = await STARTERS[kind](parts, stopping.signal);
-  const health = port === 0 ? null : createHealthServer(new Progress(queueWorkers, parts));
+  const health = port === 0 ? null : createHealthServer(new Progress(queueWorkers, parts), parts.metrics);
   let stopped: Promise<string[]> | null = null;
   const stopOnce = () => (stopped ??= stop(queueWorkers, parts, health, stopping));
   try {
@@ -107,6 +108,7 @@ const STARTERS: Record<WorkerKind, Starter> = {
   async flush(parts, stopping) {
     await parts.pending.prepare();
     await scheduleFlushes(parts);
+    exposeState(parts.metrics, parts);
     const consumer = randomUUID();
     keepUp(consumer, stopping, parts);
     const flushes = startQueueWorker('flush', 1, parts, (job) => processFlush(job, consumer, stopping, parts));

@@ -1,0 +1,203 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import fastify from 'fastify';
+import { Registry } from 'prom-client';
+import { freePort } from '../embedded/free-port.ts';
+import { Metrics } from '../shared/metrics.ts';
+import { registerMetrics } from '../shared/metrics-route.ts';
+import type { WorkerKind } from '../workers/worker.ts';
+import { eventually } from './support/eventually.ts';
+import { parseMetrics } from './support/scrape.ts';
+import { startStack, type Stack } from './support/stack.ts';
+import { turn, turns } from './support/turns.ts';
+
+let stack: Stack;
+beforeEach(async () => {
+  stack = await startStack();
+});
+afterEach(() => stack.stop());
+
+/** Starts a worker with a health port; gives what scrapes it. */
+async function startScraped(kind: WorkerKind) {
+  stack.environment['MEMORY_HEALTH_PORT'] = String(await freePort());
+  const [worker] = await stack.startWorkers(kind);
+  stack.environment['MEMORY_HEALTH_PORT'] = '0'; // for those that are started after it
+  return async () => {
+    const response = await fetch(`${worker?.healthUrl}/metrics`);
+    expect(response.status).toBe(200);
+    expect(response.headers.get('content-type')).toMatch(/^text\/plain; .*version=0\.0\.4/);
+    return parseMetrics(await response.text());
+  };
+}
+
+const refuse = { status: 400, body: { code: '23514', message: 'violates a check' } };
+
+describe('what is done is counted', () => {
+  test('turns, tokens, jobs, commits and flushes, as the receipts tell', async () => {
+    const [chat, flush] = [await startScraped('chat'), await startScraped('flush')];
+    const contextId = stack.newContextId();
+    const saved = turns(contextId, 5);
+    const receipts = await Promise.all(saved.map((each) => stack.memory.saveChat(each, { wait: true })));
+    const tokens = receipts.reduce((sum, { tokenCount }) => sum + (tokenCount ?? 0), 0);
+    const done = await chat();
+    expect(tokens).toBeGreaterThan(0);
+    expect(done.get('mnemoq_tokens_total{module="chat"}')).toBe(tokens);
+    expect(done.get('mnemoq_records_cached_total{module="chat"}')).toBe(5);
+    await eventually(async () => {
+      return (await chat()).get('mnemoq_job_duration_seconds_count{queue="chat",outcome="done"}') === 5;
+    });
+    expect(done.get('process_resident_memory_bytes')).toBeGreaterThan(0);
+    expect(done.has('mnemoq_redis_up')).toBe(false); // the flush worker tells the shared state
+
+    const before = await flush();
+    expect(before.get('mnemoq_redis_up')).toBe(1);
+    expect(before.get('mnemoq_pending_records')).toBe(5);
+    expect(before.get('mnemoq_pending_oldest_age_seconds')).toBeGreaterThan(0);
+    expect(before.get('mnemoq_redis_memory_used_bytes')).toBeGreaterThan(0);
+    expect(before.get('mnemoq_queue_jobs{queue="chat",state="completed"}')).toBe(5);
+
+    await stack.memory.flushRedisToSupabase({ batchSize: 3 });
+    const after = await flush();
+    expect(after.get('mnemoq_pending_records')).toBe(0);
+    expect(after.get('mnemoq_pending_oldest_age_seconds')).toBe(0);
+    expect(after.get('mnemoq_records_committed_total{module="chat"}')).toBe(5);
+    expect(after.get('mnemoq_commit_records_sum')).toBe(5);
+    expect(after.get('mnemoq_commit_records_count')).toBe(2);
+    expect(after.get('mnemoq_flush_records_sum')).toBe(5);
+    expect(after.get('mnemoq_flush_duration_seconds_count{outcome="done"}')).toBe(1);
+    expect(parseMetrics(await stack.memory.metrics.scrape()).get('mnemoq_saves_accepted_total{queue="chat"}')).toBe(5);
+  });
+
+  test('a record delivered twice is one record', async () => {
+    const chat = await startScraped('chat');
+    const input = turn(stack.newContextId(), 1, { idempotencyKey: 'once' });
+    const { id, tokenCount } = await stack.memory.saveChat(input, { wait: true });
+    await (await stack.queue('chat').getJob(id))?.remove();
+    await stack.memory.saveChat(input, { wait: true });
+    expect((await chat()).get('mnemoq_tokens_total{module="chat"}')).toBe(tokenCount);
+  });
+
+  test('quarantine, failed flushes by kind, jobs that fail', async () => {
+    await stack.startWorkers('chat');
+    const flush = await startScraped('flush');
+    await stack.memory.saveChat(turn(stack.newContextId(), 1), { wait: true });
+    stack.proxy.fault = ({ method }) => (method === 'POST' ? { status: 503 } : null);
+    await stack.memory.flushRedisToSupabase();
+    stack.proxy.fault = ({ method }) => (method === 'POST' ? refuse : null);
+    await stack.memory.flushRedisToSupabase();
+    await eventually(async () => (await flush()).get('mnemoq_quarantined_records') === 1);
+    const series = await flush();
+    expect(series.get('mnemoq_records_quarantined_total')).toBe(1);
+    expect(series.get('mnemoq_flush_failures_total{kind="outage"}')).toBe(1);
+    expect(series.get('mnemoq_flush_duration_seconds_count{outcome="failed"}')).toBe(1);
+    expect(series.get('mnemoq_commit_duration_seconds_count{outcome="refused"}')).toBe(1);
+    expect(series.get('mnemoq_job_duration_seconds_count{queue="quarantine",outcome="failed"}')).toBe(1);
+  });
+
+  test('pins, and those that fail', async () => {
+    const reflection = await startScraped('reflection');
+    const contextId = stack.newContextId();
+    await stack.memory.saveReflection({ contextId, reflectionText: 'one' }, { wait: true });
+    expect((await reflection()).get('mnemoq_pin_duration_seconds_count{outcome="pinned"}')).toBe(1);
+    await stack.ipfs.stop();
+    await stack.memory.saveReflection({ contextId, reflectionText: 'two' });
+    await eventually(async () => {
+      const series = await reflection();
+      const failed = series.get('mnemoq_pin_duration_seconds_count{outcome="ipfs_unavailable"}') ?? 0;
+      const putOff = series.get('mnemoq_job_duration_seconds_count{queue="reflection",outcome="put_off"}') ?? 0;
+      return failed > 0 && putOff > 0;
+    });
+  });
+
+  test('refused saves by code, cache hits, misses and refills', async () => {
+    await stack.startWorkers('chat', 'flush');
+    const { memory } = stack;
+    const contextId = stack.newContextId();
+    await memory.saveChat(turn(contextId, 1), { wait: true });
+    await memory.flushRedisToSupabase();
+    await memory.loadRecentContext(contextId);
+    await memory.loadRecentContext(contextId);
+    await expect(memory.saveChat({} as never)).rejects.toMatchObject({ code: 'invalid_input' });
+    const used = Number(/used_memory:(\d+)/.exec(await stack.client.info('memory'))?.[1]);
+    await stack.client.config('SET', 'maxmemory', String(Math.ceil(used / 0.95)));
+    await eventually(async () =>
+      memory.saveChat(turn(contextId, 2)).then(
+        () => false,
+        ({ code }) => code === 'redis_full',
+      ),
+    );
+    const series = parseMetrics(await memory.metrics.scrape());
+    expect(series.get('mnemoq_cache_reads_total{result="miss"}')).toBe(1);
+    expect(series.get('mnemoq_cache_reads_total{result="hit"}')).toBe(1);
+    expect(series.get('mnemoq_cache_refills_total{outcome="filled"}')).toBe(1);
+    expect(series.get('mnemoq_saves_refused_total{code="invalid_input"}')).toBe(1);
+    expect(series.get('mnemoq_saves_refused_total{code="redis_full"}')).toBe(1);
+  });
+});
+
+test('a scrape answers while Redis does not, and leaves out what it cannot know', async () => {
+  const flush = await startScraped('flush');
+  stack.redis.process.kill('SIGSTOP');
+  try {
+    const away = await flush();
+    expect(away.get('mnemoq_redis_up')).toBe(0);
+    expect(away.has('mnemoq_pending_records')).toBe(false);
+    expect([...away.keys()].filter((series) => series.startsWith('mnemoq_queue_jobs'))).toEqual([]);
+    expect(away.get('mnemoq_flush_duration_seconds_count{outcome="done"}')).toBe(0);
+  } finally {
+    stack.redis.process.kill('SIGCONT');
+  }
+  await eventually(async () => (await flush()).get('mnemoq_pending_records') === 0);
+});
+
+test('HTTP requests are counted by the pattern of their route', async () => {
+  const metrics = new Metrics();
+  const server = fastify();
+  registerMetrics(server, metrics);
+  server.get('/memory/context/:context_id', () => 'ok');
+  await server.inject('/memory/context/secret-id');
+  await server.inject('/memory/context/another');
+  await server.inject('/guessed/path');
+  const text = (await server.inject('/metrics')).body;
+  const series = parseMetrics(text);
+  const count = (route: string, status: number) =>
+    series.get(`mnemoq_http_request_duration_seconds_count{method="GET",route="${route}",status="${status}"}`);
+  expect(count('/memory/context/:context_id', 200)).toBe(2);
+  expect(count('none', 404)).toBe(1);
+  expect(text).not.toMatch(/secret-id|guessed/);
+  await server.close();
+});
+
+/** What docs/metrics.md must say: a row for every metric there is. */
+function toTable(registry: Registry): string {
+  const rows = registry.getMetricsAsArray().map((metric) => {
+    const {
+      name,
+      help,
+      type,
+      labelNames = [],
+    } = metric as unknown as {
+      name: string;
+      help: string;
+      type: string;
+      labelNames?: string[];
+    };
+    const unit = /_(seconds|bytes)$/.exec(name)?.[1] ?? '';
+    return [`\`${name}\``, type, labelNames.map((label) => `\`${label}\``).join(' '), unit, help];
+  });
+  return rows.map((cells) => cells.join('|')).join('\n');
+}
+
+test('docs/metrics.md lists exactly what there is', () => {
+  const page = readFileSync(path.join(import.meta.dirname, '..', 'docs', 'metrics.md'), 'utf8');
+  const rows = page.split('\n').filter((line) => line.startsWith('| `mnemoq_'));
+  const cells = rows.map((row) =>
+    row
+      .slice(1, -1)
+      .split('|')
+      .map((cell) => cell.trim())
+      .join('|'),
+  );
+  expect(cells.join('\n')).toBe(toTable(stack.memory.metrics.registry));
+});
