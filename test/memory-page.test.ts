@@ -65,6 +65,7 @@ describe('the memory page', () => {
     await save(turn(`other ${contextId}`, 1));
     const page = await open();
     await page.getByRole('combobox').fill(contextId.slice(0, 20));
+    await eventually(async () => (await page.getByRole('option').count()) === 1);
     await page.getByRole('option', { name: contextId }).click();
     await page.locator('.record').nth(1).waitFor();
     expect(await page.locator('.said-user .text').allInnerTexts()).toEqual([HOSTILE, 'question 2']);

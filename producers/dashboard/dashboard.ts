@@ -8,6 +8,7 @@ import { createLogger } from '../../shared/log.ts';
 import { QUEUES } from '../../shared/queues.ts';
 import { connectWorkerRedis } from '../../shared/redis.ts';
 import { Authenticator } from '../auth.ts';
+import { PARAMETER_LENGTH } from '../http/server.ts';
 import { MemoryCore } from '../memory-core.ts';
 import { BOARD_PATH, registerBoard } from './board.ts';
 import { guard } from './door.ts';
@@ -39,7 +40,10 @@ export async function startDashboard(environment: Environment): Promise<Dashboar
   const { queuePrefix: prefix } = new Keys(isClusterUrl(config.redisUrl));
   const queues = QUEUES.map((name) => new Queue(name, { connection: redis, prefix }));
   const memory = hasPage(config) ? new MemoryCore(environment) : null;
-  const server = fastify({ forceCloseConnections: true }); // events are streams without an end
+  const server = fastify({
+    forceCloseConnections: true, // events are streams without an end
+    routerOptions: { maxParamLength: PARAMETER_LENGTH },
+  });
   const stop = async () => {
     await server.close();
     await memory?.close();
@@ -50,7 +54,7 @@ export async function startDashboard(environment: Environment): Promise<Dashboar
     const { dashboardReadOnly: readOnly, dashboardShowText: showText } = config;
     guard(server, { authenticate: (authorization) => authenticator.authenticate(authorization), readOnly });
     await registerBoard(server, queues, { readOnly, showText, hasPage: memory !== null });
-    if (memory) await registerPage(server, memory, queues, config);
+    if (memory) await registerPage(server, memory, queues, authenticator, config);
     else leadToQueues(server);
     const url = await server.listen({ host: config.dashboardHost, port: config.dashboardPort });
     const reloadKeys = (read: () => Environment) => authenticator.reload(read, logger);

@@ -1,14 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { MnemoqError } from '../../shared/errors.ts';
 import type { Caller } from '../auth.ts';
+import { callerOf } from '../http/guard.ts';
 import { BOARD_ACTIONS, BOARD_PATH } from './board.ts';
-
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** Who is asking; null before the door has looked, and where there is none. */
-    caller: Caller | null;
-  }
-}
 
 /** Besides the board's: asking for a flush. What else the API can do is no business of a page that is for looking. */
 const ACTIONS: ReadonlySet<string> = new Set([...BOARD_ACTIONS, 'POST /memory/flush']);
@@ -52,12 +45,6 @@ export function guard(server: FastifyInstance, { authenticate, readOnly }: DoorO
     if (reason !== null) return refuse(reply, 403, 'FORBIDDEN', reason);
     return undefined;
   });
-}
-
-/** Who is asking, in a route behind the door. */
-export function callerOf({ caller }: FastifyRequest): Caller {
-  if (!caller) throw new MnemoqError('forbidden', 'the door has not looked');
-  return caller;
 }
 
 /** What of the memory the caller may see, as MemoryCore takes it. */

@@ -7,11 +7,13 @@ import { identifier, recordId } from '../../shared/records.ts';
 import { cutPieces } from '../../shared/token-pieces.ts';
 import type { Encoding } from '../../shared/tokenizer.ts';
 import { validate } from '../../shared/validate.ts';
-import { requireService } from '../auth.ts';
+import { type Authenticator, requireService } from '../auth.ts';
+import { callerOf } from '../http/guard.ts';
+import { sendProblem } from '../http/problem.ts';
+import { registerMemoryRoutes } from '../http/server.ts';
 import type { MemoryCore } from '../memory-core.ts';
 import { listFlushes } from './flush-history.ts';
-import { callerOf, scopeOf } from './door.ts';
-import { registerMemoryRoutes } from './memory-routes.ts';
+import { scopeOf } from './door.ts';
 import { servePageFiles } from './page-files.ts';
 import { findQueued } from './queued-records.ts';
 
@@ -36,16 +38,15 @@ export async function registerPage(
   server: FastifyInstance,
   memory: MemoryCore,
   queues: readonly Queue[],
+  authenticator: Authenticator,
   config: Config,
 ): Promise<void> {
   const queue = (name: string) => queues.filter((each) => each.name === name);
+  await server.register(async (scope) => registerMemoryRoutes(scope, { memory, authenticator, config }));
+  await server.register(servePageFiles);
   await server.register(async (page) => {
-    page.addHook('onSend', async (request, reply) => {
-      if (request.url.startsWith('/memory') || request.url.startsWith('/page/of/'))
-        reply.header('cache-control', 'no-store');
-    });
-    await servePageFiles(page);
-    await registerMemoryRoutes(page, memory);
+    page.setErrorHandler(sendProblem);
+    page.addHook('onSend', async (_request, reply) => void reply.header('cache-control', 'no-store'));
     page.get('/page/of/caller', async (request) => ({
       name: callerOf(request).name,
       user_id: callerOf(request).userId,

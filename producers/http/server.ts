@@ -34,7 +34,7 @@ export interface Api {
 /** A turn: two of the longest texts, every character of which may be an escape of six (`\u0001`), and its ids. */
 const BODY_BYTES = 2 * 6 * TEXT_BYTES + 64 * 1024;
 /** A conversation's id at its longest, every byte of it percent-encoded. */
-const PARAMETER_LENGTH = 512 * 9;
+export const PARAMETER_LENGTH = 512 * 9;
 /** A client that sends slower than this a request is not sending one. */
 const REQUEST_MS = 120_000;
 
