@@ -280,7 +280,8 @@ describe('retried on the board', () => {
     await eventually(async () => job.isFailed());
     await job.updateData(good);
     await retry('chat', good.id);
-    await eventually(async () => (await stack.memory.getMemoryContext(contextId)).records.length === 1);
+    await eventually(async () => (await stack.queue('chat').getJobState(good.id)) === 'completed');
+    expect((await stack.memory.getMemoryContext(contextId)).records).toMatchObject([{ id: good.id }]);
   });
 });
 

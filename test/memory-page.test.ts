@@ -33,8 +33,9 @@ afterAll(async () => {
 });
 afterEach(async () => {
   await Promise.all(browser.contexts().map((context) => context.close()));
-  expect(complaints).toEqual([]);
+  const made = complaints;
   complaints = [];
+  if (made.length > 0) throw new Error(`the page complains:\n${made.join('\n')}`);
 });
 
 async function open(contextId?: string, options: BrowserContextOptions = {}, name: keyof typeof KEYS = 'tester') {
@@ -262,6 +263,7 @@ describe('the memory page', () => {
     await page.unroute('**/memory/**');
     await page.getByRole('button', { name: 'Try again' }).first().click();
     await page.getByText('This conversation has no records.').waitFor();
+    expect(await page.getByText('The server does not answer.').count()).toBe(0);
   });
 });
 

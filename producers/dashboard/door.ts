@@ -22,7 +22,7 @@ const HEADERS = {
 };
 
 export interface DoorOptions {
-  authenticate(authorization: string | undefined): Promise<Caller | null>;
+  authenticate: (authorization: string | undefined) => Promise<Caller | null>;
   readOnly: boolean;
 }
 

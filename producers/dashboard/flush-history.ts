@@ -28,19 +28,23 @@ export async function listFlushes(queue: Queue, limit: number): Promise<FlushRun
 }
 
 function toRun(job: Job): FlushRun {
-  const { id = '', data, finishedOn, failedReason } = job;
-  const counts: Partial<FlushResult> = Object(job.returnvalue ?? job.progress);
-  const failed = finishedOn !== undefined && Boolean(failedReason);
+  const { id = '', data, finishedOn } = job;
+  const {
+    flushedCount = 0,
+    failedCount = 0,
+    batches = 0,
+  }: Partial<FlushResult> = Object(job.returnvalue ?? job.progress);
+  const error = finishedOn === undefined ? null : job.failedReason || null;
   return {
     id,
     reason: String(data?.reason ?? ''),
-    state: finishedOn === undefined ? 'running' : failed ? 'failed' : 'done',
+    state: finishedOn === undefined ? 'running' : error === null ? 'done' : 'failed',
     started_at: new Date(startOf(job)).toISOString(),
     duration_ms: finishedOn === undefined ? null : finishedOn - startOf(job),
-    flushed_count: counts.flushedCount ?? 0,
-    failed_count: counts.failedCount ?? 0,
-    batches: counts.batches ?? 0,
-    error: failed ? failedReason : null,
+    flushed_count: flushedCount,
+    failed_count: failedCount,
+    batches,
+    error,
   };
 }
 

@@ -13,7 +13,7 @@ const FAILURES = [
   [() => true, 'failure.other', null],
 ];
 
-/** What went wrong and what to do next. @param {import('./api.js').Failure} failure @param {(() => void) | null} again */
+/** What went wrong and what to do next. @param {import('./api.js').Failure} failure @param {(() => unknown) | null} again */
 export function failureNotice({ status, title }, again) {
   const [, word, hint] =
     FAILURES.find(([test]) => test(status)) ?? /** @type {const} */ ([null, 'failure.other', null]);

@@ -1,7 +1,6 @@
 /** What a person chose for this browser: theme and language. Without a choice the system's and the browser's. */
 
-const LANGUAGES = /** @type {const} */ (['en', 'zh-TW']);
-/** @typedef {(typeof LANGUAGES)[number]} Language */
+/** @typedef {'en' | 'zh-TW'} Language */
 /** @typedef {'light' | 'dark'} Theme */
 
 /** @returns {Language} */
