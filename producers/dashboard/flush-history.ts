@@ -29,23 +29,24 @@ export async function listFlushes(queue: Queue, limit: number): Promise<FlushRun
 
 function toRun(job: Job): FlushRun {
   const { id = '', data, finishedOn } = job;
-  const {
-    flushedCount = 0,
-    failedCount = 0,
-    batches = 0,
-  }: Partial<FlushResult> = Object(job.returnvalue ?? job.progress);
+  const counts: Partial<FlushResult> = Object(job.returnvalue ?? job.progress);
   const error = finishedOn === undefined ? null : job.failedReason || null;
   return {
     id,
     reason: String(data?.reason ?? ''),
-    state: finishedOn === undefined ? 'running' : error === null ? 'done' : 'failed',
+    state: stateOf(finishedOn, error),
     started_at: new Date(startOf(job)).toISOString(),
     duration_ms: finishedOn === undefined ? null : finishedOn - startOf(job),
-    flushed_count: flushedCount,
-    failed_count: failedCount,
-    batches,
+    flushed_count: counts.flushedCount ?? 0,
+    failed_count: counts.failedCount ?? 0,
+    batches: counts.batches ?? 0,
     error,
   };
+}
+
+function stateOf(finishedOn: number | undefined, error: string | null): FlushRun['state'] {
+  if (finishedOn === undefined) return 'running';
+  return error === null ? 'done' : 'failed';
 }
 
 function startOf({ processedOn = 0 }: Job): number {
