@@ -160,7 +160,7 @@ test('the memory page is served with all its files', async () => {
   try {
     let said = '';
     child.stderr.setEncoding('utf8').on('data', (part: string) => (said += part));
-    const url = await eventually(() => /memory page at (http:\S+?),/.exec(said)?.[1]);
+    const url = await eventually(() => /memory page at (http:\S+?),/.exec(said)?.[1] ?? '');
     const headers = {
       authorization: `Basic ${Buffer.from(stack.environment['MEMORY_API_KEYS'] ?? '').toString('base64')}`,
     };
