@@ -10,6 +10,7 @@ import { flushCommand } from './commands/flush.ts';
 import { forgetCommand } from './commands/forget.ts';
 import { importCommand } from './commands/import.ts';
 import { inspectCommand } from './commands/inspect.ts';
+import { mcpCommand } from './commands/mcp.ts';
 import { quarantineCommand } from './commands/quarantine.ts';
 import { reflectCommand } from './commands/reflect.ts';
 import { statsCommand } from './commands/stats.ts';
@@ -25,6 +26,7 @@ const commands = [
   devCommand,
   workerCommand,
   apiCommand,
+  mcpCommand,
   dashboardCommand,
   importCommand,
   contextCommand,

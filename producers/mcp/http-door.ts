@@ -1,0 +1,109 @@
+import { type AuthInfo, createMcpHandler } from '@modelcontextprotocol/server';
+import { toNodeHandler } from '@modelcontextprotocol/node';
+import cors from '@fastify/cors';
+import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
+import { type Config, type Environment, loadConfig, STORE_SETTINGS } from '../../shared/config.ts';
+import { MnemoqError } from '../../shared/errors.ts';
+import { createLogger } from '../../shared/log.ts';
+import { TEXT_BYTES } from '../../shared/records.ts';
+import { Authenticator, type Caller, requireKeysBeyondLoopback } from '../auth.ts';
+import { callerOf, guard } from '../http/guard.ts';
+import { sendNotFound, sendProblem } from '../http/problem.ts';
+import { MemoryCore } from '../index.ts';
+import { createMemoryServer } from './memory-server.ts';
+
+export interface McpDoor {
+  url: string;
+  /** True where no keys are configured: only this machine gets in, and everybody on it. */
+  open: boolean;
+  /** Takes the API keys anew, from what `read` gives. */
+  reloadKeys(read: () => Environment): void;
+  /** Takes no more requests, lets those in hand finish within MEMORY_SHUTDOWN_TIMEOUT_MS, and lets go of everything. */
+  stop(): Promise<void>;
+}
+
+/** A turn: two of the longest texts, every character of which may be an escape of six (`\u0001`), and its ids. */
+export const MESSAGE_BYTES = 2 * 6 * TEXT_BYTES + 64 * 1024;
+
+/**
+ * `mnemoq mcp --http`: streamable HTTP at `/mcp` on MEMORY_MCP_HOST (loopback) and MEMORY_MCP_PORT. It keeps no sessions, so
+ * any number of processes may stand behind one address, and one that is killed takes nothing with it.
+ */
+export async function startMcpHttp(environment: Environment, version: string): Promise<McpDoor> {
+  const config = loadConfig(environment, STORE_SETTINGS);
+  requireKeysBeyondLoopback(config, 'MEMORY_MCP_HOST', config.mcpHost);
+  const logger = createLogger(config.logLevel, 'mnemoq-mcp');
+  const authenticator = new Authenticator(config);
+  const memory = new MemoryCore(environment);
+  const handler = createMcpHandler(
+    ({ authInfo }) => createMemoryServer({ memory, logger, caller: callerIn(authInfo) }, version),
+    {
+      maxRequestBodySize: MESSAGE_BYTES,
+      // Nothing is ever announced, and a stream that says nothing would hold up the end of the process.
+      maxSubscriptions: 0,
+      onerror: (error) => logger.debug({ reason: error.message }, 'not answered as asked'),
+    },
+  );
+  const answer = toNodeHandler(handler, { maxRequestBodySize: MESSAGE_BYTES });
+  const server = fastify({ forceCloseConnections: 'idle', return503OnClosing: false });
+  const stop = async () => {
+    const deadline = setTimeout(() => server.server.closeAllConnections(), config.shutdownTimeoutMs);
+    await server.close();
+    clearTimeout(deadline);
+    await handler.close();
+    await memory.close();
+  };
+  try {
+    await prepare(server, authenticator, config);
+    server.all('/mcp', async (request, reply) => {
+      reply.hijack();
+      const asked = Object.assign(request.raw, { auth: authInfoOf(callerOf(request)) });
+      await answer(asked as typeof asked & { method: string; url: string }, reply.raw);
+    });
+    const base = await server.listen({ host: config.mcpHost, port: config.mcpPort });
+    return {
+      url: `${base}/mcp`,
+      open: authenticator.open,
+      reloadKeys: (read) => authenticator.reload(read, logger),
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw listenError(error, config);
+  }
+}
+
+async function prepare(server: FastifyInstance, authenticator: Authenticator, config: Config): Promise<void> {
+  server.setErrorHandler(sendProblem);
+  server.setNotFoundHandler(sendNotFound);
+  // The SDK reads the body itself: it has its own limits and answers.
+  server.removeAllContentTypeParsers();
+  server.addContentTypeParser('*', (_request, _body, done) => done(null));
+  server.addHook('onRequest', async (request) => refuseForeignPage(request, config.corsOrigins));
+  if (config.corsOrigins) await server.register(cors, { origin: config.corsOrigins, methods: ['POST'], maxAge: 600 });
+  await guard(server, { authenticator, config });
+}
+
+/** The specification asks for it with keys as well: no page of another origin that was not let in by MEMORY_CORS_ORIGINS. */
+function refuseForeignPage({ headers }: FastifyRequest, allowed: readonly string[] = []): void {
+  const { origin, host } = headers;
+  if (origin === undefined || allowed.includes(origin) || URL.parse(origin)?.host === host) return;
+  throw new MnemoqError('forbidden', 'no page of another origin is answered');
+}
+
+/** The SDK has room for OAuth's; who is asking is settled already. */
+function authInfoOf(caller: Caller): AuthInfo {
+  return { token: '', clientId: caller.name, scopes: [], extra: { caller } };
+}
+
+function callerIn(authInfo: AuthInfo | undefined): Caller {
+  const caller = authInfo?.extra?.['caller'] as Caller | undefined;
+  if (!caller) throw new MnemoqError('forbidden', 'who is asking is not known');
+  return caller;
+}
+
+function listenError(error: unknown, { mcpHost, mcpPort }: Pick<Config, 'mcpHost' | 'mcpPort'>): unknown {
+  if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') return error;
+  const message = `MEMORY_MCP_PORT: expected a free port, ${mcpHost}:${mcpPort} is in use`;
+  return new MnemoqError('invalid_configuration', message, { cause: error });
+}

@@ -1,0 +1,76 @@
+import { z } from 'zod';
+import { chatInput, identifier, reflectionInput } from '../../shared/records.ts';
+import { conversationsOptions } from '../conversations.ts';
+import { snakeCase, type Words } from '../http/snake-case.ts';
+import { recentOptions, scope } from '../reading.ts';
+
+/** As much as fits an agent's prompt beside everything else in it. */
+export const RECALLED_TOKENS = 4_000;
+
+const wait = z.boolean().optional();
+const ofUser: Words = {
+  description: "Only this user's records. Leave it out when the connection is bound to one user.",
+  maxLength: 512,
+};
+const saved = {
+  contextId: { description: 'The conversation, under a name you choose and use again.', maxLength: 512 },
+  createdAt: 'When it was said: ISO 8601 with zone. Default: now.',
+  idempotencyKey: {
+    description:
+      'Saving again with the same key, user and conversation changes nothing: give one if you may try again.',
+    maxLength: 512,
+  },
+} satisfies Record<string, Words>;
+
+/** Ids are made here: an agent that chose them could claim another record's. */
+export const turnRequest = snakeCase(chatInput.omit({ id: true }).partial({ userId: true }).extend({ wait }), {
+  ...saved,
+  userId: { description: 'Who spoke. Needed unless the connection is bound to one user.', maxLength: 512 },
+  userMessage: 'What the user said.',
+  assistantMessage: 'What the assistant replied.',
+  important: 'true writes it to the long-term database at once instead of with the next batch. Default: false.',
+  wait: 'true answers when recall can see the turn, false as soon as it is safely queued. Default: false.',
+});
+export const reflectionRequest = snakeCase(reflectionInput.omit({ id: true }).extend({ wait }), {
+  ...saved,
+  userId: {
+    description: 'Whose reflection it is. Left out, that of the user the connection is bound to.',
+    maxLength: 512,
+  },
+  reflectionText: 'The text: what is worth keeping of the conversation, or of how you work.',
+  visibility: 'public puts the text on IPFS for everybody, private encrypted. Default: private.',
+  sourceIds: {
+    description: 'Ids of the records it was made from, 1000 at most.',
+    type: 'array',
+    items: { type: 'string', format: 'uuid' },
+    maxItems: 1000,
+  },
+  wait: 'true answers when it is pinned and has its CID, false as soon as it is safely queued. Default: false.',
+});
+
+export const recallRequest = snakeCase(
+  recentOptions.extend({ contextId: identifier, format: z.enum(['turns', 'messages']).optional() }),
+  {
+    contextId: { description: 'The conversation.', maxLength: 512 },
+    userId: ofUser,
+    maxTokens: `Most tokens of all records together; the first one that does not fit ends it. Default: ${RECALLED_TOKENS}.`,
+    limit: 'Most records. Default: as many as fit the tokens, up to 1000.',
+    format: 'turns (records with ids and times) or messages (role and content, for a chat model). Default: turns.',
+    allowPartial: 'Answer with what is at hand while the long-term database is away. Default: false.',
+  },
+);
+export const reflectionsRequest = snakeCase(scope.extend({ contextId: identifier }), {
+  contextId: { description: 'The conversation.', maxLength: 512 },
+  userId: ofUser,
+});
+export const conversationsRequest = snakeCase(conversationsOptions, {
+  userId: ofUser,
+  prefix: { description: 'What their names begin with. Default: any.', maxLength: 512 },
+  cursor: { description: 'The `next_cursor` of an earlier page; without it the first page.', maxLength: 512 },
+  limit: { description: 'Conversations of a page.', default: 100 },
+});
+export const verifyRequest = snakeCase(scope.extend({ cid: z.string().min(1).max(200) }), {
+  cid: 'The CID, such as one from save_reflection or list_reflections.',
+  userId: ofUser,
+});
+export const statsRequest = snakeCase(z.strictObject({}), {});

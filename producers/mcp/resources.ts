@@ -1,0 +1,43 @@
+import { type McpServer, ResourceNotFoundError, ResourceTemplate } from '@modelcontextprotocol/server';
+import { toSnake } from '../http/snake-case.ts';
+import type { ToolParts } from './tool.ts';
+
+/** A client asks for every page there is at once, so there is one: list_conversations and completion find the others. */
+const LISTED = 100;
+const MIME_TYPE = 'application/json';
+/** In a URL these two mean other places, however they are written: recall reads conversations of these names. */
+const UNADDRESSABLE = new Set(['.', '..']);
+
+/** `mnemoq://conversations/…`: every conversation of the caller's, its id percent-encoded. */
+export function addResources(server: McpServer, { memory, caller }: Pick<ToolParts, 'memory' | 'caller'>): void {
+  const scope = caller.userId === null ? {} : { userId: caller.userId };
+  const conversations = async (prefix?: string) => {
+    const options = { ...scope, limit: LISTED, ...(prefix !== undefined && prefix !== '' && { prefix }) };
+    const page = await memory.listConversations(options);
+    return page.conversations.filter(({ contextId }) => !UNADDRESSABLE.has(contextId));
+  };
+  const template = new ResourceTemplate('mnemoq://conversations/{context_id}', {
+    list: async () => ({
+      resources: (await conversations()).map(({ contextId, lastAt }) => ({
+        uri: `mnemoq://conversations/${encodeURIComponent(contextId)}`,
+        name: contextId,
+        mimeType: MIME_TYPE,
+        ...(lastAt !== null && { annotations: { lastModified: lastAt } }),
+      })),
+    }),
+    complete: {
+      context_id: async (prefix) => (await conversations(prefix)).map(({ contextId }) => contextId),
+    },
+  });
+  const metadata = {
+    title: 'Conversation',
+    description: 'The newest records of a conversation, 100 at most, oldest first.',
+    mimeType: MIME_TYPE,
+  };
+  server.registerResource('conversation', template, metadata, async (uri, variables) => {
+    const contextId = decodeURIComponent(String(variables['context_id']));
+    const context = await memory.loadRecentContext(contextId, scope);
+    if (context.items.length === 0) throw new ResourceNotFoundError(uri.href);
+    return { contents: [{ uri: uri.href, mimeType: MIME_TYPE, text: JSON.stringify(toSnake(context)) }] };
+  });
+}

@@ -1,0 +1,35 @@
+import { once } from 'node:events';
+import { serveStdio, StdioServerTransport } from '@modelcontextprotocol/server/stdio';
+import { type Environment, loadConfig, STORE_SETTINGS } from '../../shared/config.ts';
+import { createLogger } from '../../shared/log.ts';
+import { identifier } from '../../shared/records.ts';
+import { validate } from '../../shared/validate.ts';
+import { MemoryCore } from '../index.ts';
+import { MESSAGE_BYTES } from './http-door.ts';
+import { createMemoryServer } from './memory-server.ts';
+
+export interface StdioDoor {
+  /** Resolves when the client has closed standard input: there is nobody left to answer. */
+  ended: Promise<unknown>;
+  stop(): Promise<void>;
+}
+
+/** `mnemoq mcp`: answers on standard output what it reads from standard input, for one user or, without one, for all. */
+export function startMcpStdio(environment: Environment, version: string, user: string | undefined): StdioDoor {
+  const userId = user === undefined ? null : validate(identifier, user, '--user');
+  const logger = createLogger(loadConfig(environment, STORE_SETTINGS).logLevel, 'mnemoq-mcp');
+  const memory = new MemoryCore(environment);
+  const caller = { name: 'stdio', userId };
+  const ended = once(process.stdin, 'close');
+  const served = serveStdio(() => createMemoryServer({ memory, logger, caller }, version), {
+    transport: new StdioServerTransport(process.stdin, process.stdout, { maxBufferSize: MESSAGE_BYTES }),
+    onerror: (error) => logger.debug({ reason: error.message }, 'not answered as asked'),
+  });
+  return {
+    ended,
+    async stop() {
+      await served.close();
+      await memory.close();
+    },
+  };
+}

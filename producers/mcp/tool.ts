@@ -1,0 +1,84 @@
+import type { CallToolResult, McpServer, ToolAnnotations } from '@modelcontextprotocol/server';
+import { z } from 'zod';
+import { MnemoqError } from '../../shared/errors.ts';
+import type { Logger } from '../../shared/log.ts';
+import { validate } from '../../shared/validate.ts';
+import type { Caller } from '../auth.ts';
+import { type CamelKeys, snakeName, toCamel, toSnake } from '../http/snake-case.ts';
+import type { MemoryCore } from '../index.ts';
+
+export interface ToolParts {
+  memory: MemoryCore;
+  caller: Caller;
+  logger: Logger;
+}
+
+export interface Tool<Request extends object> {
+  name: string;
+  title: string;
+  /** For the agent that decides whether to call it. */
+  description: string;
+  request: z.ZodType<Request>;
+  answer: z.ZodType;
+  annotations: ToolAnnotations;
+  run: (request: CamelKeys<Request>, parts: ToolParts) => Promise<object>;
+}
+
+/** Adds `tool` to `server`. What MemoryCore refuses is an answer the agent can read and act on, and no failure of the protocol. */
+export function addTool<Request extends object>(server: McpServer, tool: Tool<Request>, parts: ToolParts): void {
+  const { name, title, description, request, answer, annotations, run } = tool;
+  const { logger, caller } = parts;
+  const config = {
+    title,
+    description,
+    inputSchema: told(request, 'input'),
+    outputSchema: told(answer, 'output'),
+    annotations,
+  };
+  server.registerTool(name, config, async (given): Promise<CallToolResult> => {
+    const began = performance.now();
+    const result = await answerTo(async () => run(toCamel(validate(request, given, 'the arguments')), parts), logger);
+    const ms = Math.round(performance.now() - began);
+    logger.info({ tool: name, caller: caller.name, userId: caller.userId, ms, code: result.code }, 'answered');
+    return result.answer;
+  });
+}
+
+async function answerTo(run: () => Promise<object>, logger: Logger): Promise<{ answer: CallToolResult; code: string }> {
+  try {
+    const structuredContent = toSnake(await run()) as Record<string, unknown>;
+    return { answer: { content: asText(structuredContent), structuredContent }, code: 'ok' };
+  } catch (error) {
+    const { code, message, problems } = refusalOf(error, logger);
+    return { answer: { content: asText({ code, message, problems }), isError: true }, code };
+  }
+}
+
+function refusalOf(error: unknown, logger: Logger): Pick<MnemoqError, 'message' | 'problems'> & { code: string } {
+  if (!(error instanceof MnemoqError)) {
+    logger.error({ err: error }, 'an error nobody foresaw');
+    return { code: 'internal', message: 'something went wrong that nobody foresaw; the log has it', problems: [] };
+  }
+  const problems = error.problems.map(({ field, ...rest }) => ({ field: snakeName(field), ...rest }));
+  return { code: error.code, message: error.message, problems };
+}
+
+function asText(value: object): [{ type: 'text'; text: string }] {
+  return [{ type: 'text', text: JSON.stringify(value) }];
+}
+
+/**
+ * A schema as the SDK tells it to clients. It does not check with it: its refusal would be a text that quotes what came,
+ * where `validate` names fields.
+ */
+function told(schema: z.ZodType, io: 'input' | 'output') {
+  const { $schema: _, id: _name, ...json } = z.toJSONSchema(schema, { io, unrepresentable: 'any', reused: 'inline' });
+  return {
+    '~standard': {
+      version: 1,
+      vendor: 'mnemoq',
+      validate: (value: unknown) => ({ value }),
+      jsonSchema: { input: () => json, output: () => json },
+    },
+  } as const;
+}

@@ -1,0 +1,164 @@
+import type { McpServer, ToolAnnotations } from '@modelcontextprotocol/server';
+import { MnemoqError } from '../../shared/errors.ts';
+import { type Caller, requireService, userFor } from '../auth.ts';
+import { conversationPage, recentContext, receipt, reflectionList, stats, verification } from '../http/answers.ts';
+import {
+  conversationsRequest,
+  RECALLED_TOKENS,
+  recallRequest,
+  reflectionRequest,
+  reflectionsRequest,
+  statsRequest,
+  turnRequest,
+  verifyRequest,
+} from './requests.ts';
+import { addTool, type ToolParts } from './tool.ts';
+
+/** What a client may take a tool for; only IPFS is a world outside of Mnemoq's stores. */
+const READS: ToolAnnotations = { readOnlyHint: true, openWorldHint: false };
+const SAVES: ToolAnnotations = { readOnlyHint: false, destructiveHint: false, idempotentHint: false };
+
+/** The tools of a caller; what it may not use it is not told of. */
+export function addTools(server: McpServer, parts: ToolParts): void {
+  addSavingTools(server, parts);
+  addReadingTools(server, parts);
+  if (parts.caller.userId === null) addStatsTool(server, parts);
+}
+
+function addSavingTools(server: McpServer, parts: ToolParts): void {
+  addTool(
+    server,
+    {
+      name: 'save_turn',
+      title: 'Save a turn',
+      description:
+        'Remember one exchange: what the user said and what the assistant replied. Call it once after every reply that ' +
+        'should be remembered. The receipt has the id of the turn; nothing that has a receipt is lost.',
+      request: turnRequest,
+      answer: receipt,
+      annotations: { ...SAVES, openWorldHint: false },
+      run: async ({ wait = false, ...turn }, { memory, caller }) => {
+        const { userId, ...rest } = ownedBy(caller, turn);
+        if (userId === undefined) throw noUser();
+        return memory.saveChat({ ...rest, userId }, { wait });
+      },
+    },
+    parts,
+  );
+  addTool(
+    server,
+    {
+      name: 'save_reflection',
+      title: 'Save a reflection',
+      description:
+        'Remember a text of your own about a conversation or about how you work: a summary, a lesson, a preference. It is ' +
+        'kept for good: written to the database at once, signed, and pinned to IPFS, encrypted unless it is public. ' +
+        'recall gives reflections together with turns.',
+      request: reflectionRequest,
+      answer: receipt,
+      annotations: { ...SAVES, openWorldHint: true },
+      run: async ({ wait = false, ...reflection }, { memory, caller }) =>
+        memory.saveReflection(ownedBy(caller, reflection) as never, { wait }),
+    },
+    parts,
+  );
+}
+
+function addReadingTools(server: McpServer, parts: ToolParts): void {
+  addTool(
+    server,
+    {
+      name: 'recall',
+      title: 'Recall a conversation',
+      description:
+        'The newest turns and reflections of a conversation that fit a token budget, oldest first. Call it before you ' +
+        'answer in a conversation whose beginning you do not have. A conversation nobody knows is empty, not an error.',
+      request: recallRequest,
+      answer: recentContext,
+      annotations: READS,
+      run: async ({ contextId, maxTokens = RECALLED_TOKENS, ...options }, { memory, caller }) =>
+        memory.loadRecentContext(contextId, ownedBy(caller, { ...options, maxTokens }) as never),
+    },
+    parts,
+  );
+  addTool(
+    server,
+    {
+      name: 'list_conversations',
+      title: 'List conversations',
+      description: 'The names of the conversations there are, in their order, page by page, with their last time.',
+      request: conversationsRequest,
+      answer: conversationPage,
+      annotations: READS,
+      run: async (options, { memory, caller }) => memory.listConversations(ownedBy(caller, options) as never),
+    },
+    parts,
+  );
+  addTool(
+    server,
+    {
+      name: 'list_reflections',
+      title: 'List reflections',
+      description:
+        'The reflections of a conversation, newest first, with their CIDs and signatures but without their texts, which ' +
+        'recall gives.',
+      request: reflectionsRequest,
+      answer: reflectionList,
+      annotations: READS,
+      run: async ({ contextId, ...options }, { memory, caller }) => ({
+        contextId,
+        reflections: await memory.getReflections(contextId, ownedBy(caller, options) as never),
+      }),
+    },
+    parts,
+  );
+  addTool(
+    server,
+    {
+      name: 'verify_cid',
+      title: 'Verify a CID',
+      description:
+        'Fetches a reflection from IPFS by its CID and follows it to its row and its tokens: whether it is what was saved, ' +
+        'signed and unaltered. `ok` is the verdict, `checks` say which link holds.',
+      request: verifyRequest,
+      answer: verification,
+      annotations: { readOnlyHint: true, openWorldHint: true },
+      run: async ({ cid, ...options }, { memory, caller }) => memory.verify(cid, ownedBy(caller, options) as never),
+    },
+    parts,
+  );
+}
+
+function addStatsTool(server: McpServer, parts: ToolParts): void {
+  addTool(
+    server,
+    {
+      name: 'stats',
+      title: 'State of the memory',
+      description: 'Queue lengths, what is pending and for how long, limits, and whether anything needs attention.',
+      request: statsRequest,
+      answer: stats,
+      annotations: READS,
+      run: async (_nothing, { memory, caller }) => {
+        requireService(caller);
+        return memory.getStats();
+      },
+    },
+    parts,
+  );
+}
+
+/** The same for the user the caller is bound to, or the one a service names. */
+function ownedBy<T extends { userId?: string | undefined }>(
+  caller: Caller,
+  { userId: named, ...rest }: T,
+): Omit<T, 'userId'> & { userId?: string } {
+  const userId = userFor(caller, named);
+  return { ...rest, ...(userId !== undefined && { userId }) };
+}
+
+function noUser(): MnemoqError {
+  const problem = { field: 'user_id', expected: 'a string', received: 'nothing' };
+  const message = 'the arguments are not valid: user_id: expected a string, received nothing';
+  return new MnemoqError('invalid_input', message, { problems: [problem] });
+}
