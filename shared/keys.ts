@@ -11,6 +11,7 @@
  * | `memory:pending` | stream | one entry per record to flush: contextId, id, size |
  * | `memory:pending-index` | hash | record id → `<stream entry> <contextId>`, while pending |
  * | `memory:erased` | hash | `user:<id>` or `conversation:<id>` → when it was erased: nothing of it is taken any more |
+ * | `memory:events` | stream | what has happened, the newest ones: `type` and `data` (JSON) → see events.ts |
  *
  * The caller's ids stand last in a key, after a prefix that no other key type shares, so no id can make two keys collide.
  *
@@ -78,6 +79,10 @@ export class Keys {
   /** Of every part, for the step that remembers a record looks into it. */
   erased(shard: string): string {
     return shard ? `memory:erased:${shard}` : 'memory:erased';
+  }
+
+  events(shard: string): string {
+    return shard ? `memory:events:${shard}` : 'memory:events';
   }
 
   /** The part a conversation belongs to, by FNV-1a over its id: stable across processes and releases. */

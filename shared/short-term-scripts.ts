@@ -38,12 +38,23 @@ end
 `;
 
 /**
- * KEYS conversation order uncommitted pending index erased; ARGV id position json contextId limit bytes userId.
+ * Tells those who listen what has happened (events.ts), in the step in which it happens. Called after a command that needs
+ * no memory, or where nothing is refused any more, so that a full Redis cannot refuse this alone.
+ */
+const TELL = `
+local function tell(events, kept, type, data)
+  redis.call('XADD', events, 'MAXLEN', '~', kept, '*', 'type', type, 'data', data)
+end
+`;
+
+/**
+ * KEYS conversation order uncommitted pending index erased events; ARGV id position json contextId limit bytes userId kept
+ * event.
  * Returns {1 if added, pending length, its stream entry or ''}; {-1, …} where its user or conversation was erased.
  */
-export const REMEMBER = `${TRIM}
-local conversation, order, uncommitted, pending, index, erased = unpack(KEYS)
-local id, position, json, contextId, limit, bytes, userId = unpack(ARGV)
+export const REMEMBER = `${TRIM}${TELL}
+local conversation, order, uncommitted, pending, index, erased, events = unpack(KEYS)
+local id, position, json, contextId, limit, bytes, userId, kept, event = unpack(ARGV)
 if redis.call('HEXISTS', erased, 'conversation:' .. contextId) + redis.call('HEXISTS', erased, 'user:' .. userId) > 0 then
   return {-1, 0, ''}
 end
@@ -58,6 +69,7 @@ redis.call('ZADD', uncommitted, 0, position)
 redis.call('PERSIST', conversation)
 redis.call('PERSIST', order)
 trim(conversation, order, uncommitted, tonumber(limit), 2)
+tell(events, kept, 'record.cached', event)
 return {1, redis.call('XLEN', pending), entry}
 `;
 
@@ -70,16 +82,18 @@ end
 `;
 
 /**
- * KEYS conversation order uncommitted refill pending index; ARGV group limit ttl, then id position entry inserted…
+ * KEYS conversation order uncommitted refill pending index events; ARGV group limit ttl kept contextId, then id position
+ * entry inserted event… of each record, of which the event is the JSON of its part of `records.committed`.
  * A record that is pending under another entry than the acknowledged one was delivered again since: that one is left alone.
  * `inserted` is 0 where Supabase already had the id: its row is the truth, so the cached copy goes and the complete part
  * is unknown until the next refill.
  */
-export const ACKNOWLEDGE = `${TRIM}${EXPIRE}${CURRENT}
-local conversation, order, uncommitted, refill, pending, index = unpack(KEYS)
-local group, limit, ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-for i = 4, #ARGV, 4 do
-  local id, position, entry, inserted = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+export const ACKNOWLEDGE = `${TRIM}${EXPIRE}${CURRENT}${TELL}
+local conversation, order, uncommitted, refill, pending, index, events = unpack(KEYS)
+local group, limit, ttl, kept, contextId = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
+local committed = {}
+for i = 6, #ARGV, 5 do
+  local id, position, entry, inserted, event = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   local now = current(index, id)
   if entry == '' then entry = now or '' end
   if entry ~= '' then
@@ -89,6 +103,7 @@ for i = 4, #ARGV, 4 do
   local again = now and now ~= entry
   if not again then redis.call('HDEL', index, id) end
   if not again and redis.call('ZREM', uncommitted, position) == 1 then
+    committed[#committed + 1] = event
     if inserted == '0' then
       redis.call('HDEL', conversation, id, 'floor')
       redis.call('ZREM', order, position)
@@ -100,20 +115,27 @@ for i = 4, #ARGV, 4 do
 end
 redis.call('DEL', refill)
 expire(conversation, order, uncommitted, ttl)
+if #committed > 0 then
+  local data = '{"contextId":' .. contextId .. ',"records":[' .. table.concat(committed, ',') .. ']}'
+  tell(events, kept, 'records.committed', data)
+end
 `;
 
 /**
- * KEYS pending index; ARGV group, then id entry…
- * Takes refused records off the stream. They stay uncommitted, so they are neither trimmed nor expired and every read
- * still has them, until they are mended and acknowledged.
+ * KEYS pending index events; ARGV group id entry kept event, which is '' where nobody is told. Without an entry it is
+ * off the stream already, by an earlier delivery of the same record.
+ * Takes a refused record off the stream. It stays uncommitted, so it is neither trimmed nor expired and every read still
+ * has it, until it is mended and acknowledged.
  */
-export const SET_ASIDE = `${CURRENT}
-local pending, index = unpack(KEYS)
-for i = 2, #ARGV, 2 do
-  redis.call('XACK', pending, ARGV[1], ARGV[i + 1])
-  redis.call('XDEL', pending, ARGV[i + 1])
-  if current(index, ARGV[i]) == ARGV[i + 1] then redis.call('HDEL', index, ARGV[i]) end
-end
+export const SET_ASIDE = `${CURRENT}${TELL}
+local pending, index, events = unpack(KEYS)
+local group, id, entry, kept, event = unpack(ARGV)
+if entry == '' then return end
+redis.call('XACK', pending, group, entry)
+redis.call('XDEL', pending, entry)
+if current(index, id) ~= entry then return end
+redis.call('HDEL', index, id)
+if event ~= '' then tell(events, kept, 'record.quarantined', event) end
 `;
 
 /** KEYS conversation order; ARGV limit. Returns {1 if these are certainly the newest, records newest first}. */

@@ -1,5 +1,6 @@
 import { ERASED_MESSAGE } from './erasures.ts';
 import { MnemoqError } from './errors.ts';
+import { cachedEvent, committedRecord, EVENTS_KEPT, pinnedEvent, quarantinedEvent } from './events.ts';
 import type { Keys } from './keys.ts';
 import { PENDING_GROUP } from './pending.ts';
 import { fromCached, type MemoryRecord, type PinnedModule, positionOf, toCached, type Visibility } from './records.ts';
@@ -80,11 +81,12 @@ export class ShortTerm {
   readonly #keys: Keys;
   readonly #limit: number;
   readonly #ttlMs: number;
+  readonly #eventsKept: number;
 
   constructor(redis: RedisClient, keys: Keys, options: { limit: number; ttlSeconds: number }) {
-    redis.defineCommand('mnemoqRemember', { lua: REMEMBER, numberOfKeys: 6 });
-    redis.defineCommand('mnemoqAcknowledge', { lua: ACKNOWLEDGE, numberOfKeys: 6 });
-    redis.defineCommand('mnemoqSetAside', { lua: SET_ASIDE, numberOfKeys: 2 });
+    redis.defineCommand('mnemoqRemember', { lua: REMEMBER, numberOfKeys: 7 });
+    redis.defineCommand('mnemoqAcknowledge', { lua: ACKNOWLEDGE, numberOfKeys: 7 });
+    redis.defineCommand('mnemoqSetAside', { lua: SET_ASIDE, numberOfKeys: 3 });
     redis.defineCommand('mnemoqRecent', { lua: RECENT, numberOfKeys: 2, readOnly: true });
     redis.defineCommand('mnemoqAfter', { lua: AFTER, numberOfKeys: 3, readOnly: true });
     redis.defineCommand('mnemoqRefill', { lua: REFILL, numberOfKeys: 4 });
@@ -95,6 +97,7 @@ export class ShortTerm {
     this.#keys = keys;
     this.#limit = options.limit;
     this.#ttlMs = options.ttlSeconds * 1000;
+    this.#eventsKept = Math.ceil(EVENTS_KEPT / keys.shards.length);
   }
 
   /** How many records a conversation keeps. */
@@ -115,6 +118,7 @@ export class ShortTerm {
       this.#keys.pending(shard),
       this.#keys.pendingIndex(shard),
       this.#keys.erased(shard),
+      this.#keys.events(shard),
       id,
       positionOf(record),
       json,
@@ -122,6 +126,8 @@ export class ShortTerm {
       this.#limit,
       Buffer.byteLength(json),
       userId ?? '',
+      this.#eventsKept,
+      JSON.stringify(cachedEvent(record)),
     )) as [number, number, string];
     if (added === -1) throw new MnemoqError('erased', ERASED_MESSAGE);
     return { added: added === 1, pendingLength, entry };
@@ -135,22 +141,43 @@ export class ShortTerm {
       this.#keys.refill(contextId),
       this.#keys.pending(shard),
       this.#keys.pendingIndex(shard),
+      this.#keys.events(shard),
       PENDING_GROUP,
       this.#limit,
       this.#ttlMs,
-      ...committed.flatMap(({ record, entry, inserted }) => [record.id, positionOf(record), entry, inserted ? 1 : 0]),
+      this.#eventsKept,
+      JSON.stringify(contextId),
+      ...committed.flatMap(({ record, entry, inserted }) => [
+        record.id,
+        positionOf(record),
+        entry,
+        inserted ? 1 : 0,
+        JSON.stringify(committedRecord(record)),
+      ]),
     );
   }
 
   /** Takes a refused record off the stream. It stays readable and is kept until it is mended and acknowledged. */
-  async setAside(contextId: string, id: string, entry: string): Promise<void> {
+  async setAside(record: MemoryRecord, entry: string, code: string): Promise<void> {
+    await this.#takeOff(record.contextId, record.id, entry, JSON.stringify(quarantinedEvent(record, code)));
+  }
+
+  /** Takes an entry off the stream whose record was finished, or is gone. */
+  async dropEntry(contextId: string, id: string, entry: string): Promise<void> {
+    await this.#takeOff(contextId, id, entry, '');
+  }
+
+  async #takeOff(contextId: string, id: string, entry: string, event: string): Promise<void> {
     const shard = this.#keys.shardOf(contextId);
     await this.#redis.mnemoqSetAside(
       this.#keys.pending(shard),
       this.#keys.pendingIndex(shard),
+      this.#keys.events(shard),
       PENDING_GROUP,
       id,
       entry,
+      this.#eventsKept,
+      event,
     );
   }
 
@@ -165,8 +192,17 @@ export class ShortTerm {
     await this.#redis.mnemoqReplace(this.#keys.conversation(record.contextId), record.id, toCached(record));
   }
 
-  /** Keeps a pinned reflection's summary at hand for as long as a conversation. */
+  /**
+   * Keeps a pinned reflection's summary at hand for as long as a conversation. Those who listen are told first, since the
+   * two need not be on one node of a cluster: a crash in between tells them twice, never not at all.
+   */
   async rememberPin(pin: PinnedReflection): Promise<void> {
+    const known = await this.findPin(pin.id);
+    if (known?.cid !== pin.cid) {
+      const key = this.#keys.events(this.#keys.shardOf(pin.contextId));
+      const data = JSON.stringify(pinnedEvent(pin));
+      await this.#redis.xadd(key, 'MAXLEN', '~', this.#eventsKept, '*', 'type', 'reflection.pinned', 'data', data);
+    }
     await this.#redis.set(this.#keys.reflection(pin.id), JSON.stringify(pin), 'PX', this.#ttlMs);
   }
 

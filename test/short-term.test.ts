@@ -165,7 +165,7 @@ describe('committing', () => {
   test('a set-aside record leaves the stream and stays readable, without a time to live', async () => {
     const [one, two] = await remember(1, 2);
     if (!one || !two) throw new Error('two records were remembered');
-    await shortTerm.setAside(CONTEXT, two.record.id, two.entry);
+    await shortTerm.setAside(two.record, two.entry, '22021');
     await commit([one]);
     expect(await pending.length()).toBe(0);
     expect(await recent()).toEqual([false, [1, 2]]);
@@ -199,7 +199,7 @@ describe('a worker that comes late', () => {
 
   test('and sets aside what it took does so, too', async () => {
     const { record, old, entry } = await rememberAgain();
-    await shortTerm.setAside(CONTEXT, record.id, old);
+    await shortTerm.setAside(record, old, '22021');
     await expectPending(record, entry);
   });
 });

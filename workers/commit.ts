@@ -84,7 +84,7 @@ async function quarantine({ record, entry }: PendingRecord, failure: Failure, pa
   // Mended and committed within the last day, and now it came once more as it was: the id must be free again.
   if (await earlier?.isCompleted()) await earlier?.remove();
   await queue.add('quarantine', data, { jobId: record.id });
-  await parts.shortTerm.setAside(record.contextId, record.id, entry);
+  await parts.shortTerm.setAside(record, entry, code);
   parts.metrics.recordsQuarantined.inc();
   parts.logger.error({ id: record.id, code }, 'Supabase refused a record for its content; it is in quarantine');
 }

@@ -175,7 +175,7 @@ async function isLost({ id, contextId, entry }: PendingEntry, parts: Parts): Pro
     metrics.recordsLost.inc();
     logger.error({ id, entry }, 'a pending record has no content in Redis any more: it is lost');
   }
-  await shortTerm.setAside(contextId, id, entry);
+  await shortTerm.dropEntry(contextId, id, entry);
   return lost;
 }
 
