@@ -160,7 +160,10 @@ test('the memory page is served with all its files', async () => {
   try {
     let said = '';
     child.stderr.setEncoding('utf8').on('data', (part: string) => (said += part));
-    const url = await eventually(() => /memory page at (http:\S+?),/.exec(said)?.[1] ?? '');
+    const url = await eventually(() => {
+      if (child.exitCode !== null) throw new Error(`it ended: ${said}`);
+      return /memory page at (http:\S+?),/.exec(said)?.[1] ?? '';
+    }, 60_000);
     const headers = {
       authorization: `Basic ${Buffer.from(stack.environment['MEMORY_API_KEYS'] ?? '').toString('base64')}`,
     };
@@ -175,8 +178,7 @@ test('the memory page is served with all its files', async () => {
       expect([file, (await fetch(url + file, { headers })).status]).toEqual([file, 200]);
     }
   } finally {
-    child.kill('SIGTERM');
-    await once(child, 'close');
+    if (child.exitCode === null && child.kill('SIGTERM')) await once(child, 'close');
   }
 });
 
