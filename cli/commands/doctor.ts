@@ -12,7 +12,7 @@ import { messageOf } from '../../shared/errors.ts';
 import { Ipfs } from '../../shared/ipfs.ts';
 import { createLogger } from '../../shared/log.ts';
 import { LongTerm, SCHEMA_VERSION } from '../../shared/long-term.ts';
-import { connectProducerRedis, evictionPolicy, withinTime } from '../../shared/redis.ts';
+import { connectProducerRedis, evictionPolicy, mastersOf, type RedisClient, withinTime } from '../../shared/redis.ts';
 import { EXIT } from '../exit.ts';
 import { colors, mark, print, printJson } from '../output.ts';
 
@@ -88,12 +88,12 @@ async function examineRedis({ redisUrl, redisTimeoutMs }: Config): Promise<Findi
   redis.on('error', (error) => (refusal = error)); // says more than the command that gave up waiting
   try {
     const ask = <T>(work: Promise<T>) => withinTime(work, redisTimeoutMs, 'asking');
-    const server = await ask(redis.info('server')).catch((error) => {
+    const about = await ask(askEveryMaster(redis)).catch((error) => {
       throw refusal ?? error;
     });
-    const version = /redis_version:(\S+)/.exec(server)?.[1] ?? 'unknown';
+    const version = oldest(about.map((info) => /redis_version:(\S+)/.exec(info)?.[1] ?? 'unknown'));
     const policy = await ask(evictionPolicy(redis));
-    const appendOnly = /aof_enabled:1/.test(await ask(redis.info('persistence')));
+    const appendOnly = about.every((info) => /aof_enabled:1/.test(info));
     return [
       {
         what: 'Redis',
@@ -120,6 +120,17 @@ async function examineRedis({ redisUrl, redisTimeoutMs }: Config): Promise<Findi
   } finally {
     redis.disconnect();
   }
+}
+
+/** What each node that takes writes tells of itself and of its append-only file. */
+async function askEveryMaster(redis: RedisClient): Promise<string[]> {
+  const masters = await mastersOf(redis);
+  // One section a command: Redis 6.2 takes no more.
+  return Promise.all(masters.map(async (node) => `${await node.info('server')}${await node.info('persistence')}`));
+}
+
+function oldest(versions: readonly string[]): string {
+  return versions.toSorted((a, b) => a.localeCompare(b, 'en', { numeric: true }))[0] ?? 'unknown';
 }
 
 function isRecent(version: string): boolean {

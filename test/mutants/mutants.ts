@@ -24,9 +24,9 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'acknowledge-before-commit',
     breaks: 'nothing leaves Redis before it is in Supabase',
     file: 'workers/commit.ts',
-    text: 'const result = await parts.longTerm.insert(',
+    text: 'const result = await insert(batch, parts);',
     instead: `await acknowledge(batch.map((each) => ({ ...each, inserted: true })), parts);
-  const result = await parts.longTerm.insert(`,
+  const result = await insert(batch, parts);`,
     ...MODEL,
   },
   {
@@ -142,6 +142,7 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
     breaks: 'a record committed during a read is in it',
     file: 'producers/context-reader.ts',
     text: `const cached = await this.#cachedAfter(contextId, position, limit, userId);
+    this.#count(cached.complete);
     if (cached.complete) return cached;`,
     instead: `const early = await this.#longTerm.after(contextId, position, limit, userId);
     const cached = await this.#cachedAfter(contextId, position, limit, userId);
