@@ -149,9 +149,17 @@ describe.each([LOCAL, HOSTED])('%s', (file) => {
     const holders = (name: string) =>
       own.filter(([, service]) => environmentOf(service).includes(name)).map(([n]) => n);
     expect(holders('MEMORY_SIGNING_KEY')).toEqual(['reflection', 'api', 'cli']);
-    expect(holders('MEMORY_ENCRYPTION_KEYS')).toEqual(['chat', 'reflection', 'api', 'dashboard', 'cli']);
-    expect(holders('SUPABASE_SERVICE_ROLE_KEY')).toEqual(['chat', 'reflection', 'flush', 'api', 'dashboard', 'cli']);
-    expect(holders('MEMORY_API_KEYS')).toEqual(['api', 'dashboard']);
+    expect(holders('MEMORY_ENCRYPTION_KEYS')).toEqual(['chat', 'reflection', 'api', 'dashboard', 'mcp', 'cli']);
+    expect(holders('SUPABASE_SERVICE_ROLE_KEY')).toEqual([
+      'chat',
+      'reflection',
+      'flush',
+      'api',
+      'dashboard',
+      'mcp',
+      'cli',
+    ]);
+    expect(holders('MEMORY_API_KEYS')).toEqual(['api', 'dashboard', 'mcp']);
   });
 
   test.each(own)('confines %s', (_name, service) => {
@@ -169,9 +177,9 @@ describe.each([LOCAL, HOSTED])('%s', (file) => {
     expect(seconds(withDefaults(period)) * 1000).toBeGreaterThan(shutdownTimeoutMs);
   });
 
-  test('publishes nothing but the HTTP API and the dashboard, and those on loopback', () => {
+  test('publishes nothing but the HTTP API, the dashboard and the MCP server, and those on loopback', () => {
     const published = Object.entries(model.services).filter(([, { ports }]) => ports !== undefined);
-    expect(published.map(([name]) => name)).toEqual(['api', 'dashboard']);
+    expect(published.map(([name]) => name)).toEqual(['api', 'dashboard', 'mcp']);
     for (const port of published.flatMap(([, { ports = [] }]) => ports)) expect(port).toMatch(/^127\.0\.0\.1:/);
   });
 
@@ -195,7 +203,7 @@ describe.each([LOCAL, HOSTED])('%s', (file) => {
       .map(([name]) => name)
       .toSorted();
     const talkToSupabase = file === HOSTED ? ['chat', 'cli', 'flush', 'reflection'] : [];
-    expect(open).toEqual([...talkToSupabase, 'api', 'dashboard', 'ipfs'].toSorted());
+    expect(open).toEqual([...talkToSupabase, 'api', 'dashboard', 'ipfs', 'mcp'].toSorted());
   });
 
   test('runs a Redis that keeps what it has accepted', () => {
@@ -217,6 +225,14 @@ describe.each([LOCAL, HOSTED])('%s', (file) => {
     expect(await healthExit(script, 401, port)).toBe(0);
     expect(await healthExit(script, 200, port)).toBe(1);
     expect(await healthExit(script, 500, port)).toBe(1);
+  });
+
+  test('takes the MCP server for well when it says so', async () => {
+    const { mcp } = model.services;
+    const [, , ...script] = mcp?.healthcheck?.test ?? [];
+    const port = Number(mcp?.environment?.['MEMORY_MCP_PORT']);
+    expect(mcp?.ports?.[0]?.endsWith(`:${port}`)).toBe(true);
+    expect([await healthExit(script, 200, port), await healthExit(script, 503, port)]).toEqual([0, 1]);
   });
 });
 
@@ -243,7 +259,7 @@ describe('the two ways to have a Supabase', () => {
       );
     expect(near('postgres')).toEqual(['migrate', 'postgrest']);
     expect(near('postgrest')).toEqual(['postgres', 'migrate', 'gateway']);
-    expect(near('ipfs').toSorted()).toEqual(['api', 'cli', 'dashboard', 'reflection']);
+    expect(near('ipfs').toSorted()).toEqual(['api', 'cli', 'dashboard', 'mcp', 'reflection']);
   });
 
   test.each([
@@ -265,7 +281,7 @@ const hasCompose = spawnSync('docker', ['compose', 'version']).status === 0;
   const config = async (file: string, environment: Record<string, string>) => {
     const lines = Object.entries(environment).map(([name, value]) => `${name}=${value}\n`);
     writeFileSync(path.join(scratch, 'compose.env'), lines.join(''));
-    const args = ['compose', '--env-file', path.join(scratch, 'compose.env'), '--profile', 'cli', '--file', file];
+    const args = ['compose', '--env-file', path.join(scratch, 'compose.env'), '--profile', '*', '--file', file];
     return run('docker', [...args, 'config', '--services'], dockerEnvironment, ROOT);
   };
   const secrets = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, `some-${name}`]));

@@ -8,7 +8,9 @@ import { createLogger } from '../../shared/log.ts';
 import { TEXT_BYTES } from '../../shared/records.ts';
 import { Authenticator, type Caller, requireKeysBeyondLoopback } from '../auth.ts';
 import { callerOf, guard } from '../http/guard.ts';
+import { addHealthRoutes } from '../http/health-routes.ts';
 import { sendNotFound, sendProblem } from '../http/problem.ts';
+import { compileSerializer } from '../http/validation.ts';
 import { MemoryCore } from '../index.ts';
 import { createMemoryServer } from './memory-server.ts';
 
@@ -54,11 +56,17 @@ export async function startMcpHttp(environment: Environment, version: string): P
     await memory.close();
   };
   try {
-    await prepare(server, authenticator, config);
-    server.all('/mcp', async (request, reply) => {
-      reply.hijack();
-      const asked = Object.assign(request.raw, { auth: authInfoOf(callerOf(request)) });
-      await answer(asked as typeof asked & { method: string; url: string }, reply.raw);
+    server.setSerializerCompiler(compileSerializer);
+    server.setErrorHandler(sendProblem);
+    server.setNotFoundHandler(sendNotFound);
+    addHealthRoutes(server, memory);
+    await server.register(async (guarded) => {
+      await lock(guarded, authenticator, config);
+      guarded.all('/mcp', async (request, reply) => {
+        reply.hijack();
+        const asked = Object.assign(request.raw, { auth: authInfoOf(callerOf(request)) });
+        await answer(asked as typeof asked & { method: string; url: string }, reply.raw);
+      });
     });
     const base = await server.listen({ host: config.mcpHost, port: config.mcpPort });
     return {
@@ -73,9 +81,8 @@ export async function startMcpHttp(environment: Environment, version: string): P
   }
 }
 
-async function prepare(server: FastifyInstance, authenticator: Authenticator, config: Config): Promise<void> {
-  server.setErrorHandler(sendProblem);
-  server.setNotFoundHandler(sendNotFound);
+/** Lets only known callers reach what is added to `server` after this. */
+async function lock(server: FastifyInstance, authenticator: Authenticator, config: Config): Promise<void> {
   // The SDK reads the body itself: it has its own limits and answers.
   server.removeAllContentTypeParsers();
   server.addContentTypeParser('*', (_request, _body, done) => done(null));
