@@ -1,27 +1,31 @@
 /// <reference types="@fastify/swagger" />
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { collectDefaultMetrics } from 'prom-client';
 import type { Metrics } from './metrics.ts';
 
-/**
- * Adds `GET /metrics` to a server and times the requests of all routes that are added after it. What the server asks of
- * every request before (who is asking) it asks here too.
- */
-export function registerMetrics(server: FastifyInstance, metrics: Metrics): void {
+/** Times the requests of a server, also those that no route matches. */
+export function timeRequests(server: FastifyInstance, metrics: Metrics): void {
   server.addHook('onResponse', async (request, reply) => {
     // The pattern: a path itself would carry ids.
     const route = request.routeOptions.url ?? 'none';
     const labels = { method: request.method, route, status: String(reply.statusCode) };
     metrics.httpDuration.observe(labels, reply.elapsedTime / 1000);
   });
-  addMetricsRoute(server, metrics);
 }
 
-/** `GET /metrics` alone, with the figures of the process itself: memory, event loop, garbage collection. */
-export function addMetricsRoute(server: FastifyInstance, metrics: Metrics): void {
+/**
+ * Adds `GET /metrics`, with the figures of the process itself: memory, event loop, garbage collection. It answers whomever
+ * `permit` does not refuse by throwing.
+ */
+export function addMetricsRoute(
+  server: FastifyInstance,
+  metrics: Metrics,
+  permit: (request: FastifyRequest) => void = () => undefined,
+): void {
   const { registry } = metrics;
   if (!registry.getSingleMetric('process_start_time_seconds')) collectDefaultMetrics({ register: registry });
-  server.get('/metrics', { schema: { hide: true } }, async (_request, reply) =>
+  const onRequest = async (request: FastifyRequest) => permit(request);
+  server.get('/metrics', { onRequest, schema: { hide: true } }, async (_request, reply) =>
     reply.type(registry.contentType).send(await metrics.scrape()),
   );
 }

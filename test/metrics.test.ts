@@ -1,11 +1,15 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import fastify from 'fastify';
 import { Registry } from 'prom-client';
 import { freePort } from '../embedded/free-port.ts';
+import { startDashboard } from '../producers/dashboard/dashboard.ts';
+import { startApi } from '../producers/http/server.ts';
 import { Metrics } from '../shared/metrics.ts';
-import { registerMetrics } from '../shared/metrics-route.ts';
+import { addMetricsRoute, timeRequests } from '../shared/metrics-route.ts';
 import type { WorkerKind } from '../workers/worker.ts';
 import { eventually } from './support/eventually.ts';
 import { parseMetrics } from './support/scrape.ts';
@@ -154,7 +158,8 @@ test('a scrape answers while Redis does not, and leaves out what it cannot know'
 test('HTTP requests are counted by the pattern of their route', async () => {
   const metrics = new Metrics();
   const server = fastify();
-  registerMetrics(server, metrics);
+  timeRequests(server, metrics);
+  addMetricsRoute(server, metrics);
   server.get('/memory/context/:context_id', () => 'ok');
   await server.inject('/memory/context/secret-id');
   await server.inject('/memory/context/another');
@@ -167,6 +172,86 @@ test('HTTP requests are counted by the pattern of their route', async () => {
   expect(count('none', 404)).toBe(1);
   expect(text).not.toMatch(/secret-id|guessed/);
   await server.close();
+});
+
+describe('at the doors', () => {
+  const ALICES = 'alices-key-0123456789';
+  const withPage = () => stack.environment;
+  const queuesAlone = () => {
+    const { SUPABASE_URL: _url, ...rest } = stack.environment;
+    return rest;
+  };
+
+  test.each([
+    ['the HTTP API', startApi, withPage],
+    ['the dashboard', startDashboard, withPage],
+    ['a dashboard of queues alone', startDashboard, queuesAlone],
+  ])('%s gives metrics to services, and at its health port to all', async (name, start, environment) => {
+    const port = await freePort();
+    const keys = stack.environment['MEMORY_API_KEYS'] ?? '';
+    const door = await start(
+      {
+        ...environment(),
+        MEMORY_API_PORT: '0',
+        MEMORY_DASHBOARD_PORT: '0',
+        MEMORY_HEALTH_PORT: String(port),
+        MEMORY_API_KEYS: `${keys},web@alice:${ALICES}`,
+      },
+      '1.0.0',
+    );
+    try {
+      const ask = async (path: string, key?: string) => {
+        const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
+        const response = await fetch(new URL(path, door.url), { headers });
+        return { status: response.status, text: await response.text() };
+      };
+      expect((await ask('/metrics')).status).toBe(401);
+      expect((await ask('/metrics', ALICES)).status).toBe(403);
+      expect((await ask('/nowhere', keys.split(':')[1])).status).toBe(404);
+      const { status, text } = await ask('/metrics', keys.split(':')[1]);
+      const count = (route: string, answer: number) =>
+        parseMetrics(text).get(
+          `mnemoq_http_request_duration_seconds_count{method="GET",route="${route}",status="${answer}"}`,
+        );
+      expect([status, count('/metrics', 401), count('/metrics', 403), count('none', 404)]).toEqual([200, 1, 1, 1]);
+
+      const inside = async (path: string) => fetch(`http://127.0.0.1:${port}${path}`);
+      expect(await (await inside('/health/live')).json()).toEqual({ live: true });
+      expect(await (await inside('/health/ready')).json()).toMatchObject({ ready: true });
+      const series = parseMetrics(await (await inside('/metrics')).text());
+      expect(series.get('process_resident_memory_bytes')).toBeGreaterThan(0);
+      expect(series.get('mnemoq_redis_up')).toBe(name === 'a dashboard of queues alone' ? undefined : 1);
+      stack.redis.process.kill('SIGSTOP');
+      try {
+        expect((await inside('/health/ready')).status).toBe(503);
+      } finally {
+        stack.redis.process.kill('SIGCONT');
+      }
+      await eventually(async () => (await inside('/health/ready')).status === 200);
+    } finally {
+      await door.stop();
+    }
+    await expect(fetch(`http://127.0.0.1:${port}/health/live`)).rejects.toThrow('fetch failed');
+  });
+
+  test('a health port somebody else has is named, and nothing stays open', async () => {
+    const taken = createServer();
+    taken.listen(0, '127.0.0.1');
+    await once(taken, 'listening');
+    const { port } = taken.address() as AddressInfo;
+    const apiPort = await freePort();
+    const environment = {
+      ...stack.environment,
+      MEMORY_API_PORT: String(apiPort),
+      MEMORY_HEALTH_PORT: String(port),
+    };
+    await expect(startApi(environment, '1.0.0')).rejects.toMatchObject({
+      code: 'invalid_configuration',
+      message: expect.stringContaining('MEMORY_HEALTH_PORT'),
+    });
+    await expect(fetch(`http://127.0.0.1:${apiPort}/health/live`)).rejects.toThrow('fetch failed');
+    taken.close();
+  });
 });
 
 /** What docs/metrics.md must say: a row for every metric there is. */

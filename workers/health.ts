@@ -1,8 +1,5 @@
-import fastify, { type FastifyInstance } from 'fastify';
 import { measure, reasonsFor } from '../shared/condition.ts';
 import { messageOf } from '../shared/errors.ts';
-import type { Metrics } from '../shared/metrics.ts';
-import { addMetricsRoute } from '../shared/metrics-route.ts';
 import type { QueueName } from '../shared/queues.ts';
 import { withinTime } from '../shared/redis.ts';
 import type { Parts } from './parts.ts';
@@ -72,16 +69,4 @@ export class Progress {
 
 function unready(reasons: string[]): Health {
   return { status: 'unready', ready: false, reasons };
-}
-
-/** `GET /health/live` answers while the process runs, `GET /health/ready` 200 or 503 with the reasons, `GET /metrics`. */
-export function createHealthServer(progress: Progress, metrics: Metrics): FastifyInstance {
-  const server = fastify();
-  server.get('/health/live', () => ({ live: true }));
-  server.get('/health/ready', async (_request, reply) => {
-    const health = await progress.check();
-    return reply.code(health.ready ? 200 : 503).send(health);
-  });
-  addMetricsRoute(server, metrics);
-  return server;
 }

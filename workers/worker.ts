@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { FastifyInstance } from 'fastify';
 import {
   type Config,
   type ConfigWith,
@@ -10,6 +9,7 @@ import {
   STORE_SETTINGS,
 } from '../shared/config.ts';
 import { Keyring } from '../shared/encryption.ts';
+import { type HealthServer, startHealthServer } from '../shared/health-server.ts';
 import { Ipfs } from '../shared/ipfs.ts';
 import { messageOf } from '../shared/errors.ts';
 import { createLogger, type Logger } from '../shared/log.ts';
@@ -19,7 +19,7 @@ import { exposeState } from '../shared/state-metrics.ts';
 import { processChat } from './chat.ts';
 import { processFlush } from './flush-job.ts';
 import { scheduleFlushes } from './flush-schedule.ts';
-import { createHealthServer, Progress } from './health.ts';
+import { Progress } from './health.ts';
 import { connectParts, type Parts } from './parts.ts';
 import { processQuarantined } from './quarantine.ts';
 import { type QueueWorker, startQueueWorker } from './queue-worker.ts';
@@ -59,14 +59,15 @@ export async function startWorker(kind: WorkerKind, environment: Environment): P
 }
 
 async function run(kind: WorkerKind, parts: Parts): Promise<RunningWorker> {
-  const { healthHost: host, healthPort: port } = parts.config;
   const stopping = new AbortController();
   const queueWorkers = await STARTERS[kind](parts, stopping.signal);
-  const health = port === 0 ? null : createHealthServer(new Progress(queueWorkers, parts), parts.metrics);
+  const progress = new Progress(queueWorkers, parts);
+  let health: HealthServer | null = null;
   let stopped: Promise<string[]> | null = null;
   const stopOnce = () => (stopped ??= stop(queueWorkers, parts, health, stopping));
   try {
-    const healthUrl = health && (await health.listen({ host, port }));
+    health = await startHealthServer(parts.config, async () => progress.check(), parts.metrics);
+    const healthUrl = health && health.url;
     parts.logger.info({ kind, healthUrl }, 'worker started');
     return { healthUrl, stop: stopOnce };
   } catch (error) {
@@ -125,7 +126,7 @@ const STARTERS: Record<WorkerKind, Starter> = {
 async function stop(
   queueWorkers: readonly QueueWorker[],
   parts: Parts,
-  health: FastifyInstance | null,
+  health: HealthServer | null,
   stopping: AbortController,
 ): Promise<string[]> {
   stopping.abort();

@@ -71,6 +71,7 @@ async function run(parts: EmbeddedParts, signal: Promise<unknown>): Promise<void
     MEMORY_API_PORT: String(given['MEMORY_API_PORT'] || (await freePort(apiPort))),
     MEMORY_DASHBOARD_PORT: String(given['MEMORY_DASHBOARD_PORT'] || (await freePort(dashboardPort))),
     ...environment,
+    MEMORY_HEALTH_PORT: '0', // one port for five processes
   });
   try {
     say('starting the workers, the HTTP API and the dashboard …');

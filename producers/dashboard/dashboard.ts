@@ -2,12 +2,17 @@ import { Queue } from 'bullmq';
 import fastify, { type FastifyInstance } from 'fastify';
 import { isClusterUrl } from '../../shared/cluster-url.ts';
 import { type ConfigWith, type Environment, loadConfig } from '../../shared/config.ts';
-import { MnemoqError } from '../../shared/errors.ts';
+import { type HealthServer, startHealthServer } from '../../shared/health-server.ts';
 import { Keys } from '../../shared/keys.ts';
+import { listen } from '../../shared/listen.ts';
 import { createLogger } from '../../shared/log.ts';
+import { Metrics } from '../../shared/metrics.ts';
+import { addMetricsRoute, timeRequests } from '../../shared/metrics-route.ts';
 import { QUEUES } from '../../shared/queues.ts';
-import { connectWorkerRedis } from '../../shared/redis.ts';
-import { Authenticator } from '../auth.ts';
+import { connectWorkerRedis, type RedisClient, withinTime } from '../../shared/redis.ts';
+import { Authenticator, requireService } from '../auth.ts';
+import { callerOf } from '../http/guard.ts';
+import { sendProblem } from '../http/problem.ts';
 import { PARAMETER_LENGTH } from '../http/server.ts';
 import { MemoryCore } from '../memory-core.ts';
 import { BOARD_PATH, registerBoard } from './board.ts';
@@ -23,6 +28,9 @@ export interface Dashboard {
   reloadKeys(read: () => Environment): void;
   stop(): Promise<void>;
 }
+
+/** How long Redis may take to answer a health question. */
+const ANSWER_MS = 2_000;
 
 type DashboardConfig = ConfigWith<'redisUrl' | 'apiKeys'>;
 
@@ -44,24 +52,29 @@ export async function startDashboard(environment: Environment): Promise<Dashboar
     forceCloseConnections: true, // events are streams without an end
     routerOptions: { maxParamLength: PARAMETER_LENGTH },
   });
+  const metrics = memory?.metrics ?? new Metrics();
+  let health: HealthServer | null = null;
   const stop = async () => {
     await server.close();
+    await health?.close();
     await memory?.close();
     await Promise.all(queues.map((queue) => queue.close()));
     redis.disconnect();
   };
   try {
     const { dashboardReadOnly: readOnly, dashboardShowText: showText } = config;
+    timeRequests(server, metrics);
     guard(server, { authenticate: (authorization) => authenticator.authenticate(authorization), readOnly });
     await registerBoard(server, queues, { readOnly, showText, hasPage: memory !== null });
     if (memory) await registerPage(server, memory, queues, authenticator, config);
-    else leadToQueues(server);
-    const url = await server.listen({ host: config.dashboardHost, port: config.dashboardPort });
+    else await serveQueuesAlone(server, metrics);
+    const url = await listen(server, 'MEMORY_DASHBOARD_PORT', config.dashboardHost, config.dashboardPort);
+    health = await startHealthServer(config, async () => readinessOf(redis), metrics);
     const reloadKeys = (read: () => Environment) => authenticator.reload(read, logger);
     return { url, queuesUrl: `${url}${BOARD_PATH}`, reloadKeys, stop };
   } catch (error) {
     await stop();
-    throw listenError(error, config);
+    throw error;
   }
 }
 
@@ -69,15 +82,20 @@ function hasPage({ supabaseUrl, supabaseServiceRoleKey }: DashboardConfig): bool
   return supabaseUrl !== undefined && supabaseServiceRoleKey !== undefined;
 }
 
-function leadToQueues(server: FastifyInstance): void {
+/** With a page, the routes of the HTTP API bring `/metrics` along. */
+async function serveQueuesAlone(server: FastifyInstance, metrics: Metrics): Promise<void> {
   server.get('/', async (_request, reply) => reply.redirect(`${BOARD_PATH}/`));
+  await server.register(async (scope) => {
+    scope.setErrorHandler(sendProblem);
+    addMetricsRoute(scope, metrics, (request) => requireService(callerOf(request)));
+  });
 }
 
-function listenError(error: unknown, { dashboardHost, dashboardPort }: DashboardConfig): unknown {
-  if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') return error;
-  return new MnemoqError(
-    'invalid_configuration',
-    `MEMORY_DASHBOARD_PORT: expected a free port, ${dashboardHost}:${dashboardPort} is in use`,
-    { cause: error },
-  );
+async function readinessOf(redis: RedisClient): Promise<{ ready: boolean }> {
+  try {
+    await withinTime(redis.ping(), ANSWER_MS, 'asking for its health');
+    return { ready: true };
+  } catch {
+    return { ready: false }; // the connection logs its own outages
+  }
 }

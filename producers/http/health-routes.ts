@@ -18,7 +18,7 @@ interface Readiness {
 export function addHealthRoutes(server: FastifyInstance, memory: Pick<MemoryCore, 'getStats'>): void {
   let asked: { at: number; answer: Promise<Readiness> } | null = null;
   const readiness = async (): Promise<Readiness> => {
-    if (!asked || Date.now() - asked.at > KEPT_MS) asked = { at: Date.now(), answer: look(memory) };
+    if (!asked || Date.now() - asked.at > KEPT_MS) asked = { at: Date.now(), answer: readinessOf(memory) };
     return asked.answer;
   };
   server.get(
@@ -59,7 +59,8 @@ export function addHealthRoutes(server: FastifyInstance, memory: Pick<MemoryCore
   );
 }
 
-async function look(memory: Pick<MemoryCore, 'getStats'>): Promise<Readiness> {
+/** Whether requests should come to this process: while Redis answers. */
+export async function readinessOf(memory: Pick<MemoryCore, 'getStats'>): Promise<Readiness> {
   try {
     const { status } = await withinTime(memory.getStats(), ANSWER_MS, 'asking for its health');
     return { status, ready: true };

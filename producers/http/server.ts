@@ -3,15 +3,18 @@ import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import cors from '@fastify/cors';
 import fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify';
-import { type Config, type Environment, loadConfig, STORE_SETTINGS } from '../../shared/config.ts';
+import { type Environment, loadConfig, STORE_SETTINGS } from '../../shared/config.ts';
 import { MnemoqError } from '../../shared/errors.ts';
+import { type HealthServer, startHealthServer } from '../../shared/health-server.ts';
+import { listen } from '../../shared/listen.ts';
 import { createLogger, type Logger } from '../../shared/log.ts';
+import { timeRequests } from '../../shared/metrics-route.ts';
 import { TEXT_BYTES } from '../../shared/records.ts';
 import { Authenticator, requireKeysBeyondLoopback } from '../auth.ts';
 import { MemoryCore } from '../index.ts';
 import { guard, type GuardParts } from './guard.ts';
 import { addEraseRoutes } from './erase-routes.ts';
-import { addHealthRoutes } from './health-routes.ts';
+import { addHealthRoutes, readinessOf } from './health-routes.ts';
 import { addLearningRoutes } from './learning-routes.ts';
 import { refuseOtherMethods } from './methods.ts';
 import { addOpenApi } from './openapi.ts';
@@ -57,6 +60,7 @@ export async function startApi(environment: Environment, version: string): Promi
   const authenticator = new Authenticator(config);
   const memory = new MemoryCore(environment);
   const server = createServer(logger);
+  let health: HealthServer | null = null;
   const stop = async () => {
     const deadline = setTimeout(() => {
       logger.warn('requests were still in hand; their connections are cut');
@@ -64,18 +68,21 @@ export async function startApi(environment: Environment, version: string): Promi
     }, config.shutdownTimeoutMs);
     await server.close();
     clearTimeout(deadline);
+    await health?.close();
     await memory.close();
   };
   try {
+    timeRequests(server, memory.metrics);
     if (config.corsOrigins) await server.register(cors, corsOptions(config.corsOrigins));
     await addOpenApi(server, version);
     addHealthRoutes(server, memory);
     await server.register(async (scope) => registerMemoryRoutes(scope, { memory, authenticator, config }));
-    const url = await server.listen({ host: config.apiHost, port: config.apiPort });
+    const url = await listen(server, 'MEMORY_API_PORT', config.apiHost, config.apiPort);
+    health = await startHealthServer(config, async () => readinessOf(memory), memory.metrics);
     return { url, open: authenticator.open, reloadKeys: (read) => authenticator.reload(read, logger), stop };
   } catch (error) {
     await stop();
-    throw listenError(error, config);
+    throw error;
   }
 }
 
@@ -152,10 +159,4 @@ function refuseUnreadable({ code = '' }: NodeJS.ErrnoException, socket: Socket):
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: ${PROBLEM_TYPE}\r\n` +
       `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   );
-}
-
-function listenError(error: unknown, { apiHost, apiPort }: Pick<Config, 'apiHost' | 'apiPort'>): unknown {
-  if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') return error;
-  const message = `MEMORY_API_PORT: expected a free port, ${apiHost}:${apiPort} is in use`;
-  return new MnemoqError('invalid_configuration', message, { cause: error });
 }

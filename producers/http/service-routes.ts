@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { MnemoqError } from '../../shared/errors.ts';
+import { addMetricsRoute } from '../../shared/metrics-route.ts';
 import { requireService } from '../auth.ts';
 import type { MemoryCore } from '../index.ts';
 import { flushResult, stats } from './answers.ts';
@@ -13,10 +14,11 @@ import { toCamel, toSnake } from './snake-case.ts';
 /** Longer than most flushes take, and shorter than most proxies wait. */
 const FLUSH_WAIT_MS = 30_000;
 
-/** `POST /memory/flush` and `GET /memory/stats`: about everybody's records, so for services. */
+/** `POST /memory/flush`, `GET /memory/stats` and `GET /metrics`: about everybody's records, so for services. */
 export function addServiceRoutes(plain: FastifyInstance, memory: MemoryCore): void {
   const server = plain.withTypeProvider<ZodTypeProvider>();
-  const onlyService = async (request: FastifyRequest) => requireService(callerOf(request));
+  const permitService = (request: FastifyRequest) => requireService(callerOf(request));
+  const onlyService = async (request: FastifyRequest) => permitService(request);
   server.post(
     '/memory/flush',
     {
@@ -63,4 +65,5 @@ export function addServiceRoutes(plain: FastifyInstance, memory: MemoryCore): vo
     },
     async () => toSnake(await memory.getStats()),
   );
+  addMetricsRoute(plain, memory.metrics, permitService);
 }

@@ -1,0 +1,32 @@
+import fastify from 'fastify';
+import type { Config } from './config.ts';
+import { listen } from './listen.ts';
+import type { Metrics } from './metrics.ts';
+import { addMetricsRoute } from './metrics-route.ts';
+
+export interface HealthServer {
+  url: string;
+  close(): Promise<void>;
+}
+
+/**
+ * Answers about this process, to whoever can reach MEMORY_HEALTH_HOST and MEMORY_HEALTH_PORT and without a key:
+ * `GET /health/live` while it runs, `GET /health/ready` with 200 or 503 and what `check` says, `GET /metrics`.
+ * Null where the port is 0.
+ */
+export async function startHealthServer(
+  { healthHost, healthPort }: Pick<Config, 'healthHost' | 'healthPort'>,
+  check: () => Promise<{ ready: boolean }>,
+  metrics: Metrics,
+): Promise<HealthServer | null> {
+  if (healthPort === 0) return null;
+  const server = fastify();
+  server.get('/health/live', () => ({ live: true }));
+  server.get('/health/ready', async (_request, reply) => {
+    const health = await check();
+    return reply.code(health.ready ? 200 : 503).send(health);
+  });
+  addMetricsRoute(server, metrics);
+  const url = await listen(server, 'MEMORY_HEALTH_PORT', healthHost, healthPort);
+  return { url, close: async () => server.close() };
+}
