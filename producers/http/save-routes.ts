@@ -88,7 +88,7 @@ function addSave(server: FastifyInstance, { path, id, summary, body, done, save 
         headers: { ...APPLIED, ...LOCATION },
       },
     },
-    problems: ['too_large', 'unsupported_media_type', 'redis_unavailable', 'redis_full'],
+    problems: ['erased', 'too_large', 'unsupported_media_type', 'redis_unavailable', 'redis_full'],
   });
   server.post(path, { schema }, async (request, reply) => {
     const input = inputOf(request, id);

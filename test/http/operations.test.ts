@@ -1,0 +1,189 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { type Api, startApi } from '../../producers/http/server.ts';
+import { OpenApiClient } from '../support/openapi-client.ts';
+import { startStack, type Stack } from '../support/stack.ts';
+
+let stack: Stack;
+let api: Api;
+let client: OpenApiClient;
+let key: string;
+beforeAll(async () => {
+  stack = await startStack({ environment: { MEMORY_API_PORT: '0' } });
+  key = (stack.environment['MEMORY_API_KEYS'] ?? '').split(':')[1] ?? '';
+  await stack.startWorkers();
+  api = await startApi(stack.environment, '1.0.0');
+  client = await OpenApiClient.of(api.url);
+});
+afterAll(async () => {
+  await api.stop();
+  await stack.stop();
+});
+
+const WAIT = { prefer: 'wait=20' };
+const turnOf = (context_id: string, n = 1) => ({
+  context_id,
+  user_id: 'ann',
+  user_message: `question ${n}`,
+  assistant_message: `answer ${n}`,
+});
+
+describe('saving', () => {
+  test('a turn is 202 when Redis has it and 200 when it was waited for', async () => {
+    const context_id = stack.newContextId();
+    const queued = await client.call('saveChat', { key, body: turnOf(context_id) });
+    expect(queued).toMatchObject({ status: 202, json: { success: true, redis_stored: true, token_count: null } });
+    const cached = await client.call('saveChat', { key, body: turnOf(context_id, 2), headers: WAIT });
+    expect(cached).toMatchObject({ status: 200, json: { token_count: 6, supabase_stored: false } });
+    expect(cached.headers.get('preference-applied')).toBe('wait=20');
+    const important = { ...turnOf(context_id, 3), important: true };
+    const committed = await client.call('saveChat', { key, body: important, headers: WAIT });
+    expect(committed).toMatchObject({ status: 200, json: { supabase_stored: true } });
+  });
+
+  test('the same Idempotency-Key is the same record, in the header and in the body', async () => {
+    const context_id = stack.newContextId();
+    const save = async (headers: Record<string, string>, more = {}) =>
+      client.call('saveChat', { key, body: { ...turnOf(context_id), ...more }, headers: { ...WAIT, ...headers } });
+    const { id } = (await save({ 'idempotency-key': 'one' })).json as { id: string };
+    expect((await save({ 'idempotency-key': '"one"' })).json).toMatchObject({ id });
+    expect((await save({}, { idempotency_key: 'one' })).json).toMatchObject({ id });
+    expect((await save({ 'idempotency-key': 'two' }, { idempotency_key: 'one' })).status).toBe(400);
+    const read = await client.call('getMemoryContext', { key, path: { context_id } });
+    expect((read.json as { records: unknown[] }).records).toHaveLength(1);
+  });
+
+  test.each([
+    ['saveReflection', { reflection_text: 'Ask about wind first.' }],
+    ['saveFinetuneOutput', { text: 'Shorter answers now.' }],
+    ['saveKnowledge', { text: 'Frost ends in May.' }],
+  ])('%s waits for the pin, and its CID verifies', async (operation, more) => {
+    const context_id = stack.newContextId();
+    const saved = await client.call(operation, { key, body: { context_id, ...more }, headers: WAIT });
+    expect(saved).toMatchObject({ status: 200, json: { cid: expect.stringMatching(/^bafkrei/) } });
+    const { id, cid } = saved.json as { id: string; cid: string };
+    expect(await client.call('verify', { key, path: { cid } })).toMatchObject({ status: 200, json: { ok: true } });
+    expect((await client.call('getStatus', { key, path: { id } })).json).toMatchObject({ status: 'pinned', cid });
+  });
+});
+
+describe('reading', () => {
+  test('a conversation comes by pages, whose cursors and links lead on', async () => {
+    const context_id = stack.newContextId();
+    for (const n of [1, 2, 3]) await client.call('saveChat', { key, body: turnOf(context_id, n), headers: WAIT });
+    const first = await client.call('getMemoryContext', { key, path: { context_id }, query: { limit: 2 } });
+    const page = first.json as { records: { user_message: string }[]; next_cursor: string };
+    expect(page.records.map(({ user_message }) => user_message)).toEqual(['question 1', 'question 2']);
+    const [, link = ''] = /<([^>]+)>; rel="next"/.exec(first.headers.get('link') ?? '') ?? [];
+    const linked = await fetch(new URL(link, api.url), { headers: { authorization: `Bearer ${key}` } });
+    const query = { limit: 2, cursor: page.next_cursor };
+    const second = await client.call('getMemoryContext', { key, path: { context_id }, query });
+    expect(await linked.json()).toEqual(second.json);
+    expect(second.json).toMatchObject({ records: [{ user_message: 'question 3' }], next_cursor: null });
+  });
+
+  test.each(['turns', 'messages', 'tokens'])('what fits comes as %s', async (format) => {
+    const context_id = stack.newContextId();
+    for (const n of [1, 2, 3]) await client.call('saveChat', { key, body: turnOf(context_id, n), headers: WAIT });
+    const query = { max_tokens: 13, format };
+    const recent = await client.call('loadRecentContext', { key, path: { context_id }, query });
+    expect(recent.json).toMatchObject({ format, token_count: 12 });
+    const { items } = recent.json as { items: unknown[] };
+    expect(items).toHaveLength(format === 'messages' ? 4 : 2);
+  });
+
+  test('a record comes with its tokens, its reflections with their newest CID', async () => {
+    const context_id = stack.newContextId();
+    const saved = await client.call('saveChat', { key, body: turnOf(context_id), headers: WAIT });
+    const { id } = saved.json as { id: string };
+    expect((await client.call('inspectRecord', { key, path: { id } })).json).toMatchObject({
+      record: { id, user_message: 'question 1' },
+      tokens: { encoding: 'cl100k_base' },
+    });
+    const body = { context_id, reflection_text: 'Be brief.' };
+    const { cid } = (await client.call('saveReflection', { key, body, headers: WAIT })).json as { cid: string };
+    const path = { context_id };
+    expect((await client.call('getReflections', { key, path })).json).toMatchObject({ reflections: [{ cid }] });
+    expect((await client.call('getReflectionCid', { key, path })).json).toEqual({ context_id, cid });
+  });
+
+  test('conversations and knowledge are listed by pages', async () => {
+    const prefix = `${randomUUID()} `;
+    for (const n of [1, 2, 3]) await client.call('saveChat', { key, body: turnOf(`${prefix}${n}`, n), headers: WAIT });
+    const first = await client.call('listConversations', { key, query: { prefix, limit: 2 } });
+    const page = first.json as { conversations: { context_id: string }[]; next_cursor: string };
+    const rest = await client.call('listConversations', { key, query: { prefix, cursor: page.next_cursor } });
+    const all = [page, rest.json as typeof page].flatMap(({ conversations }) => conversations);
+    expect(all.map(({ context_id }) => context_id)).toEqual([1, 2, 3].map((n) => `${prefix}${n}`));
+    for (const n of [1, 2]) {
+      const body = { context_id: `${prefix}${n}`, text: `item ${n} of ${prefix}` };
+      await client.call('saveKnowledge', { key, body, headers: WAIT });
+    }
+    const known = await client.call('listKnowledge', { key, query: { query: prefix.trim(), limit: 1 } });
+    expect(known.json).toMatchObject({ items: [{ text: `item 2 of ${prefix}` }] });
+    const { next_cursor: cursor } = known.json as { next_cursor: string };
+    const older = await client.call('listKnowledge', { key, query: { query: prefix.trim(), cursor } });
+    expect(older.json).toMatchObject({ items: [{ text: `item 1 of ${prefix}` }] });
+  });
+
+  test('what is committed is counted by the hour, and exported line by line', async () => {
+    const context_id = stack.newContextId();
+    for (const n of [1, 2]) {
+      const body = { ...turnOf(context_id, n), created_at: `2025-10-19T15:4${n}:00.000Z` };
+      await client.call('saveChat', { key, body, headers: WAIT });
+    }
+    expect((await client.call('flush', { key, body: { batch_size: 1 } })).json).toMatchObject({ success: true });
+    const query = { context_id, from: '2025-10-19T00:00:00Z', to: '2025-10-20T00:00:00Z', bucket: 'hour' };
+    const trends = await client.call('getTrends', { key, query });
+    expect(trends.json).toMatchObject({ buckets: [{ start: '2025-10-19T15:00:00.000Z', turns: 2 }] });
+    for (const format of ['openai', 'sharegpt', 'tokens']) {
+      const exported = await client.call('exportTrainingData', { key, query: { context_id, format } });
+      expect(exported.headers.get('content-type')).toMatch(/^application\/x-ndjson/);
+      expect(
+        exported.text
+          .trimEnd()
+          .split('\n')
+          .map((line) => typeof JSON.parse(line)),
+      ).toEqual(['object', 'object']);
+    }
+  });
+});
+
+describe('erasing', () => {
+  test('a conversation is gone, and what comes late is refused', async () => {
+    const context_id = stack.newContextId();
+    await client.call('saveChat', { key, body: turnOf(context_id), headers: WAIT });
+    const receipt = await client.call('forgetContext', { key, path: { context_id } });
+    expect(receipt).toMatchObject({
+      status: 200,
+      json: { scope: { context_id, user_id: null }, tiers: { pending: 1 } },
+    });
+    expect((await client.call('getMemoryContext', { key, path: { context_id } })).json).toMatchObject({ records: [] });
+    expect(await client.call('saveChat', { key, body: turnOf(context_id) })).toMatchObject({
+      status: 409,
+      json: { code: 'erased' },
+    });
+  });
+
+  test('a user is gone from every conversation, and the others are there', async () => {
+    const context_id = stack.newContextId();
+    const user_id = randomUUID();
+    await client.call('saveChat', { key, body: { ...turnOf(context_id), user_id }, headers: WAIT });
+    await client.call('saveChat', { key, body: turnOf(context_id, 2), headers: WAIT });
+    expect((await client.call('forgetUser', { key, path: { user_id } })).status).toBe(200);
+    const left = await client.call('getMemoryContext', { key, path: { context_id } });
+    expect(left.json).toMatchObject({ records: [{ user_id: 'ann' }] });
+  });
+});
+
+test('statistics and health', async () => {
+  expect((await client.call('getStats', { key })).json).toMatchObject({ queues: { chat: expect.anything() } });
+  for (const id of client.operationIds.filter((each) => /live|ready/i.test(each))) {
+    expect((await client.call(id)).status).toBe(200);
+  }
+});
+
+test('every operation of the document was called with success', () => {
+  const untried = client.operationIds.filter((id) => !client.succeeded.has(id) && id !== 'followEvents');
+  expect(untried).toEqual([]);
+});
