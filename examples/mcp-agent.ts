@@ -1,0 +1,55 @@
+// An agent that keeps its memory over MCP: it starts `mnemoq mcp` for one user and works with the tools it finds there.
+//
+//   node mcp-agent.ts
+//
+// prints, the first time it runs in a conversation and while a chat worker runs:
+//
+//   tools: save_turn, save_reflection, recall, list_conversations, list_reflections, verify_cid
+//   → recall: 0 items
+//   → save_turn: saved
+//   → recall: 1 items
+//   done: Ada likes oolong.
+import { Client } from '@modelcontextprotocol/client';
+import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
+
+const context_id = process.argv[2] ?? 'mcp-agent';
+
+interface Call {
+  tool: string;
+  args: Record<string, unknown>;
+}
+
+/** A chat model stands here in earnest: told the tools and what they have given so far, it says which to call next. */
+const plan: readonly Call[] = [
+  { tool: 'recall', args: { context_id, max_tokens: 1000 } },
+  {
+    tool: 'save_turn',
+    args: { context_id, user_message: 'I like oolong.', assistant_message: 'Noted.', wait: true },
+  },
+  { tool: 'recall', args: { context_id, max_tokens: 1000 } },
+];
+
+const client = new Client({ name: 'mcp-agent', version: '1.0.0' });
+const environment = Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined);
+await client.connect(
+  new StdioClientTransport({
+    command: 'mnemoq',
+    args: ['mcp', '--user', 'ada'],
+    env: Object.fromEntries(environment),
+    stderr: 'ignore',
+  }),
+);
+try {
+  const { tools } = await client.listTools();
+  console.log(`tools: ${tools.map(({ name }) => name).join(', ')}`);
+  for (const { tool, args } of plan) {
+    const { structuredContent, content, isError } = await client.callTool({ name: tool, arguments: args });
+    // A refusal is for the model to read: its code and the wrong fields.
+    if (isError) throw new Error(JSON.stringify(content));
+    const { items } = structuredContent as { items?: unknown[] };
+    console.log(`→ ${tool}: ${items ? `${items.length} items` : 'saved'}`);
+  }
+  console.log('done: Ada likes oolong.');
+} finally {
+  await client.close();
+}
