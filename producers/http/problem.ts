@@ -121,7 +121,8 @@ function refusal(code: ProblemCode, detail: string): Read {
 }
 
 function inSnakeCase({ field, ...rest }: FieldProblem): FieldProblem {
-  return { field: snakeName(field), ...rest };
+  // A field that does not exist is told as the client wrote it.
+  return { field: rest.expected === 'no such field' ? field : snakeName(field), ...rest };
 }
 
 /** Answers with a problem and logs, once, what is the server's own. */
