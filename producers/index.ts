@@ -11,10 +11,12 @@ export type { Receipt, SaveOptions } from './receipt.ts';
 export type { Reflection } from './reflections.ts';
 export type { Stats } from './stats.ts';
 export type { RecordState, RecordStatus } from './status.ts';
+export type { EventHandler } from './subscriptions.ts';
 export type { ExportOptions } from './training-data.ts';
 export type { TrendBucketFigures, Trends, TrendsOptions } from './trends.ts';
 export type { Check, Verification } from './verify.ts';
 export { type ErrorCode, type FieldProblem, MnemoqError } from '../shared/errors.ts';
+export type { EventType, Followed, FollowOptions, MemoryEvent } from '../shared/events.ts';
 export { type FlushResult, QUEUES } from '../shared/queues.ts';
 export type {
   ChatInput,

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { type Environment, readEnvironment } from '../shared/config.ts';
 import type { Metrics } from '../shared/metrics.ts';
 import { MnemoqError } from '../shared/errors.ts';
+import type { Followed, FollowOptions } from '../shared/events.ts';
 import { Ipfs, isCid } from '../shared/ipfs.ts';
 import type { FlushResult } from '../shared/queues.ts';
 import {
@@ -40,6 +41,7 @@ import { readReflections, type Reflection } from './reflections.ts';
 import { savePinned, saveTurn, saveTurns } from './saving.ts';
 import { collectStats, type Stats } from './stats.ts';
 import { findStatus, type RecordStatus } from './status.ts';
+import type { EventHandler } from './subscriptions.ts';
 import { type ExportOptions, exportTrainingData } from './training-data.ts';
 import { readTrends, type Trends, type TrendsOptions } from './trends.ts';
 import { requireOwner, type Verification, verifyCid } from './verify.ts';
@@ -236,8 +238,32 @@ export class MemoryCore {
     return inReadTime(this.#parts.erasures.lift(validate(forgetOptions, options, 'the options')), this.#parts);
   }
 
+  /**
+   * Calls `handler` for every turn that is saved from now on, by whomever, when its worker has cached it: once each. The
+   * function it gives ends that; so does `close`. An error of a handler is logged.
+   */
+  onTurnSaved(handler: EventHandler<'record.cached'>): () => void {
+    return this.#parts.subscriptions.subscribe('record.cached', handler, ({ data }) => data.module === 'chat');
+  }
+
+  /** The same for every reflection, fine-tune output and knowledge that is pinned; in rare cases twice. */
+  onReflection(handler: EventHandler<'reflection.pinned'>): () => void {
+    return this.#parts.subscriptions.subscribe('reflection.pinned', handler);
+  }
+
+  /**
+   * All that happens to records, after the `cursor` of an earlier event, from `0` on all that is kept, or else from now on,
+   * until `signal` says stop; with `userId` what concerns that user's. Waits for a Redis that is away.
+   */
+  async followEvents(options: FollowOptions): Promise<{ cursor: string; events: AsyncGenerator<Followed> }> {
+    const { events } = this.#parts;
+    const cursor = options.after ?? (await inReadTime(events.now(), this.#parts));
+    return { cursor, events: events.follow({ ...options, after: cursor }) };
+  }
+
   /** Lets go of all connections; saves that have resolved are safe. */
   async close(): Promise<void> {
+    this.#parts.subscriptions.close();
     await this.#parts.submission.close();
     this.#parts.redis.disconnect();
   }

@@ -2,6 +2,7 @@ import { isClusterUrl } from '../shared/cluster-url.ts';
 import { type ConfigWith, type Environment, loadConfig, STORE_SETTINGS } from '../shared/config.ts';
 import { Keyring } from '../shared/encryption.ts';
 import { Erasures } from '../shared/erasures.ts';
+import { EventFeed } from '../shared/events.ts';
 import { Keys } from '../shared/keys.ts';
 import { createLogger } from '../shared/log.ts';
 import { LongTerm } from '../shared/long-term.ts';
@@ -13,6 +14,7 @@ import { exposeState } from '../shared/state-metrics.ts';
 import { Admission } from './admission.ts';
 import { ContextReader } from './context-reader.ts';
 import { Submission } from './submission.ts';
+import { Subscriptions } from './subscriptions.ts';
 
 /** What the calls of MemoryCore work with. */
 export interface Parts {
@@ -28,6 +30,8 @@ export interface Parts {
   submission: Submission;
   admission: Admission;
   erasures: Erasures;
+  events: EventFeed;
+  subscriptions: Subscriptions;
 }
 
 /** Throws `invalid_configuration` naming what is missing or wrong. */
@@ -42,6 +46,7 @@ export function connectParts(environment: Environment): Parts {
   const metrics = new Metrics();
   const pending = new Pending(redis, keys);
   const submission = new Submission(redis, connectEvents, keys, config.redisTimeoutMs, metrics);
+  const events = new EventFeed(redis, keys);
   exposeState(metrics, { config, redis, pending, queue: (name) => submission.queue(name) });
   return {
     config,
@@ -56,5 +61,7 @@ export function connectParts(environment: Environment): Parts {
     submission,
     admission: new Admission(redis, config.redisMaxUsedPercent),
     erasures: new Erasures(redis, keys),
+    events,
+    subscriptions: new Subscriptions(events, logger),
   };
 }

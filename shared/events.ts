@@ -149,10 +149,14 @@ export class EventFeed {
 
   /**
    * Every event after a cursor and then each one as it happens, until `signal` says stop. An outage of Redis is waited
-   * for; nothing is lost and nothing comes twice by it.
+   * for; nothing is lost and nothing comes twice by it. Throws `invalid_input` for what is no cursor.
    */
-  async *follow({ after, userId, types, signal }: FollowOptions): AsyncGenerator<Followed> {
-    let cursor = after === undefined ? null : this.#placesOf(after).join('_');
+  follow({ after, ...options }: FollowOptions): AsyncGenerator<Followed> {
+    return this.#follow(after === undefined ? null : this.#placesOf(after).join('_'), options);
+  }
+
+  async *#follow(start: string | null, { userId, types, signal }: FollowOptions): AsyncGenerator<Followed> {
+    let cursor = start;
     while (!signal.aborted) {
       const page: Page = await this.#insist(cursor);
       if (page.missed) yield { event: missedEvent(), cursor: cursor ?? BEGINNING };

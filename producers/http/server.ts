@@ -12,6 +12,7 @@ import { timeRequests } from '../../shared/metrics-route.ts';
 import { TEXT_BYTES } from '../../shared/records.ts';
 import { Authenticator, requireKeysBeyondLoopback } from '../auth.ts';
 import { MemoryCore } from '../index.ts';
+import { addEventRoute } from './events.ts';
 import { guard, type GuardParts } from './guard.ts';
 import { addEraseRoutes } from './erase-routes.ts';
 import { addHealthRoutes, readinessOf } from './health-routes.ts';
@@ -99,6 +100,7 @@ export async function registerMemoryRoutes(server: FastifyInstance, parts: Memor
   addLearningRoutes(server, parts.memory);
   addServiceRoutes(server, parts.memory);
   addEraseRoutes(server, parts.memory);
+  await addEventRoute(server, parts.memory);
   refuseOthers();
 }
 

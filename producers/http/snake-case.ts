@@ -1,39 +1,17 @@
 import { z } from 'zod';
+import { type SnakeKeys, snakeName } from '../../shared/snake-case.ts';
 
-/** Names as HTTP has them: `contextId` is `context_id`. */
-export type SnakeCase<S extends string> = S extends `${infer Head}${infer Tail}`
-  ? `${Head extends Lowercase<Head> ? Head : `_${Lowercase<Head>}`}${SnakeCase<Tail>}`
-  : S;
+export { snakeName, toSnake } from '../../shared/snake-case.ts';
+
 type CamelCase<S extends string> = S extends `${infer Head}_${infer Tail}`
   ? `${Head}${Capitalize<CamelCase<Tail>>}`
   : S;
 
-/** A value with every field named as HTTP has it, also in what it contains. */
-export type SnakeKeys<T> = T extends readonly (infer E)[]
-  ? SnakeKeys<E>[]
-  : T extends object
-    ? { [K in keyof T as K extends string ? SnakeCase<K> : K]: SnakeKeys<T[K]> }
-    : T;
 /** The same with the names of MemoryCore; its own fields only. */
 export type CamelKeys<T> = { [K in keyof T as K extends string ? CamelCase<K> : K]: T[K] };
 
 /** What is said of a field: in words, or as more of JSON Schema. */
 export type Words = string | (Record<string, unknown> & { description: string });
-
-export function snakeName(name: string): string {
-  return name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-}
-
-export function toSnake<T>(value: T): SnakeKeys<T> {
-  return renamed(value) as SnakeKeys<T>;
-}
-
-function renamed(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null) return value;
-  // Token ids come by the hundred thousand, and have no names in them.
-  if (Array.isArray(value)) return typeof value[0] === 'object' ? value.map(renamed) : value;
-  return Object.fromEntries(Object.entries(value).map(([name, each]) => [snakeName(name), renamed(each)]));
-}
 
 export function toCamel<T extends object>(value: T): CamelKeys<T> {
   const camelName = (name: string) => name.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());

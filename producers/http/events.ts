@@ -1,0 +1,91 @@
+import { fastifySSE, type SSEMessage } from '@fastify/sse';
+import type { FastifyInstance, FastifyReply } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { EVENT_TYPES, type EventType, type Followed } from '../../shared/events.ts';
+import { identifier } from '../../shared/records.ts';
+import { userFor } from '../auth.ts';
+import type { MemoryCore } from '../index.ts';
+import { callerOf } from './guard.ts';
+import { operation } from './operation.ts';
+import { toSnake } from './snake-case.ts';
+
+/** Proxies tend to cut a connection that says nothing for a minute. */
+const HEARTBEAT_MS = 15_000;
+/** After how long a browser whose connection broke tries again. */
+const RECONNECT_MS = 2_000;
+
+const oneType = EVENT_TYPES.map((type) => type.replace('.', '\\.')).join('|');
+const types = z
+  .string()
+  .regex(new RegExp(`^(${oneType})(,(${oneType}))*$`), `some of ${EVENT_TYPES.join(', ')}, separated by commas`);
+const cursor = z.string().min(1).max(1_000);
+
+const eventsQuery = z.strictObject({
+  types: types.optional().meta({ description: 'Only events of these types, separated by commas. Default: all.' }),
+  after: cursor.optional().meta({
+    description:
+      'The id of the last event that was seen; 0 for all that are kept. Default: only what happens from now on.',
+  }),
+  user_id: identifier.optional().meta({
+    description: "Only what concerns this user's records. A key bound to a user may leave it out.",
+    maxLength: 512,
+  }),
+});
+const eventsHeaders = z.looseObject({
+  'last-event-id': cursor.optional().meta({ description: 'The same as `after`, and stronger: browsers send it.' }),
+});
+const eventStream = z.string().meta({
+  description: 'Events of the types asked for, and `events.missed`; the data of each is JSON: id, type, at, data.',
+});
+
+/** `GET /memory/events`: what happens, as server-sent events, until either side ends it. */
+export async function addEventRoute(plain: FastifyInstance, memory: MemoryCore): Promise<void> {
+  await plain.register(fastifySSE, { heartbeatInterval: HEARTBEAT_MS });
+  const closing = new AbortController();
+  plain.addHook('preClose', async () => closing.abort());
+  plain.withTypeProvider<ZodTypeProvider>().get(
+    '/memory/events',
+    {
+      // Without its look at Accept, which would answer with something else than a problem.
+      sse: 'manual',
+      schema: operation({
+        id: 'followEvents',
+        summary: 'What happens to records, as server-sent events',
+        description: 'docs/events.md has every event. Resumes after the event with the id in Last-Event-ID or `after`.',
+        tag: 'reading',
+        parts: { querystring: eventsQuery, headers: eventsHeaders },
+        answers: { 200: { schema: eventStream, description: 'Never ends by itself.', type: 'text/event-stream' } },
+        problems: ['redis_unavailable'],
+      }),
+    },
+    async (request, reply) => {
+      const { types: wanted, after, user_id } = request.query;
+      const gone = new AbortController();
+      reply.sse.onClose(() => gone.abort());
+      const { cursor: start, events } = await memory.followEvents({
+        after: request.headers['last-event-id'] ?? after,
+        userId: userFor(callerOf(request), user_id),
+        types: wanted?.split(',') as EventType[] | undefined,
+        signal: AbortSignal.any([closing.signal, gone.signal]),
+      });
+      reply.header('cache-control', 'no-store');
+      await send({ id: start, retry: RECONNECT_MS, data: undefined }, reply, gone.signal);
+      for await (const { event, cursor: id } of events) await send(message(id, event), reply, gone.signal);
+    },
+  );
+}
+
+function message(id: string, event: Followed['event']) {
+  return { id, event: event.type, data: toSnake(event) };
+}
+
+/** @fastify/sse 0.6 waits for ever for a slow client that goes away. */
+async function send(what: SSEMessage, { sse: stream }: FastifyReply, gone: AbortSignal) {
+  if (gone.aborted) return;
+  const left = Promise.withResolvers<void>();
+  const leave = () => left.resolve();
+  gone.addEventListener('abort', leave, { once: true });
+  await Promise.race([stream.send(what), left.promise]);
+  gone.removeEventListener('abort', leave);
+}
