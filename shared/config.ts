@@ -126,6 +126,16 @@ const VARIABLES = {
   dashboardPort: variable(port(3001), 'a port from 0 to 65535; 0 takes a free one'),
   dashboardReadOnly: variable(flag(), 'true or false'),
   dashboardShowText: variable(flag(), 'true or false'),
+  webhookUrl: variable(
+    text.refine(isWebhookUrl).optional(),
+    'an http:// or https:// URL without name and password',
+    'secret', // some carry a token
+  ),
+  webhookSecret: variable(
+    text.refine(isWebhookSecret).optional(),
+    'whsec_ and base64 of 24 to 64 random bytes (echo "whsec_$(openssl rand -base64 32)")',
+    'secret',
+  ),
   logLevel: variable(
     oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], 'info'),
     'trace, debug, info, warn, error, fatal or silent',
@@ -176,6 +186,8 @@ export const VARIABLE_NAMES = {
   dashboardPort: 'MEMORY_DASHBOARD_PORT',
   dashboardReadOnly: 'MEMORY_DASHBOARD_READ_ONLY',
   dashboardShowText: 'MEMORY_DASHBOARD_SHOW_TEXT',
+  webhookUrl: 'MEMORY_WEBHOOK_URL',
+  webhookSecret: 'MEMORY_WEBHOOK_SECRET',
   logLevel: 'MEMORY_LOG_LEVEL',
 } as const satisfies Record<keyof typeof VARIABLES, string>;
 
@@ -309,6 +321,17 @@ function isCron(value: string): boolean {
   } catch {
     return false;
   }
+}
+
+function isWebhookUrl(value: string): boolean {
+  const parsed = parseUrl(value, ['http:', 'https:']);
+  return parsed !== null && parsed.username + parsed.password + parsed.hash === '';
+}
+
+function isWebhookSecret(value: string): boolean {
+  const [, base64 = ''] = /^whsec_([A-Za-z0-9+/]+=*)$/.exec(value) ?? [];
+  const bytes = Buffer.from(base64, 'base64');
+  return bytes.toString('base64') === base64 && bytes.length >= 24 && bytes.length <= 64;
 }
 
 /** A zod transform reports a wrong value by adding an issue and returning NEVER. */

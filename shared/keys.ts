@@ -12,6 +12,7 @@
  * | `memory:pending-index` | hash | record id → `<stream entry> <contextId>`, while pending |
  * | `memory:erased` | hash | `user:<id>` or `conversation:<id>` → when it was erased: nothing of it is taken any more |
  * | `memory:events` | stream | what has happened, the newest ones: `type` and `data` (JSON) → see events.ts |
+ * | `memory:webhook-cursor` | string | the last event for which a `webhook` job was made |
  *
  * The caller's ids stand last in a key, after a prefix that no other key type shares, so no id can make two keys collide.
  *
@@ -83,6 +84,11 @@ export class Keys {
 
   events(shard: string): string {
     return shard ? `memory:events:${shard}` : 'memory:events';
+  }
+
+  /** How far the webhook worker has come with the events of all parts. */
+  get webhookCursor(): string {
+    return 'memory:webhook-cursor';
   }
 
   /** The part a conversation belongs to, by FNV-1a over its id: stable across processes and releases. */

@@ -27,6 +27,8 @@ const RETENTION: Record<QueueName, Pick<WorkerOptions, 'removeOnComplete' | 'rem
   reflection: { removeOnComplete: { age: HOUR, count: 10_000 }, removeOnFail: { age: 30 * DAY, count: 100_000 } },
   flush: { removeOnComplete: { age: DAY, count: 1_000 }, removeOnFail: { age: DAY, count: 1_000 } },
   quarantine: { removeOnComplete: { age: DAY, count: 1_000 } },
+  // Longer than a dispatcher may lag behind itself: by these an event it takes twice is one delivery.
+  webhook: { removeOnComplete: { age: HOUR, count: 20_000 }, removeOnFail: { age: 30 * DAY, count: 10_000 } },
 };
 
 export interface QueueWorker {

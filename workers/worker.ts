@@ -25,15 +25,21 @@ import { processQuarantined } from './quarantine.ts';
 import { type QueueWorker, startQueueWorker } from './queue-worker.ts';
 import { processReflection } from './reflection.ts';
 import { keepUp } from './upkeep.ts';
+import { deliver, dispatchEvents, type WebhookConfig } from './webhook.ts';
 
 export const WORKER_KINDS = ['chat', 'reflection', 'flush'] as const;
-export type WorkerKind = (typeof WORKER_KINDS)[number];
+/** Only where it is configured. */
+export const OPTIONAL_WORKER_KINDS = ['webhook'] as const;
+export type WorkerKind = (typeof WORKER_KINDS | typeof OPTIONAL_WORKER_KINDS)[number];
 
 /** How long handing jobs back and letting go of connections may take once the time to finish is over. */
 const HAND_BACK_MS = 2_000;
 
 /** Reflections under way at once: each waits for Supabase and IPFS more than it computes. */
 const REFLECTION_CONCURRENCY = 10;
+
+/** Deliveries under way at once: an endpoint should not feel attacked. */
+const DELIVERIES_AT_ONCE = 10;
 
 export interface RunningWorker {
   /** Where its health can be asked; null when MEMORY_HEALTH_PORT is 0. */
@@ -79,6 +85,7 @@ async function run(kind: WorkerKind, parts: Parts): Promise<RunningWorker> {
 /** What each kind needs beyond the stores. */
 function settingsOf(kind: WorkerKind, { textCache = 'encrypted', encryptTokens }: Partial<Config>): Setting[] {
   if (kind === 'flush') return [];
+  if (kind === 'webhook') return ['webhookUrl', 'webhookSecret'];
   if (kind === 'reflection') return ['ipfsApiUrl', 'signingKey', 'encryptionKeys'];
   return textCache === 'encrypted' || encryptTokens ? ['encryptionKeys'] : [];
 }
@@ -120,6 +127,12 @@ const STARTERS: Record<WorkerKind, Starter> = {
       await Promise.all([flushes.handBack(), parts.pending.releaseAll(consumer)]);
     };
     return [{ ...flushes, handBack }, quarantine];
+  },
+
+  async webhook(parts, stopping) {
+    await dispatchEvents(stopping, parts);
+    const config = parts.config as WebhookConfig;
+    return [startQueueWorker('webhook', DELIVERIES_AT_ONCE, parts, (job) => deliver(job, config))];
   },
 };
 

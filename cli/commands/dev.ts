@@ -11,7 +11,7 @@ import {
   readEnvironment,
   VARIABLE_NAMES,
 } from '../../shared/config.ts';
-import { WORKER_KINDS } from '../../workers/worker.ts';
+import { OPTIONAL_WORKER_KINDS, WORKER_KINDS } from '../../workers/worker.ts';
 import { CommandEnd, EXIT } from '../exit.ts';
 import { colors, print, say, sayColors } from '../output.ts';
 import { untilSignal } from '../until-signal.ts';
@@ -75,7 +75,7 @@ async function run(parts: EmbeddedParts, signal: Promise<unknown>): Promise<void
   });
   try {
     say('starting the workers, the HTTP API and the dashboard …');
-    const started = await Promise.race([startAll(workers), signal.then(() => null)]);
+    const started = await Promise.race([startAll(workers, environment), signal.then(() => null)]);
     if (started === null) throw new CommandEnd(EXIT.failed, 'stopped before everything was up');
     printPlaces(parts, environment, started, file);
     await signal;
@@ -92,8 +92,9 @@ function settingsOf(given: Environment): Record<string, string> {
   return Object.fromEntries(names.map((name) => [name, given[name] ?? '']));
 }
 
-async function startAll(workers: WorkerProcesses): Promise<Doors> {
-  const kinds = WORKER_KINDS.map((kind) => workers.start('worker', kind));
+async function startAll(workers: WorkerProcesses, environment: Environment): Promise<Doors> {
+  const wanted = [...WORKER_KINDS, ...(environment['MEMORY_WEBHOOK_URL'] ? OPTIONAL_WORKER_KINDS : [])];
+  const kinds = wanted.map((kind) => workers.start('worker', kind));
   const [api, dashboard] = await Promise.all([workers.start('api'), workers.start('dashboard'), ...kinds]);
   return { api, dashboard } as Doors;
 }

@@ -1,13 +1,13 @@
 import { Argument, Command } from 'commander';
 import { readEnvironment } from '../../shared/config.ts';
-import { startWorker, WORKER_KINDS, type WorkerKind } from '../../workers/worker.ts';
+import { OPTIONAL_WORKER_KINDS, startWorker, WORKER_KINDS, type WorkerKind } from '../../workers/worker.ts';
 import { EXIT } from '../exit.ts';
 import { tellParent, untilSignal } from '../until-signal.ts';
 
 export function workerCommand(): Command {
   return new Command('worker')
     .description('run one worker until SIGTERM or Ctrl-C; configured by the environment')
-    .addArgument(new Argument('<kind>', 'which queue to work on').choices(WORKER_KINDS))
+    .addArgument(new Argument('<kind>', 'which queue to work on').choices([...WORKER_KINDS, ...OPTIONAL_WORKER_KINDS]))
     .addHelpText(
       'after',
       '\nEnds with 1 when jobs were still in hand after MEMORY_SHUTDOWN_TIMEOUT_MS; they go back to their queue.' +
