@@ -20,7 +20,7 @@ FROM node:24.21-trixie-slim
 LABEL org.opencontainers.image.title="Mnemoq" \
   org.opencontainers.image.description="Queue-driven memory for AI agent systems" \
   org.opencontainers.image.licenses="MIT"
-# Workers answer health questions at this port; inside the container only, unless MEMORY_HEALTH_HOST says otherwise.
+# Workers, the HTTP API and the dashboard answer health questions at this port; inside the container only, unless MEMORY_HEALTH_HOST says otherwise.
 # A compile cache would lie in /tmp, which is memory and forgotten when the container ends.
 ENV NODE_ENV=production \
   NODE_DISABLE_COMPILE_CACHE=1 \
@@ -33,7 +33,7 @@ COPY --from=build /app/dist dist
 # The image's `node` user, by number: Kubernetes' runAsNonRoot cannot check a name.
 USER 1000:1000
 STOPSIGNAL SIGTERM
-# For workers. Other commands have no such answer: compose checks the dashboard in another way.
+# For workers, the HTTP API and the dashboard; other commands have no such answer.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --start-interval=1s --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:' + process.env.MEMORY_HEALTH_PORT + '/health/ready').then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
 ENTRYPOINT ["node", "dist/cli/main.js"]
