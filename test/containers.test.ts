@@ -17,6 +17,7 @@ const ROOT = path.join(import.meta.dirname, '..');
 const LOCAL = 'docker-compose.yml';
 const HOSTED = 'docker-compose.hosted.yml';
 const SUPABASE = 'deploy/supabase/compose.yml';
+const MONITORING = 'deploy/monitoring/compose.yml';
 
 /** What compose takes from .env besides Mnemoq's own variables. */
 const COMPOSE_VARIABLES = [
@@ -28,6 +29,9 @@ const COMPOSE_VARIABLES = [
   'MNEMOQ_MEMORY_LIMIT',
   'MNEMOQ_STOP_GRACE_PERIOD',
   'COMPOSE_FILE',
+  'GRAFANA_PASSWORD',
+  'GRAFANA_PORT',
+  'PROMETHEUS_PORT',
 ];
 const SHARED_SECRETS = [
   'REDIS_PASSWORD',
@@ -42,7 +46,10 @@ interface Service {
   image: string;
   build?: string;
   extends?: { file: string; service: string };
+  profiles?: string[];
   command?: string[];
+  entrypoint?: string[];
+  volumes?: string[];
   environment?: Record<string, string | number | null>;
   ports?: string[];
   networks: string[];
@@ -177,9 +184,9 @@ describe.each([LOCAL, HOSTED])('%s', (file) => {
     expect(seconds(withDefaults(period)) * 1000).toBeGreaterThan(shutdownTimeoutMs);
   });
 
-  test('publishes nothing but the HTTP API, the dashboard and the MCP server, and those on loopback', () => {
+  test('publishes nothing but the HTTP API, the dashboard, the MCP server and what charts them, and those on loopback', () => {
     const published = Object.entries(model.services).filter(([, { ports }]) => ports !== undefined);
-    expect(published.map(([name]) => name)).toEqual(['api', 'dashboard', 'mcp']);
+    expect(published.map(([name]) => name)).toEqual(['prometheus', 'grafana', 'api', 'dashboard', 'mcp']);
     for (const port of published.flatMap(([, { ports = [] }]) => ports)) expect(port).toMatch(/^127\.0\.0\.1:/);
   });
 
@@ -203,7 +210,7 @@ describe.each([LOCAL, HOSTED])('%s', (file) => {
       .map(([name]) => name)
       .toSorted();
     const talkToSupabase = file === HOSTED ? ['chat', 'cli', 'flush', 'reflection'] : [];
-    expect(open).toEqual([...talkToSupabase, 'api', 'dashboard', 'ipfs', 'mcp'].toSorted());
+    expect(open).toEqual([...talkToSupabase, 'api', 'dashboard', 'grafana', 'ipfs', 'mcp', 'prometheus'].toSorted());
   });
 
   test('runs a Redis that keeps what it has accepted', () => {
@@ -233,6 +240,73 @@ describe.each([LOCAL, HOSTED])('%s', (file) => {
     const port = Number(mcp?.environment?.['MEMORY_MCP_PORT']);
     expect(mcp?.ports?.[0]?.endsWith(`:${port}`)).toBe(true);
     expect([await healthExit(script, 200, port), await healthExit(script, 503, port)]).toEqual([0, 1]);
+  });
+});
+
+describe.each([LOCAL, HOSTED])('monitoring in %s', (file) => {
+  const model = compose(file);
+  const { prometheus, grafana } = model.services;
+  const scraped = ownServices(model).filter(([name]) => name !== 'cli');
+
+  test('is a profile, and confined', () => {
+    for (const service of [prometheus, grafana]) {
+      expect(service).toMatchObject({
+        profiles: ['monitoring'],
+        read_only: true,
+        cap_drop: ['ALL'],
+        security_opt: ['no-new-privileges:true'],
+      });
+      const [kind, ...command] = service?.healthcheck?.test ?? [];
+      expect([kind, command.length > 1]).toEqual(['CMD', true]);
+    }
+  });
+
+  test('scrapes every process of Mnemoq at its health port, over a network without the internet', () => {
+    const { scrape_configs: jobs } = parseYaml(read('deploy/monitoring/prometheus.yml')) as {
+      scrape_configs: { dns_sd_configs?: { names: string[]; port: number }[] }[];
+    };
+    const found = jobs.flatMap(({ dns_sd_configs: lookups = [] }) => lookups);
+    expect(found.flatMap(({ names }) => names)).toEqual(scraped.map(([name]) => name));
+    for (const [, { environment, networks }] of scraped) {
+      expect(environment).toMatchObject({ MEMORY_HEALTH_HOST: '0.0.0.0', MEMORY_HEALTH_PORT: found[0]?.port });
+      expect(networks).toContain('monitoring');
+    }
+    expect(prometheus?.networks).toEqual(['monitoring', 'charts']);
+    expect(model.networks['monitoring']).toEqual({ internal: true });
+  });
+
+  test('lets Grafana reach Prometheus and nothing else', () => {
+    const near = Object.entries(model.services).filter(([, { networks }]) => networks.includes('charts'));
+    expect(grafana?.networks).toEqual(['charts']);
+    expect(near.map(([name]) => name)).toEqual(['prometheus', 'grafana']);
+  });
+
+  test('mounts files that are there, and those alone are written that must be', () => {
+    const volumes = [prometheus, grafana].flatMap((service) => service?.volumes ?? []);
+    const [mounted, kept] = [true, false].map((isFile) => volumes.filter((each) => each.startsWith('.') === isFile));
+    expect(kept).toEqual(['prometheus:/prometheus', 'grafana:/var/lib/grafana']);
+    expect(mounted?.filter((each) => !each.endsWith(':ro'))).toEqual([]);
+    const folder = path.join(ROOT, path.dirname(MONITORING));
+    const sources = mounted?.map((each) => path.join(folder, each.split(':')[0] ?? '')) ?? [];
+    expect(sources).toHaveLength(4);
+    expect(sources.filter((source) => !existsSync(source))).toEqual([]);
+  });
+
+  test('does not start Grafana without a password, and lets nobody in without one', async () => {
+    const [shell = '', ...args] = (grafana?.entrypoint ?? []).map((arg) =>
+      arg.replaceAll('$$', '$').replace('/run.sh', 'echo it runs'),
+    );
+    const without = await run(shell, args, {
+      GF_SECURITY_ADMIN_PASSWORD: withDefaults(String(grafana?.environment?.['GF_SECURITY_ADMIN_PASSWORD'])),
+    });
+    expect(without).toEqual({ code: 1, output: expect.stringMatching(/GRAFANA_PASSWORD is not set.*openssl rand/) });
+    expect(await run(shell, args, { GF_SECURITY_ADMIN_PASSWORD: 'x' })).toEqual({ code: 0, output: 'it runs\n' });
+    expect(grafana?.environment).toMatchObject({
+      GF_AUTH_ANONYMOUS_ENABLED: 'false',
+      GF_ANALYTICS_REPORTING_ENABLED: 'false',
+      GF_ANALYTICS_CHECK_FOR_UPDATES: 'false',
+      GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES: 'false',
+    });
   });
 });
 
@@ -414,7 +488,9 @@ describe('.env.example', () => {
       loadConfig({ REDIS_URL, SUPABASE_URL, IPFS_API_URL }, ['redisUrl', 'supabaseUrl', 'ipfsApiUrl']),
     ).toBeTruthy();
     expect(loadConfig(defaults, [])).toEqual(loadConfig({}, []));
-    const inCompose = [LOCAL, HOSTED, SUPABASE].flatMap((file) => [...read(file).matchAll(/\$\{(\w+):-([^}]*)\}/g)]);
+    const inCompose = [LOCAL, HOSTED, SUPABASE, MONITORING].flatMap((file) => [
+      ...read(file).matchAll(/\$\{(\w+):-([^}]*)\}/g),
+    ]);
     expect(inCompose.length).toBeGreaterThan(0);
     for (const [, name = '', value] of inCompose) expect([name, commented[name]]).toEqual([name, value]);
   });
