@@ -13,7 +13,7 @@ import type { Parts } from './parts.ts';
 
 /** Where a record may be before or after it is one. `completed` too: finished jobs keep their data for an hour. */
 const STATES: JobType[] = ['waiting', 'prioritized', 'delayed', 'failed', 'completed', 'active'];
-const QUEUES_OF_RECORDS = ['chat', 'reflection', 'quarantine'] as const;
+const QUEUES_OF_RECORDS = ['chat', 'reflection', 'quarantine', 'webhook'] as const;
 /** Jobs looked at in one request. */
 const JOBS_AT_ONCE = 500;
 /** Ids in one request: they stand in its URL, which proxies cut at 8 kB. */
@@ -48,6 +48,8 @@ export interface ErasureReceipt {
     keysDestroyed: number;
     /** Pins the IPFS node gave up. */
     unpinned: number;
+    /** Events that named it. */
+    events: number;
   };
   /** Ed25519 over the canonical JSON of the rest, base64url, and the raw public key; null without MEMORY_SIGNING_KEY. */
   signature: string | null;
@@ -64,7 +66,7 @@ type Tiers = ErasureReceipt['tiers'];
 export async function forget(options: ForgetOptions, parts: Parts): Promise<ErasureReceipt> {
   const scope = validate(forgetOptions, options, 'the options');
   const erasedAt = new Date().toISOString();
-  const tiers: Tiers = { jobs: 0, cached: 0, pending: 0, committed: 0, keysDestroyed: 0, unpinned: 0 };
+  const tiers: Tiers = { jobs: 0, cached: 0, pending: 0, committed: 0, keysDestroyed: 0, unpinned: 0, events: 0 };
   await parts.erasures.add(scope, erasedAt);
   await eraseJobs(scope, tiers, parts);
   await eraseCached(scope, tiers, parts);
@@ -72,6 +74,7 @@ export async function forget(options: ForgetOptions, parts: Parts): Promise<Eras
   await erasePinned(scope, tiers, parts);
   await eraseCommitted(scope, tiers, parts);
   await eraseCached(scope, tiers, parts); // what a read has refilled since
+  tiers.events = await parts.events.erase(scope);
   const { userId = null, contextId = null } = scope;
   return sign({ id: uuidv7(), scope: { userId, contextId }, erasedAt, tiers }, parts);
 }
@@ -107,14 +110,35 @@ async function* jobsOf(name: (typeof QUEUES_OF_RECORDS)[number], { submission }:
   }
 }
 
-/** By the data of a save, or by the row of a refused one. Any client may have added it, with any data. */
+/** What a job's data may say of whose it is. Any client may have added it, with any data. */
+interface Owner {
+  userId?: unknown;
+  contextId?: unknown;
+}
+
+/** By the data of a save, the row of a refused one, or the event of a delivery. */
 function isWithin({ data }: Job, { userId, contextId }: ErasureScope): boolean {
-  const { row, ...job } = (data ?? {}) as Record<string, unknown> & { row?: Record<string, unknown> | null };
-  const of = (field: string, column: string) => job[field] ?? row?.[column];
-  return (
-    (userId === undefined || of('userId', 'user_id') === userId) &&
-    (contextId === undefined || of('contextId', 'context_id') === contextId)
+  return ownersIn(data).some(
+    (owner) =>
+      (userId === undefined || owner.userId === userId) && (contextId === undefined || owner.contextId === contextId),
   );
+}
+
+function ownersIn(data: unknown): Owner[] {
+  const {
+    row,
+    data: event,
+    ...save
+  } = (data ?? {}) as Owner & {
+    row?: { user_id?: unknown; context_id?: unknown } | null;
+    data?: (Owner & { records?: Owner[] }) | null;
+  };
+  const { contextId, records = [] } = event ?? {};
+  return [
+    save,
+    ...(row ? [{ userId: row.user_id, contextId: row.context_id }] : []),
+    ...(event ? [event, ...records.map(({ userId }) => ({ userId, contextId }))] : []),
+  ];
 }
 
 async function eraseCached({ userId, contextId }: ErasureScope, tiers: Tiers, { shortTerm }: Parts): Promise<void> {

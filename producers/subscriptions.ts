@@ -31,7 +31,13 @@ export class Subscriptions {
     const takes = (event: EventOf<EventType>) => event.type === type && wanted(event as EventOf<T>);
     const subscription: Subscription = { takes, handler };
     this.#subscriptions.add(subscription);
-    if (!this.#following) void this.#follow((this.#following = new AbortController()).signal);
+    if (!this.#following) {
+      this.#following = new AbortController();
+      this.#follow(this.#following.signal).catch((error) => {
+        this.#following = null; // the next handler begins anew
+        this.#logger.error({ reason: messageOf(error) }, 'handlers of events get no more of them');
+      });
+    }
     return () => {
       this.#subscriptions.delete(subscription);
       if (this.#subscriptions.size === 0) this.close();

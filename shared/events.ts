@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { ErasureScope } from './erasures.ts';
 import { MnemoqError } from './errors.ts';
 import type { Keys } from './keys.ts';
 import type { MemoryRecord, Module, PinnedModule, Visibility } from './records.ts';
@@ -14,10 +15,10 @@ export const EVENT_TYPES = ['record.cached', 'records.committed', 'reflection.pi
 export type EventType = (typeof EVENT_TYPES)[number];
 
 /**
- * How many events are kept at the least, over all parts: an hour of thirty records a second, in about 25 MB of Redis,
- * which is little beside the gigabyte compose gives it. Whoever is away for longer is told that events were missed.
+ * How many events are kept at the least, over all parts: some minutes of thirty records a second, in 2 to 3 MB of Redis
+ * with ids of usual length, under 40 MB with the longest ones. Whoever is away for longer is told that events were missed.
  */
-export const EVENTS_KEPT = 100_000;
+export const EVENTS_KEPT = 10_000;
 
 /** How often a follower that has everything looks for more. */
 const POLL_MS = 200;
@@ -143,7 +144,7 @@ export class EventFeed {
       places[part] = entry[0];
       return { event: toEvent(entry, this.#keys.shards[part] ?? ''), cursor: places.join('_') };
     });
-    for (const [part, { lost }] of parts.entries()) if (lost) places[part] = ORIGIN;
+    for (const [part, { resume }] of parts.entries()) places[part] = resume ?? places[part] ?? ORIGIN;
     return { events, cursor: places.join('_'), missed: parts.some(({ missed }) => missed) };
   }
 
@@ -181,19 +182,41 @@ export class EventFeed {
 
   /**
    * Reads from the place itself on: where it is still there, nothing after it was trimmed, for the oldest go first. Where
-   * it is not, something may have been; where the whole part is gone, Redis has lost its data.
+   * it is not, something may have been; where nothing that old or newer is there, Redis has lost its newest data, and
+   * reading goes on (`resume`) after what it has.
    */
   async #readPart(shard: string, place = ORIGIN, limit = READ_AT_ONCE) {
     const key = this.#keys.events(shard);
     const entries = (await this.#redis.xrange(key, place, '+', 'COUNT', limit + 1)) as Entry[];
     const [first] = entries;
-    if (first?.[0] === place) return { entries: entries.slice(1), missed: false, lost: false };
+    if (first?.[0] === place) return { entries: entries.slice(1), missed: false, resume: null };
     if (first) {
       const missed = place !== ORIGIN || (await this.#wasTrimmed(key));
-      return { entries: entries.slice(0, limit), missed, lost: false };
+      return { entries: entries.slice(0, limit), missed, resume: null };
     }
-    const lost = place !== ORIGIN && (await this.#redis.xlen(key)) === 0;
-    return { entries: [], missed: lost, lost };
+    if (place === ORIGIN) return { entries: [], missed: false, resume: null };
+    const [last] = await this.#redis.xrevrange(key, '+', '-', 'COUNT', 1);
+    return { entries: [], missed: true, resume: last?.[0] ?? ORIGIN };
+  }
+
+  /** Lets go of all events but the newest of each part, which tells followers where they stand. */
+  async trim(): Promise<void> {
+    await Promise.all(this.#keys.shards.map((shard) => this.#redis.xtrim(this.#keys.events(shard), 'MAXLEN', 1)));
+  }
+
+  /** Takes out every event that names the user, or the conversation, or both where both are given. */
+  async erase({ userId, contextId }: ErasureScope): Promise<number> {
+    let erased = 0;
+    for (const shard of this.#keys.shards) {
+      const key = this.#keys.events(shard);
+      for (let from = '-'; from !== '';) {
+        const entries = (await this.#redis.xrange(key, from, '+', 'COUNT', READ_AT_ONCE)) as Entry[];
+        const named = entries.filter((entry) => names(toEvent(entry, shard), userId, contextId));
+        if (named.length > 0) erased += await this.#redis.xdel(key, ...named.map(([entry]) => entry));
+        from = entries.length < READ_AT_ONCE ? '' : `(${entries.at(-1)?.[0]}`;
+      }
+    }
+    return erased;
   }
 
   /** Redis counts what was ever added since 7.0. */
@@ -232,6 +255,10 @@ export function toEvent([entry, fields]: Entry, shard: string): StoredEvent {
 
 function missedEvent(): MemoryEvent {
   return { id: null, type: 'events.missed', at: new Date().toISOString(), data: {} };
+}
+
+function names(event: StoredEvent, userId: string | undefined, contextId: string | undefined): boolean {
+  return (contextId === undefined || event.data.contextId === contextId) && narrow(event, userId, undefined) !== null;
 }
 
 /** The event as far as it concerns a user and was asked for; null where it does not. */

@@ -157,15 +157,7 @@ describe.each([LOCAL, HOSTED])('%s', (file) => {
       own.filter(([, service]) => environmentOf(service).includes(name)).map(([n]) => n);
     expect(holders('MEMORY_SIGNING_KEY')).toEqual(['reflection', 'api', 'cli']);
     expect(holders('MEMORY_ENCRYPTION_KEYS')).toEqual(['chat', 'reflection', 'api', 'dashboard', 'mcp', 'cli']);
-    expect(holders('SUPABASE_SERVICE_ROLE_KEY')).toEqual([
-      'chat',
-      'reflection',
-      'flush',
-      'api',
-      'dashboard',
-      'mcp',
-      'cli',
-    ]);
+    expect(holders('SUPABASE_SERVICE_ROLE_KEY')).toEqual(own.map(([name]) => name));
     expect(holders('MEMORY_API_KEYS')).toEqual(['api', 'dashboard', 'mcp']);
   });
 
@@ -210,7 +202,9 @@ describe.each([LOCAL, HOSTED])('%s', (file) => {
       .map(([name]) => name)
       .toSorted();
     const talkToSupabase = file === HOSTED ? ['chat', 'cli', 'flush', 'reflection'] : [];
-    expect(open).toEqual([...talkToSupabase, 'api', 'dashboard', 'grafana', 'ipfs', 'mcp', 'prometheus'].toSorted());
+    expect(open).toEqual(
+      [...talkToSupabase, 'api', 'dashboard', 'grafana', 'ipfs', 'mcp', 'prometheus', 'webhook'].toSorted(),
+    );
   });
 
   test('runs a Redis that keeps what it has accepted', () => {

@@ -128,6 +128,7 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
       committed: 0,
       keysDestroyed: 0,
       unpinned: 0,
+      events: 0,
     });
   });
 

@@ -53,7 +53,8 @@ test('goes on after Last-Event-ID over a restart of the server, without loss or 
   const second = await connect('?after=0', { 'last-event-id': first.messages.at(-1)?.id ?? '' });
   await eventually(() => second.messages.length === 10);
   const told = [...first.data(), ...second.data()];
-  expect(told.map(({ data }) => data.id).toSorted()).toEqual(ids.toSorted());
+  expect(new Set(told.map(({ data }) => data.id))).toEqual(new Set(ids));
+  expect(told).toHaveLength(ids.length);
   expect(told[0].data).toMatchObject({ context_id: contextId, user_id: 'user-1', module: 'chat' });
   second.stop();
   await second.reading;
@@ -81,7 +82,7 @@ test.each([
   ['?user_id=bob', { authorization: `Bearer ${KEYS.alice}` }, 403],
   ['', { authorization: 'Bearer wrong' }, 401],
 ])('refuses %s %j', async (query, more, status) => {
-  const refused = await connect(query, more as Record<string, string>);
+  const refused = await connect(query, more);
   expect(refused.response.status).toBe(status);
   expect(refused.response.headers.get('content-type')).toContain('problem+json');
 });

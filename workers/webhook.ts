@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Job, UnrecoverableError } from 'bullmq';
+import { type Job, type Queue, UnrecoverableError } from 'bullmq';
 import { Webhook } from 'standardwebhooks';
 import type { ConfigWith } from '../shared/config.ts';
 import { MnemoqError, messageOf } from '../shared/errors.ts';
@@ -44,15 +44,19 @@ async function dispatch(feed: EventFeed, signal: AbortSignal, { redis, keys, que
   const after = (await redis.get(keys.webhookCursor)) ?? undefined;
   let count = 0;
   for await (const { event, cursor } of feed.follow({ after, signal })) {
-    while (count % LOOK_EVERY === 0 && !signal.aborted) {
-      if ((await deliveries.getJobCountByTypes('waiting', 'delayed', 'active')) < MOST_WAITING) break;
-      await pause(signal);
-    }
+    if (count % LOOK_EVERY === 0) await awaitRoom(deliveries, signal);
     if (signal.aborted) return;
     const id = event.id ?? `missed-${cursor}`;
     await deliveries.add('webhook', { ...event, id }, { jobId: id });
     await redis.set(keys.webhookCursor, cursor);
     count += 1;
+  }
+}
+
+async function awaitRoom(deliveries: Queue, signal: AbortSignal): Promise<void> {
+  while ((await deliveries.getJobCountByTypes('waiting', 'delayed', 'active')) >= MOST_WAITING) {
+    if (signal.aborted) return;
+    await pause(signal);
   }
 }
 

@@ -269,6 +269,7 @@ const erasureFields = z.strictObject({
       committed: count('Rows of memories.'),
       keysDestroyed: count('Wrapped keys: the copies on IPFS can never be read again.'),
       unpinned: count('Pins the IPFS node gave up.'),
+      events: count('Events that named it.'),
     })
     .describe('How many of what; a repeat counts what the earlier run had left.'),
   signature: z

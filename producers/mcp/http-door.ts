@@ -4,11 +4,12 @@ import cors from '@fastify/cors';
 import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
 import { type Config, type Environment, loadConfig, STORE_SETTINGS } from '../../shared/config.ts';
 import { MnemoqError } from '../../shared/errors.ts';
+import { type HealthServer, startHealthServer } from '../../shared/health-server.ts';
 import { createLogger } from '../../shared/log.ts';
 import { TEXT_BYTES } from '../../shared/records.ts';
 import { Authenticator, type Caller, requireKeysBeyondLoopback } from '../auth.ts';
 import { callerOf, guard } from '../http/guard.ts';
-import { addHealthRoutes } from '../http/health-routes.ts';
+import { addHealthRoutes, readinessOf } from '../http/health-routes.ts';
 import { sendNotFound, sendProblem } from '../http/problem.ts';
 import { compileSerializer } from '../http/validation.ts';
 import { MemoryCore } from '../index.ts';
@@ -48,10 +49,12 @@ export async function startMcpHttp(environment: Environment, version: string): P
   );
   const answer = toNodeHandler(handler, { maxRequestBodySize: MESSAGE_BYTES });
   const server = fastify({ forceCloseConnections: 'idle', return503OnClosing: false });
+  let health: HealthServer | null = null;
   const stop = async () => {
     const deadline = setTimeout(() => server.server.closeAllConnections(), config.shutdownTimeoutMs);
     await server.close();
     clearTimeout(deadline);
+    await health?.close();
     await handler.close();
     await memory.close();
   };
@@ -68,6 +71,7 @@ export async function startMcpHttp(environment: Environment, version: string): P
         await answer(asked as typeof asked & { method: string; url: string }, reply.raw);
       });
     });
+    health = await startHealthServer(config, async () => readinessOf(memory), memory.metrics);
     const base = await server.listen({ host: config.mcpHost, port: config.mcpPort });
     return {
       url: `${base}/mcp`,

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Api, startApi } from '../../producers/http/server.ts';
-import { type Answered, type Call, OpenApiClient } from '../support/openapi-client.ts';
+import { type Call, OpenApiClient } from '../support/openapi-client.ts';
 import { startStack, type Stack } from '../support/stack.ts';
 import { claims, hs256Token, type KeyServer, startKeyServer, unsignedToken } from '../support/user-tokens.ts';
 
@@ -50,16 +50,15 @@ async function saveAsAnn(): Promise<Owned> {
   const contextId = stack.newContextId();
   const body = { context_id: contextId, user_id: ANN };
   const said = { user_message: 'a secret', assistant_message: 'kept' };
-  const turns: Answered[] = [];
-  for (const _n of [1, 2]) {
-    turns.push(await client.call('saveChat', { key: SERVICE, body: { ...body, ...said }, headers: WAIT }));
-  }
+  const save = async () => client.call('saveChat', { key: SERVICE, body: { ...body, ...said }, headers: WAIT });
+  const { id: turnId } = (await save()).json as { id: string };
+  await save();
   const reflection = { ...body, reflection_text: 'a secret' };
   const reflected = await client.call('saveReflection', { key: SERVICE, body: reflection, headers: WAIT });
   const page = { key: SERVICE, path: { context_id: contextId }, query: { limit: 1 } };
   const { next_cursor: cursor } = (await client.call('getMemoryContext', page)).json as { next_cursor: string };
   const { id: reflectionId, cid } = reflected.json as { id: string; cid: string };
-  return { contextId, turnId: (turns[0]?.json as unknown as { id: string }).id, reflectionId, cid, cursor };
+  return { contextId, turnId, reflectionId, cid, cursor };
 }
 
 /** A call of every operation that would work on what is Ann's. */
