@@ -61,9 +61,9 @@ test('without keys it says so, and does not listen beyond this machine', async (
 test('SIGHUP takes the keys of .env anew while requests go on', async () => {
   const { cli, url } = await start(`ops:${OLD},ops:${NEW}`);
   const answers: number[] = [];
-  let rotated = false;
+  const rotated = new AbortController();
   const asking = (async () => {
-    while (!rotated) answers.push(await statusWith(url, NEW));
+    while (!rotated.signal.aborted) answers.push(await statusWith(url, NEW));
   })();
   try {
     expect(await statusWith(url, OLD)).toBe(200);
@@ -71,7 +71,7 @@ test('SIGHUP takes the keys of .env anew while requests go on', async () => {
     cli.process.kill('SIGHUP');
     await eventually(async () => (await statusWith(url, OLD)) === 401);
   } finally {
-    rotated = true;
+    rotated.abort();
     await asking;
   }
   expect(new Set(answers)).toEqual(new Set([200]));
