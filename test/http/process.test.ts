@@ -29,12 +29,12 @@ afterAll(() => stack.stop());
 
 /** With its keys in .env, where they can be changed while it runs; without any, with none. */
 async function start(keys?: string): Promise<{ cli: RunningCli; url: string }> {
-  const { MEMORY_API_KEYS: _, ...environment } = stack.environment;
+  const { MEMORY_API_KEYS: _none, ...environment } = stack.environment;
   if (keys !== undefined) writeKeys(keys);
   const cli = startCli(['api'], { environment, cwd });
   running = cli;
   const url = await eventually(() => /HTTP API at (http:\S+),/.exec(cli.said.stderr)?.[1]);
-  return { cli, url };
+  return { cli, url: url ?? '' };
 }
 
 function writeKeys(keys: string): void {
@@ -52,7 +52,8 @@ test('without keys it says so, and does not listen beyond this machine', async (
   expect(new URL(url).hostname).toBe('127.0.0.1');
   await eventually(() => cli.said.stderr.includes('no keys are set'));
   expect((await fetch(`${url}/memory/stats`)).status).toBe(200);
-  const { MEMORY_API_KEYS: _, ...environment } = { ...stack.environment, MEMORY_API_HOST: '0.0.0.0' };
+  const { MEMORY_API_KEYS: _none, ...without } = stack.environment;
+  const environment = { ...without, MEMORY_API_HOST: '0.0.0.0' };
   const { code, stderr } = await runCli(['api'], { environment, cwd });
   expect(code).not.toBe(0);
   expect(stderr).toContain('MEMORY_API_HOST: expected a loopback address');
