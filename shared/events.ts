@@ -61,7 +61,7 @@ export type EventOf<T extends keyof EventData> = {
     data: EventData[K];
   };
 }[T];
-export type StoredEvent = EventOf<EventType>;
+type StoredEvent = EventOf<EventType>;
 export type MemoryEvent = EventOf<keyof EventData>;
 
 /** An event, and where to go on after it. */
@@ -245,7 +245,7 @@ function isOurs(error: unknown): boolean {
   return error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError;
 }
 
-export function toEvent([entry, fields]: Entry, shard: string): StoredEvent {
+function toEvent([entry, fields]: Entry, shard: string): StoredEvent {
   const { type, data } = Object.fromEntries(
     Array.from({ length: fields.length / 2 }, (_, i) => [fields[2 * i], fields[2 * i + 1]]),
   );

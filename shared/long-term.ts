@@ -65,7 +65,7 @@ export interface ConversationRow {
   last_at: string;
 }
 
-export type TrendBucket = 'hour' | 'day' | 'week';
+type TrendBucket = 'hour' | 'day' | 'week';
 
 export interface TrendQuestion {
   userId?: string | undefined;

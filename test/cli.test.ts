@@ -13,6 +13,8 @@ const COMMANDS: Record<string, string[] | null> = {
   demo: null,
   dev: null,
   worker: null,
+  api: null,
+  mcp: null,
   dashboard: null,
   import: ['-', '--json'],
   context: ['someone', '--json'],
@@ -23,6 +25,9 @@ const COMMANDS: Record<string, string[] | null> = {
   inspect: [UNKNOWN_ID, '--json'],
   verify: ['bafkreibme22gw2h7y2h7tg2fhqotaqjucnbc24deqo72b6mkl2egezxhvy', '--json'],
   quarantine: ['list', '--json'],
+  trends: ['--json'],
+  export: null,
+  forget: ['--user', 'nobody', '--yes', '--json'],
   doctor: ['--json'],
 };
 
@@ -76,7 +81,9 @@ describe('every command', () => {
       MEMORY_REDIS_TIMEOUT_MS: '500',
       MEMORY_SUPABASE_TIMEOUT_MS: '500',
     };
-    const asking = Object.entries(COMMANDS).filter(([name, args]) => args && !['verify', 'doctor'].includes(name));
+    const asking = Object.entries(COMMANDS).filter(
+      ([name, args]) => args && !['verify', 'trends', 'doctor'].includes(name),
+    );
     await each(asking, async ([name, args]) => {
       const ended = await cli([name, ...(args ?? [])], away, name === 'import' ? JSON.stringify(turn('c', 1)) : '');
       expect([name, ended]).toEqual([name, { code: 3, signal: null, stdout: '', stderr: expect.any(String) }]);

@@ -170,7 +170,7 @@ describe('bytes that are no document', () => {
     ['null', bytes(null), 'the document on IPFS', 'an object'],
     ['an array', bytes([publicDoc]), 'the document on IPFS', 'an object'],
     ['an unknown version', bytes({ ...publicDoc, version: 2 }), 'version', 'one of 1'],
-    ['another type', bytes({ ...publicDoc, type: 'chat' }), 'type', 'one of reflection'],
+    ['another type', bytes({ ...publicDoc, type: 'chat' }), 'type', 'one of reflection, finetune, knowledge'],
     ['an id that is no UUID', bytes({ ...publicDoc, id: '1' }), 'id', 'a UUID'],
     ['a digest in capitals', bytes({ ...publicDoc, sha256: 'A'.repeat(64) }), 'sha256', '64 hex digits'],
     ['no signature', bytes({ ...publicDoc, signature: undefined }), 'signature', 'a string'],

@@ -27,11 +27,12 @@ beforeEach(async () => {
   received = [];
   answer = () => 204;
   server = createServer((request, response) => {
-    void text(request).then((body) => {
+    void (async () => {
+      const body = await text(request);
       const status = answer(received.length);
       received.push({ headers: request.headers as Record<string, string>, body });
       response.writeHead(status, status === 302 ? { location: '/elsewhere' } : {}).end();
-    });
+    })();
   });
   await listen(0);
   stack = await startStack({

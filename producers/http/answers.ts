@@ -19,13 +19,13 @@ const createdAt = z.string().meta({ description: 'ISO 8601, UTC.', format: 'date
 const time = (description: string) => z.string().nullable().meta({ description, format: 'date-time' });
 const cid = z.string().nullable().describe('Its address on IPFS; null until it is pinned, and for a turn.');
 const count = (description: string) => z.int().min(0).describe(description);
-export const nextCursor = z
+const nextCursor = z
   .string()
   .nullable()
   .describe('`cursor` of the next page, also in the header Link; null after the last one.');
 
 /** Under this name in the document. */
-export function named<T>(name: string, schema: z.ZodType<T>, description: string) {
+function named<T>(name: string, schema: z.ZodType<T>, description: string) {
   return snakeAnswer(schema).meta({ id: name, description });
 }
 

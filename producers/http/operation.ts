@@ -2,7 +2,7 @@ import type { FastifySchema } from 'fastify';
 import type { z } from 'zod';
 import { problem, PROBLEM_TYPE, type ProblemCode, statusOf, titleOf } from './problem.ts';
 
-export interface AnswerHeader {
+interface AnswerHeader {
   description: string;
   type: 'string' | 'integer';
 }

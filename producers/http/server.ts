@@ -62,7 +62,13 @@ export async function startApi(environment: Environment, version: string): Promi
   const memory = new MemoryCore(environment);
   const server = createServer(logger);
   let health: HealthServer | null = null;
+  let stopping = false;
+  // A connection that is kept for more requests would hold up the end until its time is over.
+  server.addHook('onSend', async (_request, reply) => {
+    if (stopping) reply.header('connection', 'close');
+  });
   const stop = async () => {
+    stopping = true;
     const deadline = setTimeout(() => {
       logger.warn('requests were still in hand; their connections are cut');
       server.server.closeAllConnections();

@@ -145,6 +145,12 @@ const WRONG: Record<string, [expected: string, ...values: string[]]> = {
   MEMORY_DASHBOARD_HOST: ['address or a host name', '0.0.0.0/0', '-'],
   MEMORY_HEALTH_PORT: ['0 to 65535', '-1', '65536', 'http'],
   MEMORY_DASHBOARD_PORT: ['0 to 65535', '-1', '65536'],
+  MEMORY_DASHBOARD_READ_ONLY: ['true or false', 'yes', '1', 'TRUE'],
+  MEMORY_DASHBOARD_SHOW_TEXT: ['true or false', 'no', '0', 'False'],
+  MEMORY_MCP_HOST: ['address or a host name', 'http://0.0.0.0', '*'],
+  MEMORY_MCP_PORT: ['0 to 65535', '-1', '65536'],
+  MEMORY_WEBHOOK_URL: ['http', 'ftp://hook.example', 'hook.example', 'https://'],
+  MEMORY_WEBHOOK_SECRET: ['whsec_', 'whsec_', 'whsec_c2hvcnQ=', 'c2VjcmV0LXdpdGhvdXQtaXRzLXByZWZpeC0xMjM='],
   MEMORY_LOG_LEVEL: ['debug', 'verbose', 'INFO'],
 };
 

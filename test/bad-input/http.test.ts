@@ -15,7 +15,7 @@ beforeAll(async () => {
   });
   const [worker] = await stack.startWorkers('chat');
   healthUrl = worker?.healthUrl ?? '';
-  dashboard = await startDashboard(stack.environment);
+  dashboard = await startDashboard({ ...stack.environment, MEMORY_HEALTH_PORT: '0' });
   authorization = `Basic ${Buffer.from(stack.environment['MEMORY_API_KEYS'] ?? '').toString('base64')}`;
   await stack.queue('chat').add('chat', { userMessage: MARKER });
   await stack.idle('chat');
