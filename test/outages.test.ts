@@ -18,7 +18,7 @@ const cleanUps: (() => Promise<void>)[] = [];
 afterEach(async () => {
   await stack.stop();
   for (const cleanUp of cleanUps.splice(0)) await cleanUp();
-});
+}, 120_000);
 
 async function restartRedis(): Promise<void> {
   const dir = path.join(stack.environment['MNEMOQ_DATA_DIR'] ?? '', 'redis');
