@@ -12,18 +12,21 @@ import { Signer } from '../shared/signing.ts';
 import { validate } from '../shared/validate.ts';
 import type { Parts } from './parts.ts';
 
-/** Where a record may be before or after it is one. `completed` too: finished jobs keep their data for an hour. */
-const STATES: JobType[] = ['waiting', 'prioritized', 'delayed', 'failed', 'completed', 'active'];
+/**
+ * Where a record may be before or after it is one, in the order in which a job goes through them, so that one that moves
+ * on while they are looked through is met further down. Finished jobs too: they keep their data for an hour.
+ */
+const STATES: JobType[] = ['delayed', 'prioritized', 'waiting', 'active', 'completed', 'failed'];
 const QUEUES_OF_RECORDS = ['chat', 'reflection', 'quarantine', 'webhook'] as const;
-/** Jobs looked at in one request. */
-const JOBS_AT_ONCE = 500;
+/** Jobs read at once: each may be four MiB. */
+const JOBS_AT_ONCE = 20;
 /** Ids in one request: they stand in its URL, which proxies cut at 8 kB. */
 const ROWS_AT_ONCE = 100;
 const POLL_MS = 50;
 /** A user with millions of records takes long; one that takes longer than this is erased by running it again. */
 const LONGEST_MS = 3_600_000;
-/** How long workers may take to let go of what they have in hand. */
-const LET_GO_MS = 60_000;
+/** How long workers may take to let go: the jobs of one that was killed are free after a minute and a half at most. */
+const LET_GO_MS = 120_000;
 
 export const forgetOptions = z
   .strictObject({ userId: identifier.optional(), contextId: identifier.optional() })
@@ -86,23 +89,23 @@ async function erase(scope: ErasureScope, parts: Parts): Promise<ErasureReceipt>
   return sign({ id: uuidv7(), scope: { userId, contextId }, erasedAt, tiers }, parts);
 }
 
-/** Again and again, until none is left, also none that a worker had in hand. */
+/** Round after round, until one has met none: also none that was in a worker's hand before, or was put off meanwhile. */
 async function eraseJobs(scope: ErasureScope, tiers: Tiers, parts: Parts): Promise<void> {
   await until('a worker has its records in hand', async () => {
-    let left = 0;
+    let met = 0;
     for (const name of QUEUES_OF_RECORDS) {
       for await (const job of jobsOf(name, parts)) {
         if (!isWithin(job, scope)) continue;
+        met += 1;
         // A job that a worker has taken cannot be removed; it ends, and the next round finds it elsewhere.
         const removed = await job.remove().then(
-          () => true,
-          () => false,
+          () => 1,
+          () => 0,
         );
-        if (removed) tiers.jobs += 1;
-        else left += 1;
+        tiers.jobs += removed;
       }
     }
-    return left === 0;
+    return met === 0;
   });
 }
 

@@ -1,4 +1,3 @@
-import { ERASED_MESSAGE } from '../shared/erasures.ts';
 import { MnemoqError } from '../shared/errors.ts';
 import type { ChatResult, ReflectionResult } from '../shared/queues.ts';
 import type { ChatInput, ChatJob, ReflectionJob } from '../shared/records.ts';
@@ -61,8 +60,7 @@ async function admit(jobs: readonly (ChatJob | ReflectionJob)[], parts: Parts): 
     const owners = new Map(
       jobs.map(({ userId, contextId }) => [JSON.stringify([userId, contextId]), { userId, contextId }]),
     );
-    const covered = [...owners.values()].map(({ userId, contextId }) => erasures.covers(userId, contextId));
-    if ((await Promise.all(covered)).includes(true)) throw new MnemoqError('erased', ERASED_MESSAGE);
+    await Promise.all([...owners.values()].map(({ userId, contextId }) => erasures.refuse(userId, contextId)));
   };
   await metrics.countRefusal(() => withinTime(looking(), config.redisTimeoutMs, 'saving'));
 }

@@ -1,3 +1,4 @@
+import { MnemoqError } from './errors.ts';
 import type { Keys } from './keys.ts';
 import type { RedisClient } from './redis.ts';
 
@@ -39,11 +40,11 @@ export class Erasures {
     return lifted.some((count) => count > 0);
   }
 
-  /** Whether records of this user in this conversation are refused. */
-  async covers(userId: string | undefined, contextId: string): Promise<boolean> {
+  /** Throws `erased` where records of this user in this conversation are not taken. */
+  async refuse(userId: string | undefined, contextId: string): Promise<void> {
     const fields = [field(undefined, contextId), ...(userId === undefined ? [] : [field(userId, undefined)])];
     const found = await this.#redis.hmget(this.#keys.erased(this.#keys.shardOf(contextId)), ...fields);
-    return found.some((at) => at !== null);
+    if (found.some((at) => at !== null)) throw new MnemoqError('erased', ERASED_MESSAGE);
   }
 
   /** A user may write into any conversation: he stands in every part. */

@@ -154,6 +154,19 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
     expect((await memory.getMemoryContext(contextId)).records.map((record) => record.id)).toEqual([saved.id]);
   });
 
+  test('a reflection that was committed and waits for its pin is refused as well when it comes late', async () => {
+    const [contextId, userId, id] = [stack.newContextId(), randomUUID(), randomUUID()];
+    await stack.memory.forget({ userId });
+    const reflection = { id, contextId, userId, reflectionText: 'late', visibility: 'private' };
+    const data = { ...reflection, createdAt: new Date().toISOString() };
+    const job = await stack.queue('reflection').add('reflection', data, { jobId: id, delay: 3_600_000 });
+    await job.updateProgress({ step: 'committed' }); // as an earlier attempt leaves it that did not get to the IPFS node
+    await job.promote();
+    await stack.idle('reflection');
+    expect((await stack.queue('reflection').getJob(id))?.data).toEqual({ id });
+    expect(await rows('memory_reflections', 'id', id)).toEqual([]);
+  });
+
   test('a conversation is erased while turns of it and of others flow and are flushed', async () => {
     const { memory } = stack;
     const [contextId, other] = [stack.newContextId(), stack.newContextId()];

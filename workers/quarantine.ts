@@ -12,6 +12,7 @@ export async function processQuarantined(data: unknown, start: number, parts: Pa
   const { row, error } = validate(quarantineJob, data, 'the quarantined job');
   if (start === 1) throw new UnrecoverableError(`refused (${error.code}): ${error.message}`);
   const record = fromRow(row);
+  await parts.erasures.refuse(record.userId ?? undefined, record.contextId);
   const { failure } = await parts.longTerm.insert([record]);
   if (failure?.kind === 'refused') throw new UnrecoverableError(`refused again (${failure.code}): ${failure.message}`);
   if (failure) throw new MnemoqError('long_term_unavailable', `${failure.code}: ${failure.message}`);

@@ -36,6 +36,8 @@ export async function processReflection(
 ): Promise<ReflectionResult> {
   const job = validate(reflectionJob, data, 'the reflection job');
   const { id, contextId, createdAt } = job;
+  // Not only where it is remembered: a later attempt goes on after that.
+  await parts.erasures.refuse(job.userId, contextId);
   const head = { id, contextId, userId: job.userId ?? null, createdAt, module: job.module ?? ('reflection' as const) };
   const record = newRecord(head, { text: job.reflectionText }, parts);
   const reached = (steps.progress as { step?: Step } | null)?.step;

@@ -9,7 +9,6 @@ import { type HealthServer, startHealthServer } from '../../shared/health-server
 import { listen } from '../../shared/listen.ts';
 import { createLogger, type Logger } from '../../shared/log.ts';
 import { timeRequests } from '../../shared/metrics-route.ts';
-import { TEXT_BYTES } from '../../shared/records.ts';
 import { Authenticator, requireKeysBeyondLoopback } from '../auth.ts';
 import { MemoryCore } from '../index.ts';
 import { addEventRoute } from './events.ts';
@@ -23,6 +22,7 @@ import { PROBLEM_TYPE, sendNotFound, sendProblem, toProblem } from './problem.ts
 import { addReadRoutes } from './read-routes.ts';
 import { addSaveRoutes } from './save-routes.ts';
 import { addServiceRoutes } from './service-routes.ts';
+import { TURN_BYTES } from './turn-bytes.ts';
 import { compileSerializer, compileValidator } from './validation.ts';
 
 export interface Api {
@@ -35,8 +35,6 @@ export interface Api {
   stop(): Promise<void>;
 }
 
-/** A turn: two of the longest texts, every character of which may be an escape of six (`\u0001`), and its ids. */
-const BODY_BYTES = 2 * 6 * TEXT_BYTES + 64 * 1024;
 /** A conversation's id at its longest, every byte of it percent-encoded. */
 export const PARAMETER_LENGTH = 512 * 9;
 /** A client that sends slower than this a request is not sending one. */
@@ -115,7 +113,7 @@ function createServer(logger: Logger): FastifyInstance {
   const server = fastify({
     loggerInstance,
     logController: new LogController({ disableRequestLogging: true }),
-    bodyLimit: BODY_BYTES,
+    bodyLimit: TURN_BYTES,
     requestTimeout: REQUEST_MS,
     routerOptions: { maxParamLength: PARAMETER_LENGTH },
     genReqId: ({ headers }) => {

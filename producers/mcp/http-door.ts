@@ -5,12 +5,13 @@ import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
 import { type Config, type Environment, loadConfig, STORE_SETTINGS } from '../../shared/config.ts';
 import { MnemoqError } from '../../shared/errors.ts';
 import { type HealthServer, startHealthServer } from '../../shared/health-server.ts';
+import { listen } from '../../shared/listen.ts';
 import { createLogger } from '../../shared/log.ts';
-import { TEXT_BYTES } from '../../shared/records.ts';
 import { Authenticator, type Caller, requireKeysBeyondLoopback } from '../auth.ts';
 import { callerOf, guard } from '../http/guard.ts';
 import { addHealthRoutes, readinessOf } from '../http/health-routes.ts';
 import { sendNotFound, sendProblem } from '../http/problem.ts';
+import { TURN_BYTES } from '../http/turn-bytes.ts';
 import { compileSerializer } from '../http/validation.ts';
 import { MemoryCore } from '../index.ts';
 import { createMemoryServer } from './memory-server.ts';
@@ -25,9 +26,6 @@ export interface McpDoor {
   stop(): Promise<void>;
 }
 
-/** A turn: two of the longest texts, every character of which may be an escape of six (`\u0001`), and its ids. */
-export const MESSAGE_BYTES = 2 * 6 * TEXT_BYTES + 64 * 1024;
-
 /**
  * `mnemoq mcp --http`: streamable HTTP at `/mcp` on MEMORY_MCP_HOST (loopback) and MEMORY_MCP_PORT. It keeps no sessions, so
  * any number of processes may stand behind one address, and one that is killed takes nothing with it.
@@ -41,13 +39,13 @@ export async function startMcpHttp(environment: Environment, version: string): P
   const handler = createMcpHandler(
     ({ authInfo }) => createMemoryServer({ memory, logger, caller: callerIn(authInfo) }, version),
     {
-      maxRequestBodySize: MESSAGE_BYTES,
+      maxRequestBodySize: TURN_BYTES,
       // Nothing is ever announced, and a stream that says nothing would hold up the end of the process.
       maxSubscriptions: 0,
       onerror: (error) => logger.debug({ reason: error.message }, 'not answered as asked'),
     },
   );
-  const answer = toNodeHandler(handler, { maxRequestBodySize: MESSAGE_BYTES });
+  const answer = toNodeHandler(handler, { maxRequestBodySize: TURN_BYTES });
   const server = fastify({ forceCloseConnections: 'idle', return503OnClosing: false });
   let health: HealthServer | null = null;
   const stop = async () => {
@@ -72,7 +70,7 @@ export async function startMcpHttp(environment: Environment, version: string): P
       });
     });
     health = await startHealthServer(config, async () => readinessOf(memory), memory.metrics);
-    const base = await server.listen({ host: config.mcpHost, port: config.mcpPort });
+    const base = await listen(server, 'MEMORY_MCP_PORT', config.mcpHost, config.mcpPort);
     return {
       url: `${base}/mcp`,
       open: authenticator.open,
@@ -81,7 +79,7 @@ export async function startMcpHttp(environment: Environment, version: string): P
     };
   } catch (error) {
     await stop();
-    throw listenError(error, config);
+    throw error;
   }
 }
 
@@ -111,10 +109,4 @@ function callerIn(authInfo: AuthInfo | undefined): Caller {
   const caller = authInfo?.extra?.['caller'] as Caller | undefined;
   if (!caller) throw new MnemoqError('forbidden', 'who is asking is not known');
   return caller;
-}
-
-function listenError(error: unknown, { mcpHost, mcpPort }: Pick<Config, 'mcpHost' | 'mcpPort'>): unknown {
-  if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') return error;
-  const message = `MEMORY_MCP_PORT: expected a free port, ${mcpHost}:${mcpPort} is in use`;
-  return new MnemoqError('invalid_configuration', message, { cause: error });
 }

@@ -5,7 +5,7 @@ import { createLogger } from '../../shared/log.ts';
 import { identifier } from '../../shared/records.ts';
 import { validate } from '../../shared/validate.ts';
 import { MemoryCore } from '../index.ts';
-import { MESSAGE_BYTES } from './http-door.ts';
+import { TURN_BYTES } from '../http/turn-bytes.ts';
 import { createMemoryServer } from './memory-server.ts';
 
 export interface StdioDoor {
@@ -22,7 +22,7 @@ export function startMcpStdio(environment: Environment, version: string, user: s
   const caller = { name: 'stdio', userId };
   const ended = once(process.stdin, 'close');
   const served = serveStdio(() => createMemoryServer({ memory, logger, caller }, version), {
-    transport: new StdioServerTransport(process.stdin, process.stdout, { maxBufferSize: MESSAGE_BYTES }),
+    transport: new StdioServerTransport(process.stdin, process.stdout, { maxBufferSize: TURN_BYTES }),
     onerror: (error) => logger.debug({ reason: error.message }, 'not answered as asked'),
   });
   return {
