@@ -36,8 +36,6 @@ export async function processReflection(
 ): Promise<ReflectionResult> {
   const job = validate(reflectionJob, data, 'the reflection job');
   const { id, contextId, createdAt } = job;
-  // Not only where it is remembered: a later attempt goes on after that.
-  await parts.erasures.refuse(job.userId, contextId);
   const head = { id, contextId, userId: job.userId ?? null, createdAt, module: job.module ?? ('reflection' as const) };
   const record = newRecord(head, { text: job.reflectionText }, parts);
   const reached = (steps.progress as { step?: Step } | null)?.step;
@@ -45,6 +43,9 @@ export async function processReflection(
   if (reached === undefined) {
     await commitAtOnce(record, parts);
     await steps.updateProgress({ step: 'committed' });
+  } else {
+    // The first attempt was looked at where it was remembered; meanwhile its user may have been erased.
+    await parts.erasures.refuse(job.userId, contextId);
   }
   const { row, bytes } = await prepareDocument(job, parts);
   const result = { tokenCount: countTokens(record.tokens), cid: row.cid, sha256: row.sha256 };
