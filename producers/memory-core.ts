@@ -42,7 +42,7 @@ import { savePinned, saveTurn, saveTurns } from './saving.ts';
 import { collectStats, type Stats } from './stats.ts';
 import { findStatus, type RecordStatus } from './status.ts';
 import type { EventHandler } from './subscriptions.ts';
-import { type ExportOptions, exportTrainingData } from './training-data.ts';
+import { countTrainingData, type ExportOptions, exportTrainingData } from './training-data.ts';
 import { readTrends, type Trends, type TrendsOptions } from './trends.ts';
 import { requireOwner, type Verification, verifyCid } from './verify.ts';
 
@@ -164,6 +164,11 @@ export class MemoryCore {
   /** Committed records as lines of JSON for training, oldest first; any number of them in the same memory. */
   exportTrainingData(options: ExportOptions): AsyncIterableIterator<string> {
     return exportTrainingData(options, this.#parts);
+  }
+
+  /** How many lines `exportTrainingData` will give, for a progress bar. */
+  async countTrainingData(options: ExportOptions): Promise<number> {
+    return countTrainingData(options, this.#parts);
   }
 
   /** How far a record has come. Throws `not_found` when nothing knows it. */

@@ -1,14 +1,21 @@
 import { z } from 'zod';
 import type { Keyring } from '../shared/encryption.ts';
 import { MAX_ROWS } from '../shared/long-term.ts';
-import { identifier, type MemoryRecord, MODULES, moment, positionOf } from '../shared/records.ts';
+import { identifier, type MemoryRecord, MODULES, moment, type PinnedModule, positionOf } from '../shared/records.ts';
 import { decodeTokens, openTokens } from '../shared/tokens.ts';
 import { validate } from '../shared/validate.ts';
 import type { Parts } from './parts.ts';
 import { inReadTime } from './reading.ts';
 
-/** What a reflection answers to where a format needs a question: the repository has no other text to put there. */
-const REFLECTION_INSTRUCTION = 'Reflect on the conversation so far.';
+/** What a text that is no reply answers to, where a format needs a question. */
+const INSTRUCTIONS: Record<PinnedModule, string> = {
+  reflection: 'Reflect on the conversation so far.',
+  finetune: 'Report what the training produced.',
+  knowledge: 'Share something worth knowing.',
+};
+
+/** Tokens read at once, about 8 MB of JSON, whatever the records' sizes. */
+const PAGE_TOKENS = 1_000_000;
 
 export const exportOptions = z.strictObject({
   module: z.enum(MODULES).optional(),
@@ -23,11 +30,18 @@ type Format = z.output<typeof exportOptions>['format'];
 
 /**
  * Committed records as JSON lines without line ends, oldest first, ties by id; page by page, so any size takes the same
- * memory. Records that are only in Redis yet are not in it: flush first. Checks the options before the first line.
+ * memory. Records that are only in Redis yet are not in it: flush first. Nothing of an erased user or conversation is in it,
+ * also while the erasure is under way. Checks the options before the first line.
  */
 export function exportTrainingData(options: ExportOptions, parts: Parts): AsyncIterableIterator<string> {
   const { format, ...filter } = validate(exportOptions, options, 'the options');
   return lines(format, filter, parts);
+}
+
+/** How many lines there will be, for a progress bar: records may come and go meanwhile. */
+export async function countTrainingData(options: ExportOptions, parts: Parts): Promise<number> {
+  const { format: _any, ...filter } = validate(exportOptions, options, 'the options');
+  return inReadTime(parts.longTerm.count(filter), parts);
 }
 
 async function* lines(
@@ -35,13 +49,14 @@ async function* lines(
   filter: Omit<z.output<typeof exportOptions>, 'format'>,
   parts: Parts,
 ): AsyncIterableIterator<string> {
-  let position: string | null = null;
-  for (;;) {
-    const records: MemoryRecord[] = await inReadTime(parts.longTerm.scan(filter, position, MAX_ROWS), parts);
-    for (const record of records) yield JSON.stringify(FORMATTERS[format](record, parts.keyring));
-    const last = records.at(-1);
-    if (!last || records.length < MAX_ROWS) return;
-    position = positionOf(last);
+  const read = (position: string | null) =>
+    inReadTime(parts.longTerm.scan(filter, position, MAX_ROWS, PAGE_TOKENS), parts);
+  let records: MemoryRecord[] = await read(null);
+  for (let last = records.at(-1); last; last = records.at(-1)) {
+    for (const record of await inReadTime(parts.erasures.spare(records), parts)) {
+      yield JSON.stringify(FORMATTERS[format](record, parts.keyring));
+    }
+    records = await read(positionOf(last));
   }
 }
 
@@ -51,7 +66,10 @@ const FORMATTERS: Record<Format, (record: MemoryRecord, keyring: Keyring | null)
     const { id, module, userId, contextId, createdAt } = record;
     return { id, module, userId, contextId, createdAt, ...openTokens(record.tokens, keyring, id) };
   },
-  /** OpenAI's chat fine-tuning format: https://platform.openai.com/docs/guides/supervised-fine-tuning */
+  /**
+   * OpenAI's chat fine-tuning format, https://platform.openai.com/docs/guides/supervised-fine-tuning; its schema
+   * (FineTuneChatRequestInput) leaves room for other fields than its own, and `metadata` is where OpenAI's other files have ids.
+   */
   openai(record, keyring) {
     const [question, answer] = asPair(record, keyring);
     const messages = [
@@ -74,5 +92,5 @@ const FORMATTERS: Record<Format, (record: MemoryRecord, keyring: Keyring | null)
 /** A turn as it was said; any other text as the answer to an instruction. */
 function asPair(record: MemoryRecord, keyring: Keyring | null): [question: string, answer: string] {
   const text = decodeTokens(openTokens(record.tokens, keyring, record.id));
-  return 'text' in text ? [REFLECTION_INSTRUCTION, text.text] : [text.user, text.assistant];
+  return 'text' in text ? [INSTRUCTIONS[record.module as PinnedModule], text.text] : [text.user, text.assistant];
 }

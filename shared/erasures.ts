@@ -42,15 +42,32 @@ export class Erasures {
 
   /** Throws `erased` where records of this user in this conversation are not taken. */
   async refuse(userId: string | undefined, contextId: string): Promise<void> {
-    const fields = [field(undefined, contextId), ...(userId === undefined ? [] : [field(userId, undefined)])];
-    const found = await this.#redis.hmget(this.#keys.erased(this.#keys.shardOf(contextId)), ...fields);
-    if (found.some((at) => at !== null)) throw new MnemoqError('erased', ERASED_MESSAGE);
+    const kept = await this.spare([{ userId: userId ?? null, contextId }]);
+    if (kept.length === 0) throw new MnemoqError('erased', ERASED_MESSAGE);
+  }
+
+  /** Those of the records that belong to no erased user and no erased conversation, in their order. */
+  async spare<T extends { userId: string | null; contextId: string }>(records: readonly T[]): Promise<T[]> {
+    const erased = await Promise.all(
+      [...Map.groupBy(records, ({ contextId }) => this.#keys.shardOf(contextId))].map(async ([shard, its]) => {
+        const fields = [...new Set(its.flatMap(fieldsOf))];
+        const found = await this.#redis.hmget(this.#keys.erased(shard), ...fields);
+        return fields.filter((_, index) => found[index] !== null);
+      }),
+    );
+    const gone = new Set(erased.flat());
+    return records.filter((record) => fieldsOf(record).every((each) => !gone.has(each)));
   }
 
   /** A user may write into any conversation: he stands in every part. */
   #shards(contextId: string | undefined): readonly string[] {
     return contextId === undefined ? this.#keys.shards : [this.#keys.shardOf(contextId)];
   }
+}
+
+/** What stands for a record where its user or its conversation is erased. */
+function fieldsOf({ userId, contextId }: { userId: string | null; contextId: string }): string[] {
+  return [field(undefined, contextId), ...(userId === null ? [] : [field(userId, undefined)])];
 }
 
 function field(userId: string | undefined, contextId: string | undefined): string {

@@ -139,16 +139,28 @@ export class LongTerm {
     return (rows as MemoryRow[]).map(fromRow);
   }
 
-  /** Records of all conversations that a filter lets through, after a position, oldest first. */
-  async scan(filter: RecordFilter, position: string | null, limit: number): Promise<MemoryRecord[]> {
-    let query = this.#client.from(this.#memories).select('*');
-    if (filter.module !== undefined) query = query.eq('module', filter.module);
-    if (filter.userId !== undefined) query = query.eq('user_id', filter.userId);
-    if (filter.contextId !== undefined) query = query.eq('context_id', filter.contextId);
-    if (filter.to !== undefined) query = query.lt('created_at', filter.to);
-    if (filter.from !== undefined && position === null) query = query.gte('created_at', filter.from);
-    const rows = unwrap(await this.#inOrder(query, position, limit), 'reading records');
-    return (rows as MemoryRow[]).map(fromRow);
+  /** How many records a filter lets through. */
+  async count(filter: RecordFilter): Promise<number> {
+    const answer = await this.#filtered(filter, 'id', { count: 'exact', head: true });
+    return unwrap({ ...answer, data: answer.count }, 'counting records');
+  }
+
+  /**
+   * Records of all conversations that a filter lets through, after a position, oldest first, without their text caches:
+   * at most `limit`, and no more than about `maxTokens` tokens unless a single one has more. Empty after the last one.
+   */
+  async scan(filter: RecordFilter, position: string | null, limit: number, maxTokens: number): Promise<MemoryRecord[]> {
+    // From an index alone: what the rows hold may be megabytes each.
+    const counts = await this.#inOrder(
+      this.#filtered(filter, 'user_tokens,assistant_tokens,text_tokens'),
+      position,
+      limit,
+    );
+    const fitting = withinTokens(unwrap(counts, 'reading records') as unknown as TokenCounts[], maxTokens);
+    if (fitting === 0) return [];
+    const columns = 'id,user_id,context_id,tokens,module,cid,created_at';
+    const rows = unwrap(await this.#inOrder(this.#filtered(filter, columns), position, fitting), 'reading records');
+    return (rows as unknown as Omit<MemoryRow, 'text_cache'>[]).map((row) => fromRow({ ...row, text_cache: null }));
   }
 
   async findMany(ids: readonly string[]): Promise<MemoryRecord[]> {
@@ -195,6 +207,19 @@ export class LongTerm {
     return bounded.order('created_at').order('id').limit(limit);
   }
 
+  #filtered(
+    { module, userId, contextId, from, to }: RecordFilter,
+    columns: string,
+    options: { count?: 'exact'; head?: boolean } = {},
+  ): MemoriesQuery {
+    let query: MemoriesQuery = this.#client.from(this.#memories).select<string, unknown>(columns, options);
+    if (module !== undefined) query = query.eq('module', module);
+    if (userId !== undefined) query = query.eq('user_id', userId);
+    if (contextId !== undefined) query = query.eq('context_id', contextId);
+    if (from !== undefined) query = query.gte('created_at', from);
+    return to === undefined ? query : query.lt('created_at', to);
+  }
+
   #conversation(contextId: string, userId: string | undefined) {
     const everybodys = this.#client.from(this.#memories).select('*').eq('context_id', contextId);
     return userId === undefined ? everybodys : everybodys.eq('user_id', userId);
@@ -203,12 +228,6 @@ export class LongTerm {
   async find(id: string): Promise<MemoryRecord | null> {
     const [row] = unwrap(await this.#client.from(this.#memories).select('*').eq('id', id), 'reading a record');
     return row ? fromRow(row as MemoryRow) : null;
-  }
-
-  async count(): Promise<number> {
-    const answer = await this.#client.from(this.#memories).select('*', { count: 'exact', head: true });
-    unwrap({ ...answer, data: [] }, 'counting records');
-    return answer.count ?? 0;
   }
 
   /** Keeps what is needed to verify and read a reflection, before it is pinned; an existing row wins and is returned. */
@@ -292,6 +311,19 @@ export class LongTerm {
       unwrap(await this.#client.from(table).select('id').limit(1), `reading ${table}`);
     }
   }
+}
+
+interface TokenCounts {
+  user_tokens: number;
+  assistant_tokens: number;
+  text_tokens: number;
+}
+
+/** How many rows, from the first on, have at most so many tokens together; one where the first alone has more. */
+function withinTokens(rows: readonly TokenCounts[], maxTokens: number): number {
+  let sum = 0;
+  const beyond = rows.findIndex((row) => (sum += row.user_tokens + row.assistant_tokens + row.text_tokens) > maxTokens);
+  return beyond === -1 ? rows.length : Math.max(1, beyond);
 }
 
 async function newestFirst(query: MemoriesQuery, limit: number): Promise<ReflectionRow[]> {

@@ -193,42 +193,4 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
     const weeks = await memory.getTrends({ ...range, bucket: 'week' });
     expect(weeks.buckets.map(({ start, turns: n }) => [start, n])).toEqual([['2025-10-13T00:00:00.000Z', 4]]);
   });
-
-  test('training data comes in order, in three formats, filtered', async () => {
-    const contextId = stack.newContextId();
-    const userId = randomUUID();
-    for (const n of [2, 1, 3])
-      await saveTurn(contextId, n === 3 ? randomUUID() : userId, n, `2025-10-0${n}T00:00:00.000Z`);
-    const reflection = { contextId, userId, reflectionText: '少說多聽', createdAt: '2025-10-04T00:00:00.000Z' };
-    await memory.saveReflection(reflection, { wait: true });
-    await memory.flushRedisToSupabase();
-    const read = async (options: Parameters<MemoryCore['exportTrainingData']>[0]) =>
-      (await Array.fromAsync(memory.exportTrainingData(options))).map((line) => JSON.parse(line));
-    const openai = await read({ contextId, format: 'openai' });
-    expect(openai.map(({ messages }) => messages.map(({ content }: { content: string }) => content))).toEqual([
-      ['question 1', 'a longer answer 1'],
-      ['question 2', 'a longer answer 2'],
-      ['question 3', 'a longer answer 3'],
-      [expect.any(String), '少說多聽'],
-    ]);
-    const sharegpt = await read({
-      contextId,
-      format: 'sharegpt',
-      module: 'chat',
-      from: '2025-10-02T00:00:00.000Z',
-      to: '2025-10-03T00:00:00.000Z',
-    });
-    expect(sharegpt.map(({ conversations }) => conversations)).toEqual([
-      [
-        { from: 'human', value: 'question 2' },
-        { from: 'gpt', value: 'a longer answer 2' },
-      ],
-    ]);
-    const tokens = await read({ contextId, format: 'tokens', userId });
-    expect(tokens.map(({ id, encoding, user, text }) => [id, memory.decode(user ?? text, encoding)])).toEqual([
-      [openai[0].metadata.id, 'question 1'],
-      [openai[1].metadata.id, 'question 2'],
-      [openai[3].metadata.id, '少說多聽'],
-    ]);
-  });
 });

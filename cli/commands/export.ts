@@ -1,9 +1,12 @@
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { Command, Option } from 'commander';
-import type { ExportOptions } from '../../producers/index.ts';
+import type { ExportOptions, MemoryCore } from '../../producers/index.ts';
 import { MODULES } from '../../shared/records.ts';
-import { counted, say } from '../output.ts';
+import { CommandEnd, EXIT } from '../exit.ts';
+import { counted, progressBar, say } from '../output.ts';
+import { untilSignal } from '../until-signal.ts';
 import { withMemory } from './with-memory.ts';
 
 interface Options {
@@ -15,9 +18,6 @@ interface Options {
   to?: string;
   output?: string;
 }
-
-/** How often the count of lines is told on a terminal. */
-const TELL_EVERY = 1_000;
 
 export function exportCommand(): Command {
   return new Command('export')
@@ -40,25 +40,53 @@ export function exportCommand(): Command {
         ...(user !== undefined && { userId: user }),
         ...(context !== undefined && { contextId: context }),
       };
-      const lines = await withMemory((memory) => writeLines(memory.exportTrainingData(options), output));
+      const interrupted = new AbortController();
+      void untilSignal().then(() => interrupted.abort());
+      const lines = await withMemory((memory) => writeExport(memory, options, output, interrupted.signal));
       say(`${counted(lines, 'line')} written`);
     });
 }
 
-async function writeLines(lines: AsyncIterable<string>, file: string | undefined): Promise<number> {
+async function writeExport(
+  memory: MemoryCore,
+  options: ExportOptions,
+  file: string | undefined,
+  signal: AbortSignal,
+): Promise<number> {
+  const total = await memory.countTrainingData(options);
+  if (file === undefined) return writeLines(memory.exportTrainingData(options), process.stdout, signal);
   // Never over a file that is there: it may be the export of yesterday.
-  const out = file === undefined ? process.stdout : createWriteStream(file, { flags: 'wx', mode: 0o600 });
-  if (file !== undefined) await once(out, 'open');
-  let count = 0;
-  for await (const line of lines) {
-    if (!out.write(`${line}\n`)) await once(out, 'drain');
-    count += 1;
-    if (process.stderr.isTTY && file !== undefined && count % TELL_EVERY === 0)
-      process.stderr.write(`\r${count} lines`);
-  }
-  if (out !== process.stdout) {
+  const out = createWriteStream(file, { flags: 'wx', mode: 0o600 });
+  await once(out, 'open');
+  const bar = progressBar('exporting', total);
+  try {
+    const lines = await writeLines(memory.exportTrainingData(options), out, signal, (done) =>
+      bar.update(done, Math.max(done, total)),
+    );
     out.end();
     await once(out, 'close');
+    return lines;
+  } catch (error) {
+    // Half an export looks like a whole one.
+    await rm(file);
+    throw error;
+  } finally {
+    bar.stop();
+  }
+}
+
+async function writeLines(
+  lines: AsyncIterable<string>,
+  out: NodeJS.WritableStream,
+  signal: AbortSignal,
+  wrote?: (count: number) => void,
+): Promise<number> {
+  let count = 0;
+  for await (const line of lines) {
+    if (signal.aborted) throw new CommandEnd(EXIT.failed, `stopped after ${counted(count, 'line')}; no file is kept`);
+    if (!out.write(`${line}\n`)) await once(out, 'drain');
+    count += 1;
+    wrote?.(count);
   }
   return count;
 }
