@@ -11,7 +11,7 @@ import { type EmbeddedParts, startEmbeddedParts } from '../embedded/parts.ts';
 import { MemoryCore } from '../producers/index.ts';
 import { messageOf } from '../shared/errors.ts';
 import type { WorkerKind } from '../workers/worker.ts';
-import { startPostgrest } from '../test/support/postgrest.ts';
+import { type Postgrest, startPostgrest } from '../test/support/postgrest.ts';
 
 /** Often enough that the end of a queue is seen to a hundredth of its time, seldom enough to cost Redis nothing. */
 const POLL_MS = 10;
@@ -23,6 +23,8 @@ export interface Place {
   key: string;
   /** supabase-js with the service key and nothing of Mnemoq. */
   client: SupabaseClient;
+  /** Runs SQL past it; null where there is no PostgreSQL to reach. */
+  sql: Postgrest['sql'] | null;
 }
 
 /** Everything one bench run starts, and its end. */
@@ -51,8 +53,15 @@ export class Stage {
         say(`no PostgreSQL with PostgREST, measuring on the embedded Supabase only: ${messageOf(error)}`);
         return null;
       });
-      const embedded = placeOf('embedded', parts.supabase.url, parts.environment['SUPABASE_SERVICE_ROLE_KEY'] ?? '');
-      const more = postgrest ? [placeOf('postgrest', postgrest.url, postgrest.serviceKey)] : [];
+      const embedded = placeOf(
+        'embedded',
+        parts.supabase.url,
+        parts.environment['SUPABASE_SERVICE_ROLE_KEY'] ?? '',
+        null,
+      );
+      const more = postgrest
+        ? [placeOf('postgrest', postgrest.url, postgrest.serviceKey, (text, values) => postgrest.sql(text, values))]
+        : [];
       return new Stage(parts, [embedded, ...more], await versionOf(parts.redis.url), async () => {
         await Promise.all([parts.stop(), postgrest?.stop()]);
         removeDir();
@@ -127,9 +136,9 @@ export async function drained(queue: Queue): Promise<void> {
   }
 }
 
-function placeOf(name: Place['name'], url: string, key: string): Place {
+function placeOf(name: Place['name'], url: string, key: string, sql: Place['sql']): Place {
   const client = createClient(url, key, { auth: { persistSession: false, autoRefreshToken: false } });
-  return { name, url, key, client };
+  return { name, url, key, client, sql };
 }
 
 async function versionOf(redisUrl: string): Promise<string> {

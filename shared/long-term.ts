@@ -14,7 +14,7 @@ import {
 } from './records.ts';
 
 /** The newest migration in supabase/migrations. */
-export const SCHEMA_VERSION = 2;
+export const SCHEMA_VERSION = 6;
 
 /** Most rows asked for at once: hosted Supabase cuts answers at 1000 (`max-rows`). */
 export const MAX_ROWS = 1000;

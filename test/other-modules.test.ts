@@ -159,38 +159,4 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
     expect(page.conversations.map(({ lastAt }) => typeof lastAt)).toEqual(['string', 'string']);
     expect(await list({ cursor: page.nextCursor })).toHaveLength(4);
   });
-
-  test('trends count turns, tokens, reflections and gaps by hour, day and week of a time zone', async () => {
-    const contextId = stack.newContextId();
-    const [anna, ben] = [randomUUID(), randomUUID()];
-    const turns = [
-      await saveTurn(contextId, anna, 1, '2025-10-19T15:59:00.000Z'), // the 19th in Taipei still
-      await saveTurn(contextId, anna, 2, '2025-10-19T16:00:00.000Z'), // the 20th, a Monday, there
-      await saveTurn(contextId, anna, 3, '2025-10-19T16:10:00.000Z'),
-      await saveTurn(contextId, ben, 4, '2025-10-19T17:00:00.000Z'),
-    ];
-    await memory.saveReflection(
-      { contextId, userId: anna, reflectionText: 'short', createdAt: '2025-10-19T18:00:00.000Z' },
-      { wait: true },
-    );
-    await memory.flushRedisToSupabase();
-    const range = { contextId, from: '2025-10-01T00:00:00.000Z', to: '2025-11-01T00:00:00.000Z' };
-    const days = await memory.getTrends({ ...range, bucket: 'day', timeZone: 'Asia/Taipei' });
-    expect(days.buckets.map(({ start, turns: n, reflections }) => [start, n, reflections])).toEqual([
-      ['2025-10-18T16:00:00.000Z', 1, 0],
-      ['2025-10-19T16:00:00.000Z', 3, 1],
-    ]);
-    const tokens = days.buckets.reduce((sum, each) => sum + each.userTokens + each.assistantTokens, 0);
-    expect(tokens).toBe(turns.reduce((sum, { tokenCount }) => sum + (tokenCount ?? 0), 0));
-    expect(days.buckets[1]).toMatchObject({ meanGapSeconds: 1800, reflectionTokens: 1 });
-    expect(days.buckets[0]).toMatchObject({ meanGapSeconds: null });
-    const hours = await memory.getTrends({ ...range, bucket: 'hour', userId: anna });
-    expect(hours.buckets.map(({ start, turns: n }) => [start, n])).toEqual([
-      ['2025-10-19T15:00:00.000Z', 1],
-      ['2025-10-19T16:00:00.000Z', 2],
-      ['2025-10-19T18:00:00.000Z', 0],
-    ]);
-    const weeks = await memory.getTrends({ ...range, bucket: 'week' });
-    expect(weeks.buckets.map(({ start, turns: n }) => [start, n])).toEqual([['2025-10-13T00:00:00.000Z', 4]]);
-  });
 });
