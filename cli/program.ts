@@ -10,6 +10,7 @@ import { flushCommand } from './commands/flush.ts';
 import { forgetCommand } from './commands/forget.ts';
 import { importCommand } from './commands/import.ts';
 import { inspectCommand } from './commands/inspect.ts';
+import { manifestCommand } from './commands/manifest.ts';
 import { mcpCommand } from './commands/mcp.ts';
 import { quarantineCommand } from './commands/quarantine.ts';
 import { reflectCommand } from './commands/reflect.ts';
@@ -19,7 +20,7 @@ import { trendsCommand } from './commands/trends.ts';
 import { verifyCommand } from './commands/verify.ts';
 import { workerCommand } from './commands/worker.ts';
 import { EXIT, report } from './exit.ts';
-import { version } from './version.ts';
+import { readPackage } from './package.ts';
 
 const commands = [
   demoCommand,
@@ -41,6 +42,7 @@ const commands = [
   exportCommand,
   forgetCommand,
   doctorCommand,
+  manifestCommand,
 ];
 
 /** Runs the command that the process was started with; its exit code is the process's. */
@@ -62,7 +64,7 @@ export async function runProgram(): Promise<void> {
 function createProgram(): Command {
   const program = new Command('mnemoq')
     .description('The memory of an AI agent system, run as queues and workers.')
-    .version(version())
+    .version(readPackage().version)
     .addHelpText(
       'after',
       '\nExit codes: 0 done, 1 the answer is no, 2 wrong usage or configuration, 3 a part is unavailable.' +

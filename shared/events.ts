@@ -24,6 +24,8 @@ export const EVENTS_KEPT = 10_000;
 const POLL_MS = 200;
 /** Events read at once from one part. */
 const READ_AT_ONCE = 500;
+/** After so many events that do not concern him a follower is told where he stands: a tenth of what is kept. */
+const TELL_EVERY = EVENTS_KEPT / 10;
 /** Where a part begins. */
 const ORIGIN = '0-0';
 /** A cursor before everything that is kept. */
@@ -76,6 +78,11 @@ export interface FollowOptions {
   /** Only what concerns this user's records. */
   userId?: string | undefined;
   types?: readonly EventType[] | undefined;
+  /**
+   * Told now and then how far it has come where nothing concerned this follower: whoever resumes from there, and not from
+   * the last event long ago, is not told of missed events that were none of his.
+   */
+  passed?: (cursor: string) => Promise<void>;
   signal: AbortSignal;
 }
 
@@ -156,16 +163,22 @@ export class EventFeed {
     return this.#follow(after === undefined ? null : this.#placesOf(after).join('_'), options);
   }
 
-  async *#follow(start: string | null, { userId, types, signal }: FollowOptions): AsyncGenerator<Followed> {
+  async *#follow(start: string | null, { userId, types, passed, signal }: FollowOptions): AsyncGenerator<Followed> {
     let cursor = start;
+    let unwanted = 0;
     while (!signal.aborted) {
       const page: Page = await this.#insist(cursor);
       if (page.missed) yield { event: missedEvent(), cursor: cursor ?? BEGINNING };
       for (const { event, cursor: place } of page.events) {
         const wanted = narrow(event, userId, types);
+        unwanted = wanted ? 0 : unwanted + 1;
         if (wanted && !signal.aborted) yield { event: wanted, cursor: place };
       }
       cursor = page.cursor;
+      if (cursor !== null && unwanted >= TELL_EVERY && !signal.aborted) {
+        await passed?.(cursor);
+        unwanted = 0;
+      }
       if (page.events.length === 0) await sleep(POLL_MS, null, { signal }).catch(() => undefined);
     }
   }

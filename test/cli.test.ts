@@ -29,6 +29,7 @@ const COMMANDS: Record<string, string[] | null> = {
   export: null,
   forget: ['--user', 'nobody', '--yes', '--json'],
   doctor: ['--json'],
+  manifest: null,
 };
 
 let stack: Stack;

@@ -3,7 +3,7 @@ import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { type Api, startApi } from '../producers/http/server.ts';
 import { eventually } from './support/eventually.ts';
 import { startStack, type Stack } from './support/stack.ts';
-import { turns } from './support/turns.ts';
+import { turn, turns } from './support/turns.ts';
 
 let stack: Stack;
 let api: Api;
@@ -30,13 +30,18 @@ async function connect(query = '', more: Record<string, string> = {}) {
     signal: stopping.signal,
   });
   const messages: EventSourceMessage[] = [];
+  const ids: string[] = [];
   const parser = createParser({ onEvent: (message) => messages.push(message) });
   const reading = (async () => {
     const decoder = new TextDecoder();
-    for await (const chunk of response.body ?? []) parser.feed(decoder.decode(chunk, { stream: true }));
+    for await (const chunk of response.body ?? []) {
+      const text = decoder.decode(chunk, { stream: true });
+      parser.feed(text);
+      ids.push(...[...text.matchAll(/^id: ?(.+)$/gm)].map(([, id = '']) => id));
+    }
   })().catch(() => undefined);
   const data = () => messages.map((message) => JSON.parse(message.data));
-  return { response, messages, data, reading, stop: () => stopping.abort() };
+  return { response, messages, ids, data, reading, stop: () => stopping.abort() };
 }
 
 test('goes on after Last-Event-ID over a restart of the server, without loss or repeat', async () => {
@@ -73,6 +78,30 @@ test('gives the types asked for, and a user only what is theirs', async () => {
   expect(JSON.stringify(alice.data())).not.toContain('bob');
   for (const each of [committed, alice]) each.stop();
   await Promise.all([committed.reading, alice.reading]);
+});
+
+test('a user for whom there was nothing for long has missed nothing when he comes back', async () => {
+  await stack.startWorkers('chat');
+  const authorization = `Bearer ${KEYS.alice}`;
+  const alice = await connect('', { authorization });
+  const contextId = stack.newContextId();
+  for (const part of [0, 1, 2]) await stack.memory.saveChats(turns(contextId, 1000, 1000 * part));
+  await stack.idle('chat');
+  await eventually(() => alice.ids.length >= 3); // where it began, and twice where it had come to
+  alice.stop();
+  await alice.reading;
+  expect(alice.messages).toEqual([]);
+  await stack.client.xtrim('memory:events', 'MAXLEN', 2000);
+  await stack.memory.saveChat(turn(contextId, 1, { userId: 'alice' }), { wait: true });
+  const comesBack = async (lastId: string) => {
+    const again = await connect('', { authorization, 'last-event-id': lastId });
+    await eventually(() => again.messages.some(({ event }) => event === 'record.cached'));
+    again.stop();
+    await again.reading;
+    return again.messages.map(({ event }) => event);
+  };
+  expect(await comesBack(alice.ids.at(-1) ?? '')).toEqual(['record.cached']);
+  expect(await comesBack(alice.ids[0] ?? '')).toEqual(['events.missed', 'record.cached']);
 });
 
 test.each([

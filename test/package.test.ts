@@ -1,7 +1,7 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -150,6 +150,24 @@ test('the command works, and says how to get the embedded parts it does not brin
   for (const command of ['dev', 'demo']) {
     expect(await run(mnemoq, command)).toEqual({ status: 2, stdout: '', stderr: `error: ${missing}\n` });
   }
+});
+
+test('the manifest leads a module loader to the memory', async () => {
+  const mnemoq = path.join(consumer, 'node_modules', '.bin', 'mnemoq');
+  const { name, description, dependencies } = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8'));
+  const manifest = JSON.parse((await run(mnemoq, 'manifest')).stdout);
+  expect(manifest).toEqual({
+    name,
+    path: path.join(realpathSync(consumer), 'node_modules', 'mnemoq'),
+    main: './dist/producers/index.js',
+    dependencies: Object.keys(dependencies),
+    type: 'module',
+    description,
+    load_priority: 0,
+  });
+  const entry = JSON.stringify(path.join(manifest.path, manifest.main));
+  const loaded = await run('--input-type=module', '-e', `console.log(Object.keys(await import(${entry})).join())`);
+  expect(loaded.stdout.trim().split(',')).toContain('MemoryCore');
 });
 
 test('the memory page is served with all its files', async () => {

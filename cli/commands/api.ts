@@ -3,7 +3,7 @@ import { startApi } from '../../producers/http/server.ts';
 import { readEnvironment } from '../../shared/config.ts';
 import { say, sayColors } from '../output.ts';
 import { tellParent, untilSignal } from '../until-signal.ts';
-import { version } from '../version.ts';
+import { readPackage } from '../package.ts';
 
 export function apiCommand(): Command {
   return new Command('api')
@@ -15,7 +15,7 @@ export function apiCommand(): Command {
     )
     .action(async () => {
       const signal = untilSignal();
-      const api = await startApi(readEnvironment(), version());
+      const api = await startApi(readEnvironment(), readPackage().version);
       process.on('SIGHUP', () => api.reloadKeys(readEnvironment));
       if (!process.connected) say(`HTTP API at ${api.url}, documentation at ${api.url}/docs; Ctrl-C stops it`);
       if (api.open) say(sayColors.yellow('no keys are set: it takes requests of this machine only, and all of them'));

@@ -5,7 +5,7 @@ import { startMcpStdio } from '../../producers/mcp/stdio-door.ts';
 import { readEnvironment } from '../../shared/config.ts';
 import { say, sayColors } from '../output.ts';
 import { tellParent, untilSignal } from '../until-signal.ts';
-import { version } from '../version.ts';
+import { readPackage } from '../package.ts';
 
 export function mcpCommand(): Command {
   return new Command('mcp')
@@ -20,7 +20,7 @@ export function mcpCommand(): Command {
 
 async function serveHttp(): Promise<void> {
   const signal = untilSignal();
-  const door = await startMcpHttp(readEnvironment(), version());
+  const door = await startMcpHttp(readEnvironment(), readPackage().version);
   process.on('SIGHUP', () => door.reloadKeys(readEnvironment));
   if (!process.connected) say(`MCP server at ${door.url}; Ctrl-C stops it`);
   if (door.open) say(sayColors.yellow('no keys are set: it takes requests of this machine only, and all of them'));
@@ -33,7 +33,7 @@ async function serveStdio(user: string | undefined): Promise<void> {
   // Standard output is the protocol's: what a library has to say goes the other way.
   globalThis.console = new Console(process.stderr);
   const signal = untilSignal();
-  const door = startMcpStdio(readEnvironment(), version(), user);
+  const door = startMcpStdio(readEnvironment(), readPackage().version, user);
   await Promise.race([signal, door.ended]);
   await door.stop();
 }

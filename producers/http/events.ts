@@ -67,6 +67,8 @@ export async function addEventRoute(plain: FastifyInstance, memory: MemoryCore):
         after: request.headers['last-event-id'] ?? after,
         userId: userFor(callerOf(request), user_id),
         types: wanted?.split(',') as EventType[] | undefined,
+        // An id without data is no event, and where a browser resumes.
+        passed: (id) => send({ id, data: undefined }, reply, gone.signal),
         signal: AbortSignal.any([closing.signal, gone.signal]),
       });
       reply.header('cache-control', 'no-store');

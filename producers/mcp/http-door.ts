@@ -48,7 +48,9 @@ export async function startMcpHttp(environment: Environment, version: string): P
   const answer = toNodeHandler(handler, { maxRequestBodySize: TURN_BYTES });
   const server = fastify({ forceCloseConnections: 'idle', return503OnClosing: false });
   let health: HealthServer | null = null;
+  let stopping = false;
   const stop = async () => {
+    stopping = true;
     const deadline = setTimeout(() => server.server.closeAllConnections(), config.shutdownTimeoutMs);
     await server.close();
     clearTimeout(deadline);
@@ -65,6 +67,8 @@ export async function startMcpHttp(environment: Environment, version: string): P
       await lock(guarded, authenticator, config);
       guarded.all('/mcp', async (request, reply) => {
         reply.hijack();
+        // A connection that is kept for more requests would hold up the end until its time is over.
+        reply.raw.once('close', () => stopping && request.raw.socket.end());
         const asked = Object.assign(request.raw, { auth: authInfoOf(callerOf(request)) });
         await answer(asked as typeof asked & { method: string; url: string }, reply.raw);
       });
