@@ -169,11 +169,14 @@ export class EventFeed {
     while (!signal.aborted) {
       const page: Page = await this.#insist(cursor);
       if (page.missed) yield { event: missedEvent(), cursor: cursor ?? BEGINNING };
-      for (const { event, cursor: place } of page.events) {
-        const wanted = narrow(event, userId, types);
-        unwanted = wanted ? 0 : unwanted + 1;
-        if (wanted && !signal.aborted) yield { event: wanted, cursor: place };
+      const wanted = page.events.flatMap(({ event, cursor: place }) => {
+        const narrowed = narrow(event, userId, types);
+        return narrowed ? [{ event: narrowed, cursor: place }] : [];
+      });
+      for (const followed of wanted) {
+        if (!signal.aborted) yield followed;
       }
+      unwanted = wanted.length > 0 ? 0 : unwanted + page.events.length;
       cursor = page.cursor;
       if (cursor !== null && unwanted >= TELL_EVERY && !signal.aborted) {
         await passed?.(cursor);
