@@ -8,11 +8,20 @@ export const sayColors = colorsOf(process.stderr);
 
 /** Data goes to standard output, everything said about it to standard error. */
 export function print(line: string): void {
-  process.stdout.write(`${line}\n`);
+  process.stdout.write(`${harmless(line)}\n`);
 }
 
 export function say(line: string): void {
-  process.stderr.write(`${line}\n`);
+  process.stderr.write(`${harmless(line)}\n`);
+}
+
+/** Control characters but tab and line feed, unless they begin one of our own colours. */
+// oxlint-disable-next-line no-control-regex -- they are what it is about
+const COMMANDS = /(?!\u001b\[(?:1|2|22|3[1-6]|39)m)[\0-\u0008\u000b-\u001f\u007f-\u009f]/g;
+
+/** What was stored may hold commands to a terminal; they are shown as JSON writes them. */
+function harmless(line: string): string {
+  return line.replaceAll(COMMANDS, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
 export function printJson(value: unknown): void {

@@ -24,8 +24,18 @@ export const TURNS_AT_ONCE = 1_000;
 /** Texts of one transaction, in bytes of UTF-8: far below the gigabyte at which Redis ends the connection. */
 export const TURNS_BYTES = 16 * 1024 * 1024;
 
+/** Each of the two would give the record an id of its own. */
+function withOneId<T extends z.ZodType<{ id?: string | undefined; idempotencyKey?: string | undefined }>>(input: T): T {
+  return input.refine(({ id, idempotencyKey }) => id === undefined || idempotencyKey === undefined, {
+    path: ['idempotencyKey'],
+    message: 'nothing beside an id',
+  });
+}
+
+/** A turn as it can be saved. */
+export const turnInput = withOneId(chatInput);
 // A text that is too long by itself is told by its own field.
-const turnsInput = listOf(chatInput, TURNS_AT_ONCE).refine(
+const turnsInput = listOf(turnInput, TURNS_AT_ONCE).refine(
   (turns) => turns.reduce((sum, turn) => sum + Math.min(bytesOf(turn), 2 * TEXT_BYTES), 0) <= TURNS_BYTES,
   `texts of at most ${TURNS_BYTES} bytes of UTF-8 together`,
 );
@@ -34,7 +44,7 @@ let lastMoment = 0;
 
 /** Checks what a caller wants to save and makes the job of it: gives it its id and, if it has none, its time. */
 export function newChatJob(input: ChatInput): ChatJob {
-  return toChatJob(validate(chatInput, input, 'the turn'));
+  return toChatJob(validate(turnInput, input, 'the turn'));
 }
 
 /** The same for many; the index of a wrong one stands before the field. */
@@ -53,16 +63,16 @@ function toChatJob({ idempotencyKey, ...given }: z.output<typeof chatInput>): Ch
 }
 
 export function newReflectionJob(input: ReflectionInput): ReflectionJob {
-  return toPinnedJob('reflection', validate(reflectionInput, input, 'the reflection'));
+  return toPinnedJob('reflection', validate(withOneId(reflectionInput), input, 'the reflection'));
 }
 
 export function newFinetuneJob(input: FinetuneInput): ReflectionJob {
-  const { text: reflectionText, ...given } = validate(finetuneInput, input, 'the fine-tune output');
+  const { text: reflectionText, ...given } = validate(withOneId(finetuneInput), input, 'the fine-tune output');
   return { ...toPinnedJob('finetune', { ...given, reflectionText }), module: 'finetune' };
 }
 
 export function newKnowledgeJob(input: KnowledgeInput): ReflectionJob {
-  const { text: reflectionText, ...given } = validate(knowledgeInput, input, 'the knowledge item');
+  const { text: reflectionText, ...given } = validate(withOneId(knowledgeInput), input, 'the knowledge item');
   return { ...toPinnedJob('knowledge', { ...given, reflectionText, visibility: 'public' }), module: 'knowledge' };
 }
 

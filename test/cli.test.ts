@@ -122,6 +122,17 @@ test('data commands print what the memory holds, as JSON and nothing else', asyn
   );
 });
 
+test('what was stored commands no terminal, and comes whole as JSON', async () => {
+  const contextId = stack.newContextId();
+  const userMessage = 'a\u001b]52;c;cm0gLXJm\u0007b\u009b2Jc\r\td\n\u001b[8me';
+  await stack.memory.saveChat(turn(contextId, 1, { userMessage, assistantMessage: '再見' }), { wait: true });
+  const { stdout } = await cli(['context', contextId]);
+  expect(stdout).toContain('user a\\u001b]52;c;cm0gLXJm\\u0007b\\u009b2Jc\\u000d\td\n\\u001b[8me\nassistant 再見\n');
+  const recent = await cli(['context', contextId, '-n', '1', '--json']);
+  expect(recent.stdout).not.toMatch(/[\u0080-\u009f]/);
+  expect(JSON.parse(recent.stdout).items[0].userMessage).toBe(userMessage);
+});
+
 test('a reflection from standard input is pinned, and verify follows it', async () => {
   const contextId = stack.newContextId();
   const receipt = json(await cli(['reflect', contextId, '--json'], {}, 'It went well.\n')) as { cid: string };

@@ -119,6 +119,58 @@ describe.each(redisPrograms())('a cluster of %s', (_name, program) => {
     expect((await memory.getMemoryContext(contextId)).records.map(({ id }) => id)).toEqual([good, bad]);
   });
 
+  test('tells what happens on all its nodes, in order, and forgets a user on all of them', async () => {
+    await startWorkers();
+    const contextIds = newConversations();
+    const stopping = new AbortController();
+    const { events } = await memory.followEvents({ signal: stopping.signal });
+    const told: { type: string; ids: string[] }[] = [];
+    const following = (async () => {
+      for await (const { event } of events) {
+        const { data } = event as { data: { id?: string; records?: { id: string }[] } };
+        told.push({ type: event.type, ids: data.records?.map(({ id }) => id) ?? [data.id ?? ''] });
+      }
+    })();
+    const [anna, ben] = [uuidv7(), uuidv7()];
+    const ids: Record<string, string[]> = {};
+    for (const userId of [anna, ben]) {
+      ids[userId] = await memory.saveChats(contextIds.map((contextId, n) => turn(contextId, n, { userId })));
+    }
+    const reflection = { contextId: contextIds[0] ?? '', userId: anna, reflectionText: 'hers' };
+    const pinned = await memory.saveReflection(reflection, { wait: true });
+    await settled(queues, memory);
+    await memory.flushRedisToSupabase();
+    const toldOf = (type: string) => told.filter((each) => each.type === type).flatMap((each) => each.ids);
+    const saved = new Set([...(ids[anna] ?? []), ...(ids[ben] ?? []), pinned.id]);
+    await eventually(() => toldOf('records.committed').length === saved.size);
+    expect(new Set(toldOf('record.cached'))).toEqual(saved);
+    expect(toldOf('record.cached')).toHaveLength(saved.size);
+    expect(new Set(toldOf('records.committed'))).toEqual(saved);
+    expect(toldOf('reflection.pinned')).toEqual([pinned.id]);
+    expect(toldOf('events.missed')).toEqual([]);
+    stopping.abort();
+    await following;
+
+    await memory.saveChats(contextIds.map((contextId, n) => turn(contextId, 100 + n, { userId: anna })));
+    const { tiers } = await memory.forget({ userId: anna });
+    expect(tiers).toMatchObject({ keysDestroyed: 1, unpinned: 1 });
+    const reads = await Promise.all(contextIds.map((contextId) => memory.getMemoryContext(contextId)));
+    expect(reads.map(({ records }) => records.map(({ id }) => id))).toEqual((ids[ben] ?? []).map((id) => [id]));
+    const values = await Promise.all(
+      cluster.masters.map(async ({ client }) => {
+        const keys = await client.keys('*');
+        const named = await Promise.all(keys.map(async (key) => (await client.dump(key))?.includes(anna)));
+        return keys.filter((key, i) => named[i] && !key.startsWith('memory:erased'));
+      }),
+    );
+    expect(values.flat()).toEqual([]);
+    await expect(memory.saveChat(turn(contextIds[0] ?? '', 1, { userId: anna }))).rejects.toMatchObject({
+      code: 'erased',
+    });
+    expect(await memory.liftErasure({ userId: anna })).toBe(true);
+    await memory.saveChat(turn(contextIds[0] ?? '', 1, { userId: anna }), { wait: true });
+  });
+
   test('loses nothing and doubles nothing when each node in turn is killed and comes back, under real processes', async () => {
     await startWorkerProcesses();
     const traffic = startSaving(newConversations());

@@ -119,6 +119,23 @@ test('a dispatcher that is killed delivers each event under one id, and an endpo
   expect(new Set(received.map(({ headers }) => headers['webhook-id'])).size).toBe(5);
 }, 120_000);
 
+test('what an endpoint does not take for a day is given up, and nothing else waits for it', async () => {
+  answer = (count) => (count === 0 ? 500 : 204);
+  const data = { type: 'record.cached', at: new Date().toISOString(), data: {} };
+  const add = (id: string, ageMs: number) =>
+    stack
+      .queue('webhook')
+      .add('webhook', { ...data, id }, { jobId: id, timestamp: Date.now() - ageMs, removeOnComplete: false });
+  await add('old', 86_400_000);
+  await stack.startWorkers('webhook');
+  await eventually(async () => (await stack.queue('webhook').getFailedCount()) === 1);
+  await add('new', 0);
+  await eventually(async () => (await stack.queue('webhook').getCompletedCount()) === 1);
+  const given = await stack.queue('webhook').getJob('old');
+  expect(given?.failedReason).toBe('given up after a day: the endpoint answered 500');
+  expect(received.map(({ headers }) => headers['webhook-id'])).toEqual(['old', 'new']);
+});
+
 test('neither secrets nor texts stand in its log', async () => {
   answer = (count) => [500, 400][count] ?? 204;
   await stack.startWorkers('chat');

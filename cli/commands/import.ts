@@ -6,9 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createGunzip } from 'node:zlib';
 import { Command } from 'commander';
 import type { ChatInput, MemoryCore } from '../../producers/index.ts';
-import { bytesOf, TURNS_BYTES } from '../../producers/new-job.ts';
+import { bytesOf, turnInput, TURNS_BYTES } from '../../producers/new-job.ts';
 import { MnemoqError, messageOf } from '../../shared/errors.ts';
-import { chatInput, identifierUpTo, TEXT_BYTES } from '../../shared/records.ts';
+import { identifierUpTo, TEXT_BYTES } from '../../shared/records.ts';
 import { validate } from '../../shared/validate.ts';
 import { CommandEnd, EXIT } from '../exit.ts';
 import { readLines } from '../lines.ts';
@@ -175,7 +175,7 @@ function parseLine(line: number, text: string | null, prefix: string | undefined
     return { line, reason: `expected JSON, received ${counted(text.length, 'character')} of something else` };
   }
   try {
-    const turn = validate(chatInput, value, 'the turn');
+    const turn = validate(turnInput, value, 'the turn');
     const named = turn.id !== undefined || turn.idempotencyKey !== undefined;
     return prefix === undefined || named ? (value as ChatInput) : { ...turn, idempotencyKey: `${prefix}:${line}` };
   } catch (error) {

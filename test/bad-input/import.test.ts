@@ -90,6 +90,11 @@ const BAD_LINES: [name: string, line: string, reason: RegExp][] = [
   ['a number as date', line({ createdAt: 1_760_888_530 }), /createdAt: expected a string, received number/],
   ['an id that is none', line({ id: `${MARKER}),or(id.gt.0` }), /id: expected a UUID/],
   ['a key that is none', line({ idempotencyKey: '' }), /idempotencyKey: expected at least 1 character/],
+  [
+    'a key beside an id',
+    line({ id: '0199fc2a-7c1e-7b6a-9c8d-1f2e3d4c5b6a', idempotencyKey: MARKER }),
+    /idempotencyKey: expected nothing beside an id, received a string/,
+  ],
   ['a wrong switch', line({ important: 'yes' }), /important: expected a boolean/],
   ['longer than any line may be', 'x'.repeat(26_000_000), /^expected at most \d+ bytes, received a longer line$/],
 ];

@@ -57,6 +57,7 @@ const badChats = [
   ...inside(CHAT, badChatFields),
   ...inside(CHAT, ['contextId', 'userMessage', 'createdAt', 'id', 'important'].flatMap(badInProcess)),
   { field: 'self', wrong: 'with a cycle', value: cyclic },
+  { field: 'idempotencyKey', wrong: 'with a key beside an id', value: { ...CHAT, id: ID, idempotencyKey: MARKER } },
   { field: 'userMessage', wrong: 'nested a hundred thousand deep', value: { ...CHAT, userMessage: nested(1e5) } },
   { field: 'userMessage', wrong: 'of 64 MiB', value: { ...CHAT, userMessage: MARKER.padEnd(32 * TEXT_BYTES) } },
 ];
@@ -79,6 +80,11 @@ const badSecondChats = badChats.map((bad) => ({ ...bad, field: bad.field === 'th
 const badReflections = [
   ...badRoots('the reflection'),
   ...inside(REFLECTION, badReflectionFields),
+  {
+    field: 'idempotencyKey',
+    wrong: 'with a key beside an id',
+    value: { ...REFLECTION, id: ID, idempotencyKey: MARKER },
+  },
   {
     field: 'sourceIds',
     wrong: 'as many sources as an array can have',
