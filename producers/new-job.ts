@@ -26,9 +26,10 @@ export const TURNS_BYTES = 16 * 1024 * 1024;
 
 /** Each of the two would give the record an id of its own. */
 function withOneId<T extends z.ZodType<{ id?: string | undefined; idempotencyKey?: string | undefined }>>(input: T): T {
-  return input.refine(({ id, idempotencyKey }) => id === undefined || idempotencyKey === undefined, {
-    path: ['idempotencyKey'],
-    message: 'nothing beside an id',
+  return input.superRefine(({ id, idempotencyKey }, context) => {
+    if (id === undefined || idempotencyKey === undefined) return;
+    const path = ['idempotencyKey'];
+    context.addIssue({ code: 'custom', path, message: 'nothing beside an id', input: idempotencyKey });
   });
 }
 
