@@ -21,6 +21,7 @@ import { verifyCommand } from './commands/verify.ts';
 import { workerCommand } from './commands/worker.ts';
 import { EXIT, report } from './exit.ts';
 import { readPackage } from './package.ts';
+import { beginTraceExport, endTraceExport } from './trace-export.ts';
 
 const commands = [
   demoCommand,
@@ -57,7 +58,9 @@ export async function runProgram(): Promise<void> {
   try {
     await createProgram().parseAsync();
   } catch (error) {
-    process.exit(report(error)); // and no connection that is still trying keeps it waiting
+    const code = report(error);
+    await endTraceExport();
+    process.exit(code); // and no connection that is still trying keeps it waiting
   }
 }
 
@@ -69,7 +72,9 @@ function createProgram(): Command {
       'after',
       '\nExit codes: 0 done, 1 the answer is no, 2 wrong usage or configuration, 3 a part is unavailable.' +
         '\nSettings come from the environment, from .env and from a `mnemoq dev` that runs in this folder.',
-    );
+    )
+    .hook('preAction', async (_program, command) => beginTraceExport(command))
+    .hook('postAction', endTraceExport);
   for (const create of commands) program.addCommand(create());
   for (const command of [program, ...program.commands.flatMap((each) => [each, ...each.commands])])
     command.exitOverride();

@@ -5,6 +5,7 @@ import type { Keys } from '../shared/keys.ts';
 import type { Metrics } from '../shared/metrics.ts';
 import type { QueueName } from '../shared/queues.ts';
 import { type RedisClient, withinTime } from '../shared/redis.ts';
+import { queueTelemetry } from '../shared/tracing.ts';
 
 /** How a waited-for job ended: with its result, or with the reason it failed. */
 export type Ending<Result> = { result: Result } | { failedReason: string; job: Job };
@@ -32,7 +33,12 @@ export class Submission {
   queue(name: QueueName): Queue {
     const known = this.#queues.get(name);
     if (known) return known;
-    const queue = new Queue(name, { connection: this.#redis, prefix: this.#prefix, skipVersionCheck: true });
+    const queue = new Queue(name, {
+      connection: this.#redis,
+      prefix: this.#prefix,
+      skipVersionCheck: true,
+      ...queueTelemetry(),
+    });
     prepare(queue);
     this.#queues.set(name, queue);
     // One that met no Redis when it was made stays broken: whoever comes next makes another.

@@ -136,6 +136,7 @@ const VARIABLES = {
     'whsec_ and base64 of 24 to 64 random bytes (echo "whsec_$(openssl rand -base64 32)")',
     'secret',
   ),
+  otlpEndpoint: variable(webUrl.optional(), 'an http:// or https:// URL, to which /v1/traces is added'),
   logLevel: variable(
     oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], 'info'),
     'trace, debug, info, warn, error, fatal or silent',
@@ -188,6 +189,7 @@ export const VARIABLE_NAMES = {
   dashboardShowText: 'MEMORY_DASHBOARD_SHOW_TEXT',
   webhookUrl: 'MEMORY_WEBHOOK_URL',
   webhookSecret: 'MEMORY_WEBHOOK_SECRET',
+  otlpEndpoint: 'OTEL_EXPORTER_OTLP_ENDPOINT',
   logLevel: 'MEMORY_LOG_LEVEL',
 } as const satisfies Record<keyof typeof VARIABLES, string>;
 

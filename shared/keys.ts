@@ -8,7 +8,7 @@
  * | `memory:uncommitted:<contextId>` | sorted set | positions of those not yet in Supabase |
  * | `memory:refill:<contextId>` | string | token of the one refill under way |
  * | `memory:reflection:<id>` | string | a reflection's summary with its CID (JSON) |
- * | `memory:pending` | stream | one entry per record to flush: contextId, id, size |
+ * | `memory:pending` | stream | one entry per record to flush: contextId, id, size, its trace |
  * | `memory:pending-index` | hash | record id → `<stream entry> <contextId>`, while pending |
  * | `memory:erased` | hash | `user:<id>` or `conversation:<id>` → when it was erased: nothing of it is taken any more |
  * | `memory:events` | stream | what has happened, the newest ones: `type` and `data` (JSON) → see events.ts |

@@ -1,4 +1,5 @@
 import { type Logger, pino } from 'pino';
+import { activeIds } from './tracing.ts';
 
 export type { Logger };
 
@@ -7,5 +8,6 @@ export type { Logger };
  * Log ids, counts and durations; never a message's text, a token, a key or a URL that may carry a password.
  */
 export function createLogger(level: string, name: string): Logger {
-  return pino({ name, level, base: { name, pid: process.pid } }, pino.destination({ dest: 2, sync: true }));
+  const mixin = () => activeIds() ?? {};
+  return pino({ name, level, base: { name, pid: process.pid }, mixin }, pino.destination({ dest: 2, sync: true }));
 }

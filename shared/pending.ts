@@ -41,6 +41,8 @@ export interface PendingEntry {
   id: string;
   /** Size of the cached record's JSON. */
   bytes: number;
+  /** The span of the job that remembered it, where it was traced. */
+  traceparent?: string;
 }
 
 /**
@@ -200,11 +202,11 @@ type StreamEntry = [entry: string, fields: string[] | null];
 function toEntries(raw: readonly StreamEntry[]): PendingEntry[] {
   return raw.flatMap(([entry, fields]) => {
     if (!fields) return []; // deleted since it was taken
-    const { contextId, id, bytes } = Object.fromEntries(pairs(fields));
+    const { contextId, id, bytes, traceparent } = Object.fromEntries(pairs(fields));
     if (contextId === undefined || id === undefined) {
       throw new MnemoqError('invalid_input', `entry ${entry} of the pending stream was not written by Mnemoq`);
     }
-    return [{ entry, contextId, id, bytes: Number(bytes) }];
+    return [{ entry, contextId, id, bytes: Number(bytes), ...(traceparent !== undefined && { traceparent }) }];
   });
 }
 

@@ -49,19 +49,23 @@ end
 
 /**
  * KEYS conversation order uncommitted pending index erased events; ARGV id position json contextId limit bytes userId kept
- * event.
+ * event traceparent, which is '' where nobody traces.
  * Returns {1 if added, pending length, its stream entry or ''}; {-1, …} where its user or conversation was erased.
  */
 export const REMEMBER = `${TRIM}${TELL}
 local conversation, order, uncommitted, pending, index, erased, events = unpack(KEYS)
-local id, position, json, contextId, limit, bytes, userId, kept, event = unpack(ARGV)
+local id, position, json, contextId, limit, bytes, userId, kept, event, traceparent = unpack(ARGV)
 if redis.call('HEXISTS', erased, 'conversation:' .. contextId) + redis.call('HEXISTS', erased, 'user:' .. userId) > 0 then
   return {-1, 0, ''}
 end
 local known = redis.call('HGET', index, id)
 if known then return {0, redis.call('XLEN', pending), string.match(known, '^%S*')} end
 if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN', pending), ''} end
-local entry = redis.call('XADD', pending, '*', 'contextId', contextId, 'id', id, 'bytes', bytes)
+local fields = {'contextId', contextId, 'id', id, 'bytes', bytes}
+if traceparent ~= '' then
+  fields[7], fields[8] = 'traceparent', traceparent
+end
+local entry = redis.call('XADD', pending, '*', unpack(fields))
 redis.call('HSET', index, id, entry .. ' ' .. contextId)
 redis.call('HSET', conversation, id, json)
 redis.call('ZADD', order, 0, position)

@@ -6,6 +6,7 @@ import { PENDING_GROUP } from './pending.ts';
 import { fromCached, type MemoryRecord, type PinnedModule, positionOf, toCached, type Visibility } from './records.ts';
 import { type RedisClient, scanKeys } from './redis.ts';
 import { ACKNOWLEDGE, AFTER, DROP, ERASE, RECENT, REFILL, REMEMBER, REPLACE, SET_ASIDE } from './short-term-scripts.ts';
+import { activeTraceparent } from './tracing.ts';
 
 /** How long one process may take to refill a conversation before another may try. */
 const REFILL_LOCK_MS = 10_000;
@@ -128,6 +129,7 @@ export class ShortTerm {
       userId ?? '',
       this.#eventsKept,
       JSON.stringify(cachedEvent(record)),
+      activeTraceparent(),
     )) as [number, number, string];
     if (added === -1) throw new MnemoqError('erased', ERASED_MESSAGE);
     return { added: added === 1, pendingLength, entry };

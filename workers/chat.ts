@@ -2,6 +2,7 @@ import { type ChatJob, chatJob } from '../shared/records.ts';
 import type { ChatResult } from '../shared/queues.ts';
 import type { Remembered } from '../shared/short-term.ts';
 import { countTokens } from '../shared/tokens.ts';
+import { activeTraceparent } from '../shared/tracing.ts';
 import { validate } from '../shared/validate.ts';
 import { commit } from './commit.ts';
 import { requestFlush } from './flush-schedule.ts';
@@ -19,7 +20,8 @@ export async function processChat(data: unknown, parts: Parts): Promise<ChatResu
   const result = { tokenCount: countTokens(record.tokens), supabaseStored: false };
   if (commitsAtOnce(turn, parts)) {
     // A repeated delivery finds no entry when the first one is through: inserting again changes nothing and tells.
-    const outcome = await commit([{ record, entry: remembered.entry }], parts);
+    const pending = { record, entry: remembered.entry, traceparent: activeTraceparent() };
+    const outcome = await commit([pending], parts);
     if (outcome.failure) await requestFlush('important', parts);
     return { ...result, supabaseStored: outcome.committed === 1 };
   }

@@ -1,12 +1,15 @@
 import type { CommitResult, Failure } from '../shared/long-term.ts';
 import { type MemoryRecord, type QuarantineJob, toRow } from '../shared/records.ts';
 import type { Committed } from '../shared/short-term.ts';
+import { addSpan, inTraceOf } from '../shared/tracing.ts';
 import type { Parts } from './parts.ts';
 
 /** A record with its entry in the pending stream. */
 export interface PendingRecord {
   record: MemoryRecord;
   entry: string;
+  /** Of the trace it was saved in, if there is one. */
+  traceparent?: string;
 }
 
 export interface CommitOutcome {
@@ -30,12 +33,14 @@ type CommitParts = Pick<Parts, 'longTerm' | 'shortTerm' | 'queue' | 'logger' | '
  */
 export async function commit(batch: readonly PendingRecord[], parts: CommitParts): Promise<CommitOutcome> {
   if (batch.length === 0) return { committed: 0, refused: 0, batches: 0, failure: null, left: [] };
+  const start = Date.now();
   const result = await insert(batch, parts);
   if (!result.failure) {
     await acknowledge(
       batch.map((pending) => ({ ...pending, inserted: result.inserted.has(pending.record.id) })),
       parts,
     );
+    tellTraces(batch, start, 'committed');
     return { committed: batch.length, refused: 0, batches: 1, failure: null, left: [] };
   }
   if (result.failure.kind !== 'refused') {
@@ -43,7 +48,9 @@ export async function commit(batch: readonly PendingRecord[], parts: CommitParts
   }
   const [only] = batch;
   if (batch.length === 1 && only) {
-    await quarantine(only, result.failure, parts);
+    const { failure } = result;
+    await inTraceOf(only.traceparent, async () => quarantine(only, failure, parts));
+    tellTraces([only], start, 'quarantined');
     return { committed: 0, refused: 1, batches: 0, failure: null, left: [] };
   }
   const middle = Math.ceil(batch.length / 2);
@@ -73,6 +80,18 @@ async function insert(batch: readonly PendingRecord[], { longTerm, metrics }: Co
 async function acknowledge(committed: readonly Committed[], { shortTerm }: CommitParts): Promise<void> {
   const conversations = Map.groupBy(committed, ({ record }) => record.contextId);
   await Promise.all([...conversations].map(([contextId, records]) => shortTerm.acknowledge(contextId, records)));
+}
+
+/** A flush is a trace of its own, so each record's end is told in the one it was saved in. */
+function tellTraces(batch: readonly PendingRecord[], start: number, outcome: 'committed' | 'quarantined'): void {
+  for (const { record, traceparent } of batch) {
+    const { id, module } = record;
+    addSpan(traceparent, 'commit', start, {
+      'mnemoq.record.id': id,
+      'mnemoq.module': module,
+      'mnemoq.outcome': outcome,
+    });
+  }
 }
 
 /** Into the quarantine queue first, off the stream after: a crash in between repeats the first, with the same job id. */

@@ -1,6 +1,7 @@
 import { type Job, UnrecoverableError } from 'bullmq';
 import type { FlushResult } from '../shared/queues.ts';
 import { flushJob } from '../shared/records.ts';
+import { describeSpan } from '../shared/tracing.ts';
 import { validate } from '../shared/validate.ts';
 import { flush } from './flush.ts';
 import { retryFlush } from './flush-schedule.ts';
@@ -26,6 +27,12 @@ export async function processFlush(
     onProgress: (progress) => job.updateProgress({ ...progress }),
   });
   parts.logger.info({ reason, ...result }, 'flush');
+  describeSpan({
+    'mnemoq.flush.pending': result.totalPending,
+    'mnemoq.flush.committed': result.flushedCount,
+    'mnemoq.flush.refused': result.failedCount,
+    ...(failure && { 'error.type': failure.kind }),
+  });
   if (!failure) return result;
   await job.updateProgress({ ...result });
   await retryFlush(attempt + 1, parts);

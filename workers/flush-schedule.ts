@@ -1,5 +1,6 @@
 import type { FlushJob } from '../shared/records.ts';
 import { backoffMs } from '../shared/retry.ts';
+import { OWN_TRACE } from '../shared/tracing.ts';
 import type { Parts } from './parts.ts';
 
 type ScheduleParts = Pick<Parts, 'config' | 'queue'>;
@@ -14,7 +15,7 @@ export async function scheduleFlushes({ config, queue }: ScheduleParts): Promise
       ? { every: config.flushIntervalMs }
       : { pattern: config.flushOffPeakCron, tz: config.flushTz };
   const data: FlushJob = { reason: config.flushStrategy };
-  await queue('flush').upsertJobScheduler(SCHEDULER, repeat, { name: 'flush', data });
+  await queue('flush').upsertJobScheduler(SCHEDULER, repeat, { name: 'flush', data, opts: OWN_TRACE });
 }
 
 /** Whether another flush is to come: the scheduler's next job waits, or the one that adds it is under way. */
@@ -27,11 +28,12 @@ export async function isScheduled({ queue }: ScheduleParts): Promise<boolean> {
 /** Asks for a flush now, unless one asked for with the same reason is still to come. */
 export async function requestFlush(reason: string, { queue }: ScheduleParts): Promise<void> {
   const data: FlushJob = { reason };
-  await queue('flush').add('flush', data, { deduplication: { id: reason } });
+  await queue('flush').add('flush', data, { deduplication: { id: reason }, ...OWN_TRACE });
 }
 
 /** Tries a failed flush again after a while; however many fail, one retry waits. */
 export async function retryFlush(attempt: number, { queue }: ScheduleParts): Promise<void> {
   const data: FlushJob = { reason: 'retry', attempt };
-  await queue('flush').add('flush', data, { delay: backoffMs(attempt), deduplication: { id: 'retry' } });
+  const options = { delay: backoffMs(attempt), deduplication: { id: 'retry' }, ...OWN_TRACE };
+  await queue('flush').add('flush', data, options);
 }

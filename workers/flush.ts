@@ -157,7 +157,7 @@ async function load(pack: readonly PendingEntry[], parts: Parts): Promise<{ foun
   const found: PendingRecord[] = [];
   let lost = 0;
   for (const { entry, record } of loaded.flat()) {
-    if (record) found.push({ entry: entry.entry, record });
+    if (record) found.push({ ...entry, record });
     else if (await isLost(entry, parts)) lost += 1;
   }
   return { found, lost };

@@ -5,6 +5,7 @@ import { Metrics } from '../shared/metrics.ts';
 import type { QueueName } from '../shared/queues.ts';
 import { connectWorkerRedis } from '../shared/redis.ts';
 import { createStores, type StoreConfig, type Stores } from '../shared/stores.ts';
+import { queueTelemetry } from '../shared/tracing.ts';
 
 /** What every worker works with. */
 export interface Parts extends Stores {
@@ -26,7 +27,7 @@ export function connectParts(config: StoreConfig, logger: Logger): Parts {
     queue(name) {
       const known = queues.get(name);
       if (known) return known;
-      const queue = new Queue(name, { connection: redis, prefix: stores.keys.queuePrefix });
+      const queue = new Queue(name, { connection: redis, prefix: stores.keys.queuePrefix, ...queueTelemetry() });
       queue.on('error', (error) => logger.debug({ queue: name, reason: messageOf(error) }, 'queue error'));
       queues.set(name, queue);
       return queue;

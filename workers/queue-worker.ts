@@ -2,6 +2,7 @@ import { DelayedError, type Job, UnrecoverableError, Worker, type WorkerOptions 
 import { isError, messageOf } from '../shared/errors.ts';
 import type { QueueName } from '../shared/queues.ts';
 import { backoffMs } from '../shared/retry.ts';
+import { describeSpan, queueTelemetry } from '../shared/tracing.ts';
 import type { Parts } from './parts.ts';
 
 /**
@@ -70,18 +71,22 @@ export function startQueueWorker(
     async (job) => {
       inHand.add(job);
       move();
-      const end = parts.metrics.jobDuration.startTimer({ queue: name });
+      const time = parts.metrics.jobDuration.startTimer({ queue: name });
+      const end = (outcome: 'done' | 'failed' | 'put_off') => {
+        time({ outcome });
+        describeSpan({ 'mnemoq.outcome': outcome }, outcome !== 'done');
+      };
       try {
         const result = await process(job);
-        end({ outcome: 'done' });
+        end('done');
         return result;
       } catch (error) {
         if (isError(error, 'erased')) {
-          end({ outcome: 'done' });
+          end('done');
           return await forgetData(job, logger);
         }
         const failure = failureOf(error);
-        end({ outcome: failure ? 'failed' : 'put_off' });
+        end(failure ? 'failed' : 'put_off');
         if (failure) throw failure;
         await putOff(job, error, logger);
         throw new DelayedError();
@@ -97,6 +102,7 @@ export function startQueueWorker(
       maxStalledCount: MAX_STALLED,
       runRetryDelay: RETRY_MS,
       ...RETENTION[name],
+      ...queueTelemetry(),
     },
   );
   worker.on('progress', move);

@@ -7,6 +7,7 @@ import { type MemoryRecord, type ReflectionJob, reflectionJob } from '../shared/
 import { createReflectionDocument, newReflectionKey, toBytes } from '../shared/reflection-document.ts';
 import { Signer } from '../shared/signing.ts';
 import { countTokens } from '../shared/tokens.ts';
+import { activeTraceparent, inSpan } from '../shared/tracing.ts';
 import { validate } from '../shared/validate.ts';
 import { commit } from './commit.ts';
 import { newRecord } from './new-record.ts';
@@ -50,7 +51,8 @@ export async function processReflection(
   const { row, bytes } = await prepareDocument(job, parts);
   const result = { tokenCount: countTokens(record.tokens), cid: row.cid, sha256: row.sha256 };
   if (row.pinned_at === null && reached !== 'pinned') {
-    await parts.metrics.timePin(() => parts.ipfs.pin(bytes, row.cid));
+    const about = { 'mnemoq.record.id': id, 'mnemoq.cid': row.cid };
+    await inSpan('pin', about, async () => parts.metrics.timePin(() => parts.ipfs.pin(bytes, row.cid)));
     await steps.updateProgress({ step: 'pinned' });
   }
   await writeBack(record, row, parts);
@@ -60,7 +62,7 @@ export async function processReflection(
 /** A reflection does not wait for the flush. Until Supabase takes it, it is pending and readable like any record. */
 async function commitAtOnce(record: MemoryRecord, parts: ReflectionParts): Promise<void> {
   const remembered = await remember(record, parts);
-  const outcome = await commit([{ record, entry: remembered.entry }], parts);
+  const outcome = await commit([{ record, entry: remembered.entry, traceparent: activeTraceparent() }], parts);
   if (outcome.failure) {
     throw new MnemoqError(
       'long_term_unavailable',

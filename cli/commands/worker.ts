@@ -2,6 +2,7 @@ import { Argument, Command } from 'commander';
 import { readEnvironment } from '../../shared/config.ts';
 import { OPTIONAL_WORKER_KINDS, startWorker, WORKER_KINDS, type WorkerKind } from '../../workers/worker.ts';
 import { EXIT } from '../exit.ts';
+import { endTraceExport } from '../trace-export.ts';
 import { tellParent, untilSignal } from '../until-signal.ts';
 
 export function workerCommand(): Command {
@@ -20,6 +21,7 @@ export function workerCommand(): Command {
       tellParent({ kind });
       await signal;
       const left = await worker.stop();
+      await endTraceExport();
       process.exit(left.length === 0 ? EXIT.ok : EXIT.failed);
     });
 }

@@ -20,6 +20,7 @@ import { refuseOtherMethods } from './methods.ts';
 import { addOpenApi } from './openapi.ts';
 import { PROBLEM_TYPE, sendNotFound, sendProblem, toProblem } from './problem.ts';
 import { addReadRoutes } from './read-routes.ts';
+import { traceRequests } from './request-spans.ts';
 import { addSaveRoutes } from './save-routes.ts';
 import { addServiceRoutes } from './service-routes.ts';
 import { TURN_BYTES } from './turn-bytes.ts';
@@ -98,6 +99,7 @@ export async function registerMemoryRoutes(server: FastifyInstance, parts: Memor
   server.setErrorHandler(sendProblem);
   const refuseOthers = refuseOtherMethods(server);
   await guard(server, parts);
+  traceRequests(server);
   server.addHook('onSend', async (_request, reply) => void reply.header('cache-control', 'no-store'));
   addSaveRoutes(server, parts.memory);
   addReadRoutes(server, parts.memory);

@@ -11,6 +11,7 @@ import { Authenticator, type Caller, requireKeysBeyondLoopback } from '../auth.t
 import { callerOf, guard } from '../http/guard.ts';
 import { addHealthRoutes, readinessOf } from '../http/health-routes.ts';
 import { sendNotFound, sendProblem } from '../http/problem.ts';
+import { traceRequests } from '../http/request-spans.ts';
 import { TURN_BYTES } from '../http/turn-bytes.ts';
 import { compileSerializer } from '../http/validation.ts';
 import { MemoryCore } from '../index.ts';
@@ -95,6 +96,7 @@ async function lock(server: FastifyInstance, authenticator: Authenticator, confi
   server.addHook('onRequest', async (request) => refuseForeignPage(request, config.corsOrigins));
   if (config.corsOrigins) await server.register(cors, { origin: config.corsOrigins, methods: ['POST'], maxAge: 600 });
   await guard(server, { authenticator, config });
+  traceRequests(server);
 }
 
 /** The specification asks for it with keys as well: no page of another origin that was not let in by MEMORY_CORS_ORIGINS. */

@@ -151,6 +151,7 @@ const WRONG: Record<string, [expected: string, ...values: string[]]> = {
   MEMORY_MCP_PORT: ['0 to 65535', '-1', '65536'],
   MEMORY_WEBHOOK_URL: ['http', 'ftp://hook.example', 'hook.example', 'https://'],
   MEMORY_WEBHOOK_SECRET: ['whsec_', 'whsec_', 'whsec_c2hvcnQ=', 'c2VjcmV0LXdpdGhvdXQtaXRzLXByZWZpeC0xMjM='],
+  OTEL_EXPORTER_OTLP_ENDPOINT: ['http', 'localhost:4318', 'grpc://collector:4317', 'http://collector:4318?key=x'],
   MEMORY_LOG_LEVEL: ['debug', 'verbose', 'INFO'],
 };
 
