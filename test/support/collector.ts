@@ -26,10 +26,13 @@ export interface Collector {
 interface Otlp {
   resourceSpans: {
     resource: { attributes: Attribute[] };
-    scopeSpans: { spans: (Omit<CollectedSpan, 'service' | 'attributes' | 'status'> & OtlpSpan)[] }[];
+    scopeSpans: { spans: OtlpSpan[] }[];
   }[];
 }
-interface OtlpSpan {
+/** Links, and the parent, are left out where there are none. */
+interface OtlpSpan extends Pick<CollectedSpan, 'name' | 'traceId' | 'spanId'> {
+  parentSpanId?: string;
+  links?: CollectedSpan['links'];
   attributes: Attribute[];
   status: { code: number };
 }
