@@ -116,10 +116,11 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
     expect(
       tokens.map((line) => [
         line.id,
-        'text' in line ? expect.any(String) : memory.decode(line.user, line.encoding),
-        memory.decode('text' in line ? line.text : line.assistant, line.encoding),
+        ...('text' in line ? [line.text] : [line.user, line.assistant]).map((each) =>
+          memory.decode(each, line.encoding),
+        ),
       ]),
-    ).toEqual(pairs.map(({ id, texts: [question, answer] = [] }) => [id, question, answer]));
+    ).toEqual(pairs.map(({ id, texts: both = [] }, i) => [id, ...(i < 3 ? both : both.slice(1))]));
     expect(await memory.countTrainingData({ contextId, format: 'openai' })).toBe(6);
 
     const idsOf = async (options: Omit<Options, 'format'>) =>
@@ -233,7 +234,7 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
         url.includes('select=id%2Cuser_id') && ++pages === 3 ? { status: 503, body: { message: 'down' } } : null;
       const broken = await ask();
       expect(broken.status).toBe(200);
-      await expect(broken.text()).rejects.toThrow();
+      await expect(broken.text()).rejects.toThrow('terminated');
       stack.proxy.fault = () => null;
       expect((await (await ask()).text()).trimEnd().split('\n')).toHaveLength(4000);
     });
