@@ -3,7 +3,7 @@ import { loadConfig } from '../shared/config.ts';
 import { Keyring } from '../shared/encryption.ts';
 import type { MemoryRecord } from '../shared/records.ts';
 import type { ShortTerm } from '../shared/short-term.ts';
-import { newRecord } from '../workers/new-record.ts';
+import { newRecord } from '../shared/new-record.ts';
 import { generateTurns, take } from './turns.ts';
 
 /** Texts that are tokenized; after these they come again, under other ids. A million would take five minutes. */

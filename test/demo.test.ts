@@ -76,7 +76,7 @@ describe('the demo of a memory that', () => {
   test.each([
     {
       name: 'loses the end of every text',
-      file: 'workers/new-record.ts',
+      file: 'shared/new-record.ts',
       right: 'const tokens = tokenize(text, config.encoding);',
       wrong:
         'const tokens = tokenize(JSON.parse(JSON.stringify(text).replaceAll(/."(?=[,}])/g, \'"\')), config.encoding);',

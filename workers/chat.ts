@@ -1,3 +1,4 @@
+import { newRecord } from '../shared/new-record.ts';
 import { type ChatJob, chatJob } from '../shared/records.ts';
 import type { ChatResult } from '../shared/queues.ts';
 import type { Remembered } from '../shared/short-term.ts';
@@ -6,7 +7,6 @@ import { activeTraceparent } from '../shared/tracing.ts';
 import { validate } from '../shared/validate.ts';
 import { commit } from './commit.ts';
 import { requestFlush } from './flush-schedule.ts';
-import { newRecord } from './new-record.ts';
 import type { Parts } from './parts.ts';
 import { remember } from './remember.ts';
 

@@ -2,6 +2,7 @@ import { UnrecoverableError } from 'bullmq';
 import { MnemoqError } from '../shared/errors.ts';
 import { computeCid, Ipfs } from '../shared/ipfs.ts';
 import type { ReflectionRow } from '../shared/long-term.ts';
+import { newRecord } from '../shared/new-record.ts';
 import type { ReflectionResult } from '../shared/queues.ts';
 import { type MemoryRecord, type ReflectionJob, reflectionJob } from '../shared/records.ts';
 import { createReflectionDocument, newReflectionKey, toBytes } from '../shared/reflection-document.ts';
@@ -10,7 +11,6 @@ import { countTokens } from '../shared/tokens.ts';
 import { activeTraceparent, inSpan } from '../shared/tracing.ts';
 import { validate } from '../shared/validate.ts';
 import { commit } from './commit.ts';
-import { newRecord } from './new-record.ts';
 import type { Parts } from './parts.ts';
 import { remember } from './remember.ts';
 

@@ -1,13 +1,13 @@
-import { MnemoqError } from '../shared/errors.ts';
-import type { MemoryRecord } from '../shared/records.ts';
-import { type RecordText, sealTokens, tokenize } from '../shared/tokens.ts';
-import type { Parts } from './parts.ts';
+import { MnemoqError } from './errors.ts';
+import type { MemoryRecord } from './records.ts';
+import type { Stores } from './stores.ts';
+import { type RecordText, sealTokens, tokenize } from './tokens.ts';
 
 /** Tokenizes a text and prepares it for rest: tokens and text cache sealed as the configuration says. */
 export function newRecord(
   head: Pick<MemoryRecord, 'id' | 'contextId' | 'userId' | 'module' | 'createdAt'>,
   text: RecordText,
-  { config, keyring }: Pick<Parts, 'config' | 'keyring'>,
+  { config, keyring }: Pick<Stores, 'config' | 'keyring'>,
 ): MemoryRecord {
   const needKeyring = () => {
     if (keyring) return keyring;
