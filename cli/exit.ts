@@ -25,6 +25,7 @@ const CODES: Record<ErrorCode, number> = {
   long_term_unavailable: EXIT.unavailable,
   ipfs_unavailable: EXIT.unavailable,
   cid_mismatch: EXIT.failed,
+  unverified: EXIT.failed,
   key_missing: EXIT.usage,
   sealed_data_damaged: EXIT.failed,
 };

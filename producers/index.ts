@@ -3,6 +3,7 @@ export type { ContextFormat, ContextMessage, ContextRecord, ContextTokens } from
 export type { Conversation, ConversationPage, ConversationsOptions } from './conversations.ts';
 export type { ErasureReceipt, ForgetOptions } from './erasure.ts';
 export type { FlushOptions } from './flushing.ts';
+export type { KnowledgeImportOptions } from './knowledge-import.ts';
 export type { KnowledgeItem, KnowledgeOptions, KnowledgePage } from './knowledge.ts';
 export { MemoryCore } from './memory-core.ts';
 export type { QuarantinedRecord } from './quarantine.ts';

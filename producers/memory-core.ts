@@ -1,9 +1,7 @@
 import { z } from 'zod';
 import { type Environment, readEnvironment } from '../shared/config.ts';
 import type { Metrics } from '../shared/metrics.ts';
-import { MnemoqError } from '../shared/errors.ts';
 import type { Followed, FollowOptions } from '../shared/events.ts';
-import { Ipfs, isCid } from '../shared/ipfs.ts';
 import type { FlushResult } from '../shared/queues.ts';
 import {
   type ChatInput,
@@ -20,6 +18,8 @@ import { type ConversationPage, type ConversationsOptions, listConversations } f
 import { type ErasureReceipt, forget, type ForgetOptions, forgetOptions } from './erasure.ts';
 import { flushNow, type FlushOptions } from './flushing.ts';
 import { type KnowledgeOptions, type KnowledgePage, listKnowledge } from './knowledge.ts';
+import { ipfsNode } from './ipfs-node.ts';
+import { cidText, importKnowledge, type KnowledgeImportOptions } from './knowledge-import.ts';
 import { newFinetuneJob, newKnowledgeJob, newReflectionJob } from './new-job.ts';
 import { connectParts, type Parts } from './parts.ts';
 import { listQuarantined, type QuarantinedRecord, retryQuarantined } from './quarantine.ts';
@@ -62,7 +62,6 @@ const tokenIds = listOf(z.unknown(), MOST_TOKENS).superRefine((ids, context) => 
     input: ids[index],
   });
 }) as z.ZodType<number[]>;
-const cidText = z.string().max(200).refine(isCid, 'a CID such as bafkrei…');
 
 /**
  * The one way into Mnemoq's memory. Saves resolve when Redis has the record; reads give every record whose worker is
@@ -117,6 +116,20 @@ export class MemoryCore {
   async saveKnowledge(input: KnowledgeInput, options: SaveOptions = {}): Promise<Receipt> {
     const job = await this.metrics.countRefusal(() => newKnowledgeJob(input));
     return savePinned(job, options, this.#parts);
+  }
+
+  /**
+   * Takes over a knowledge item of another Mnemoq from its CID alone: kept under the id, time and signature its author gave it,
+   * in the conversation its document names unless another is given, and pinned here. CID, document, signature and digest are
+   * checked before anything is stored; `unverified` says which does not hold. With `trustedKeys` nobody else's signature is
+   * taken. Importing it again changes nothing. Needs IPFS_API_URL.
+   */
+  async importKnowledge(
+    cid: string,
+    options: KnowledgeImportOptions = {},
+    saveOptions: SaveOptions = {},
+  ): Promise<Receipt> {
+    return importKnowledge(cid, options, saveOptions, this.#parts);
   }
 
   /** The whole conversation in order, page by page. `limit` is 100 unless given, 1000 at most. */
@@ -205,14 +218,9 @@ export class MemoryCore {
     validate(cidText, cid, 'cid');
     const userId = userOf(options);
     const { config, longTerm, keyring } = this.#parts;
-    if (config.ipfsApiUrl === undefined) {
-      throw new MnemoqError(
-        'invalid_configuration',
-        "IPFS_API_URL: expected the URL of a Kubo node's RPC, found nothing",
-      );
-    }
+    const ipfs = ipfsNode(config);
     if (userId !== undefined) await requireOwner(cid, userId, longTerm);
-    return verifyCid(cid, { ipfs: new Ipfs(config.ipfsApiUrl, config.ipfsTimeoutMs), longTerm, keyring });
+    return verifyCid(cid, { ipfs, longTerm, keyring });
   }
 
   /** Records Supabase refused for their content, oldest first, 1000 at most. */

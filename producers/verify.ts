@@ -2,13 +2,17 @@ import type { Keyring } from '../shared/encryption.ts';
 import { MnemoqError, messageOf } from '../shared/errors.ts';
 import { computeCid, type Ipfs } from '../shared/ipfs.ts';
 import type { LongTerm, ReflectionRow } from '../shared/long-term.ts';
-import { type MemoryRecord, TEXT_BYTES } from '../shared/records.ts';
-import { digestOf, fromBytes, type ReflectionDocument, signatureHolds, textOf } from '../shared/reflection-document.ts';
+import type { MemoryRecord } from '../shared/records.ts';
+import {
+  digestOf,
+  DOCUMENT_BYTES,
+  fromBytes,
+  type ReflectionDocument,
+  signatureHolds,
+  textOf,
+} from '../shared/reflection-document.ts';
 import { keyIdOf } from '../shared/signing.ts';
 import { decodeTokens, openTokens } from '../shared/tokens.ts';
-
-/** A document is its text, at most doubled by JSON escapes or base64, and its head. */
-const DOCUMENT_BYTES = 8 * TEXT_BYTES;
 
 export interface Check {
   name: 'fetched' | 'cid' | 'document' | 'signature' | 'row' | 'digest' | 'tokens';
@@ -85,7 +89,8 @@ function compareRow(
     ['sha256', row.sha256, doc.sha256],
     ['signature', row.signature, doc.signature],
     ['signing key', row.signing_key, doc.signingKey],
-    ['context', row.context_id, doc.contextId],
+    // Imported knowledge is filed where whoever imported it wants it.
+    ...(doc.type === 'knowledge' ? [] : [['context', row.context_id, doc.contextId] as [string, string, string]]),
   ];
   const differing = pairs.filter(([, a, b]) => a !== b).map(([name]) => name);
   return differing.length === 0

@@ -11,6 +11,7 @@ export type ErrorCode =
   | 'long_term_unavailable' // Supabase is away, refuses the key or lacks the tables; pending records are kept
   | 'ipfs_unavailable' // the IPFS node did not answer or answered wrongly; the pin is tried again
   | 'cid_mismatch' // the IPFS node's CID is not the one computed before the upload
+  | 'unverified' // a document from elsewhere is not what it claims to be; nothing of it was stored
   | 'key_missing' // sealed with a key that MEMORY_ENCRYPTION_KEYS does not hold
   | 'sealed_data_damaged'; // authentication of sealed data failed: wrong key or altered bytes
 

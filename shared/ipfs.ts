@@ -26,6 +26,23 @@ export async function computeCid(bytes: Uint8Array): Promise<string> {
   return cid.toString();
 }
 
+/** One block of a file, or of an archive. */
+export interface Block {
+  cid: CID;
+  bytes: Uint8Array;
+}
+
+/** The blocks a file is stored as, each once, the one with its CID last. */
+export async function splitIntoBlocks(bytes: Uint8Array): Promise<Block[]> {
+  const blocks = new Map<string, Block>();
+  const put = async (cid: CID, block: Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<CID> => {
+    blocks.set(cid.toString(), { cid, bytes: block as Uint8Array }); // the importer gives each whole
+    return cid;
+  };
+  await importBytes(bytes, { put }, IMPORT_OPTIONS);
+  return [...blocks.values()];
+}
+
 export function isCid(value: string): boolean {
   try {
     return CID.parse(value).toString() === value;
@@ -64,7 +81,7 @@ export class Ipfs {
       let size = 0;
       for await (const chunk of this.#client.cat(cid, { signal })) {
         size += chunk.length;
-        if (size > maxBytes) throw new Error(`it is larger than ${maxBytes} bytes`);
+        if (size > maxBytes) throw tooLarge(cid, maxBytes);
         chunks.push(chunk);
       }
       return Buffer.concat(chunks);
@@ -105,7 +122,14 @@ export class Ipfs {
     try {
       return await call(AbortSignal.timeout(this.#timeoutMs));
     } catch (error) {
+      if (error instanceof MnemoqError) throw error;
       throw new MnemoqError('ipfs_unavailable', `${doing} on IPFS failed: ${messageOf(error)}`, { cause: error });
     }
   }
+}
+
+/** The node is there and answers: it is the file that is not wanted. */
+function tooLarge(cid: string, maxBytes: number): MnemoqError {
+  const problem = { field: 'size', expected: `at most ${maxBytes} bytes`, received: 'more' };
+  return new MnemoqError('unverified', `${cid} is larger than ${maxBytes} bytes`, { problems: [problem] });
 }

@@ -55,6 +55,16 @@ export const MODULES = ['chat', 'reflection', 'finetune', 'knowledge'] as const;
 export type Module = (typeof MODULES)[number];
 export type PinnedModule = Exclude<Module, 'chat'>;
 
+/** Of a knowledge item that another Mnemoq has signed: with the job's own fields it makes that very document again. */
+const importedDocument = z.strictObject({
+  cid: z.string().min(1).max(200),
+  /** The conversation its document names; the job's is where it is filed here. */
+  contextId: identifier,
+  signingKey: z.string().min(1).max(100),
+  signature: z.string().min(1).max(200),
+});
+export type ImportedDocument = z.infer<typeof importedDocument>;
+
 /** Data of a job in queue `reflection`. Without `module` it is a reflection. */
 const reflectionFields = z.strictObject({
   id: recordId,
@@ -65,11 +75,17 @@ const reflectionFields = z.strictObject({
   module: z.enum(['reflection', 'finetune', 'knowledge']).optional(),
   sourceIds: sourceIds.optional(),
   createdAt: moment,
+  imported: importedDocument.optional(),
 });
-export const reflectionJob = reflectionFields.refine(
-  (job) => job.module !== 'knowledge' || job.visibility === 'public',
-  { path: ['visibility'], message: 'public: knowledge is there to be shared' },
-);
+export const reflectionJob = reflectionFields
+  .refine((job) => job.module !== 'knowledge' || job.visibility === 'public', {
+    path: ['visibility'],
+    message: 'public: knowledge is there to be shared',
+  })
+  .refine((job) => !job.imported || job.module === 'knowledge', {
+    path: ['module'],
+    message: 'knowledge: nothing else is imported',
+  });
 export type ReflectionJob = z.infer<typeof reflectionJob>;
 
 /** Data of a job in queue `flush`. */
@@ -88,7 +104,7 @@ export type ChatInput = z.input<typeof chatInput>;
 
 /** What `saveReflection` takes. */
 export const reflectionInput = reflectionFields
-  .omit({ module: true })
+  .omit({ module: true, imported: true })
   .partial({ id: true, createdAt: true, visibility: true })
   .extend({ idempotencyKey: identifier.optional() });
 export type ReflectionInput = z.input<typeof reflectionInput>;

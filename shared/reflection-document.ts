@@ -3,9 +3,12 @@ import canonicalize from 'canonicalize';
 import { z } from 'zod';
 import { KEY_BYTES, openWith, sealWith } from './encryption.ts';
 import { MnemoqError } from './errors.ts';
-import type { ReflectionJob } from './records.ts';
+import { type ReflectionJob, TEXT_BYTES } from './records.ts';
 import { type Signer, verifySignature } from './signing.ts';
 import { validate } from './validate.ts';
+
+/** A document is its text, at most doubled by JSON escapes or base64, and its head. */
+export const DOCUMENT_BYTES = 8 * TEXT_BYTES;
 
 /** The kid that stands in the envelope of a private text: its key is the reflection's own, not one of the keyring. */
 const OWN_KEY = 'self';
@@ -42,13 +45,17 @@ export function newReflectionKey(): Buffer {
  * signature is deterministic, and the IV is derived from the reflection's key, which seals this one text and nothing else.
  * `key` is null for a public reflection.
  */
-export function createReflectionDocument(job: ReflectionJob, key: Buffer | null, signer: Signer): ReflectionDocument {
+export function createReflectionDocument(
+  job: ReflectionJob,
+  key: Buffer | null,
+  signer: Pick<Signer, 'kid' | 'publicKey' | 'sign'>,
+): ReflectionDocument {
   const text = job.reflectionText.toWellFormed();
   const body = {
     version: 1 as const,
     id: job.id,
     type: job.module ?? ('reflection' as const),
-    contextId: job.contextId,
+    contextId: job.imported?.contextId ?? job.contextId,
     createdAt: job.createdAt,
     sourceIds: job.sourceIds ?? [],
     sha256: digestOf(text, key),

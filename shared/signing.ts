@@ -27,6 +27,26 @@ export class Signer {
   }
 }
 
+/**
+ * The public keys whose signatures are ours: of the key that signs, and those that signed before it. Null where neither is
+ * configured: then nobody can tell here whose signature one is.
+ */
+export function ownPublicKeys({
+  signingKey,
+  trustedKeys,
+}: {
+  signingKey?: Buffer | undefined;
+  trustedKeys?: readonly string[] | undefined;
+}): ReadonlySet<string> | null {
+  const keys = [...(signingKey ? [new Signer(signingKey).publicKey] : []), ...(trustedKeys ?? [])];
+  return keys.length === 0 ? null : new Set(keys);
+}
+
+/** Stands for a signer whose seed is not here: gives the one signature it has made. */
+export function signerOnce(publicKey: string, signature: string): Pick<Signer, 'kid' | 'publicKey' | 'sign'> {
+  return { kid: keyIdOf(publicKey), publicKey, sign: () => signature };
+}
+
 /** The key id that belongs to a raw base64url public key. */
 export function keyIdOf(publicKey: string): string {
   return createHash('sha256').update(Buffer.from(publicKey, 'base64url')).digest('hex').slice(0, 16);

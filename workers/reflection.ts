@@ -6,17 +6,18 @@ import { newRecord } from '../shared/new-record.ts';
 import type { ReflectionResult } from '../shared/queues.ts';
 import { type MemoryRecord, type ReflectionJob, reflectionJob } from '../shared/records.ts';
 import { createReflectionDocument, newReflectionKey, toBytes } from '../shared/reflection-document.ts';
-import { Signer } from '../shared/signing.ts';
+import { type Signer, signerOnce } from '../shared/signing.ts';
 import { countTokens } from '../shared/tokens.ts';
 import { activeTraceparent, inSpan } from '../shared/tracing.ts';
 import { validate } from '../shared/validate.ts';
 import { commit } from './commit.ts';
+import { admitImported } from './imported.ts';
 import type { Parts } from './parts.ts';
 import { remember } from './remember.ts';
 
 export interface ReflectionParts extends Parts {
   keyring: NonNullable<Parts['keyring']>;
-  signer: Signer;
+  signer: Pick<Signer, 'kid' | 'publicKey' | 'sign'>;
   ipfs: Pick<Ipfs, 'pin'>;
 }
 
@@ -36,6 +37,7 @@ export async function processReflection(
   parts: ReflectionParts,
 ): Promise<ReflectionResult> {
   const job = validate(reflectionJob, data, 'the reflection job');
+  await admitImported(job, parts);
   const { id, contextId, createdAt } = job;
   const head = { id, contextId, userId: job.userId ?? null, createdAt, module: job.module ?? ('reflection' as const) };
   const record = newRecord(head, { text: job.reflectionText }, parts);
@@ -48,7 +50,8 @@ export async function processReflection(
     // The first attempt was looked at where it was remembered; meanwhile its user may have been erased.
     await parts.erasures.refuse(job.userId, contextId);
   }
-  const { row, bytes } = await prepareDocument(job, parts);
+  const signer = job.imported ? signerOnce(job.imported.signingKey, job.imported.signature) : parts.signer;
+  const { row, bytes } = await prepareDocument(job, { ...parts, signer });
   const result = { tokenCount: countTokens(record.tokens), cid: row.cid, sha256: row.sha256 };
   if (row.pinned_at === null && reached !== 'pinned') {
     const about = { 'mnemoq.record.id': id, 'mnemoq.cid': row.cid };

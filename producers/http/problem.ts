@@ -21,6 +21,7 @@ const KINDS: Record<ProblemCode, readonly [status: number, title: string]> = {
   not_found: [404, 'There is no such thing'],
   method_not_allowed: [405, 'The path has no such method'],
   erased: [409, 'The user or conversation was erased'],
+  unverified: [422, 'The document is not what it claims to be'],
   too_large: [413, 'The request is too large'],
   unsupported_media_type: [415, 'The body is not JSON'],
   rate_limited: [429, 'Too many requests'],

@@ -10,6 +10,7 @@ import {
 } from '../../shared/records.ts';
 import { conversationsOptions } from '../conversations.ts';
 import { flushOptions } from '../flushing.ts';
+import { cidText, importOptions } from '../knowledge-import.ts';
 import { knowledgeOptions } from '../knowledge.ts';
 import { pageOptions, recentOptions, scope } from '../reading.ts';
 import { exportOptions } from '../training-data.ts';
@@ -80,6 +81,11 @@ export const knowledgeBody = snakeCase(knowledgeInput, {
 });
 export const flushBody = snakeCase(flushOptions.pick({ batchSize: true }), {
   batchSize: 'Most rows in one request to Supabase. Default: MEMORY_FLUSH_BATCH_SIZE.',
+});
+export const importBody = snakeCase(importOptions.omit({ trustedKeys: true }).extend({ cid: cidText }), {
+  cid: { description: 'The address of its document on IPFS.', examples: ['bafkreigh2akiscaildc…'] },
+  contextId: { description: 'Where to file it. Default: the conversation its document names.', ...idLength },
+  userId: { description: 'Whose it is here. Default: nobody in particular.', ...idLength },
 });
 
 export const pageQuery = snakeCase(pageOptions, {

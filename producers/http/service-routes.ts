@@ -4,17 +4,19 @@ import { MnemoqError } from '../../shared/errors.ts';
 import { addMetricsRoute } from '../../shared/metrics-route.ts';
 import { requireService } from '../auth.ts';
 import type { MemoryCore } from '../index.ts';
-import { flushResult, stats } from './answers.ts';
+import { flushResult, receipt, stats } from './answers.ts';
 import { callerOf } from './guard.ts';
 import { operation } from './operation.ts';
 import { preferredWait } from './preferences.ts';
-import { flushBody, waitHeaders } from './requests.ts';
+import { flushBody, importBody, waitHeaders } from './requests.ts';
 import { toCamel, toSnake } from './snake-case.ts';
 
 /** Longer than most flushes take, and shorter than most proxies wait. */
 const FLUSH_WAIT_MS = 30_000;
 
-/** `POST /memory/flush`, `GET /memory/stats` and `GET /metrics`: about everybody's records, so for services. */
+const APPLIED = { 'Preference-Applied': { description: 'What was heeded of Prefer.', type: 'string' } } as const;
+
+/** `POST /memory/flush`, `POST /memory/knowledge/import`, `GET /memory/stats` and `GET /metrics`: about everybody's records, so for services. */
 export function addServiceRoutes(plain: FastifyInstance, memory: MemoryCore): void {
   const server = plain.withTypeProvider<ZodTypeProvider>();
   const permitService = (request: FastifyRequest) => requireService(callerOf(request));
@@ -33,9 +35,7 @@ export function addServiceRoutes(plain: FastifyInstance, memory: MemoryCore): vo
           200: {
             schema: flushResult,
             description: 'It is done.',
-            headers: {
-              'Preference-Applied': { description: 'What was heeded of Prefer.', type: 'string' },
-            },
+            headers: APPLIED,
           },
         },
         problems: ['too_large', 'unsupported_media_type', 'redis_unavailable', 'timeout'],
@@ -47,6 +47,41 @@ export function addServiceRoutes(plain: FastifyInstance, memory: MemoryCore): vo
       if (success) return toSnake({ success, ...done });
       const so = `${done.flushedCount} of ${done.totalPending} records were committed`;
       throw new MnemoqError('long_term_unavailable', `${so}; the rest is kept: ${reason}`);
+    },
+  );
+  server.post(
+    '/memory/knowledge/import',
+    {
+      onRequest: onlyService,
+      schema: operation({
+        id: 'importKnowledge',
+        summary: 'Take over a knowledge item of another Mnemoq from its CID alone',
+        description:
+          'For service keys. CID, signature and digest are checked before anything is stored. Importing it again changes ' +
+          'nothing. Prefer: wait=5 waits up to so many seconds, 60 at most, until the record is pinned here.',
+        tag: 'saving',
+        parts: { body: importBody, headers: waitHeaders },
+        answers: {
+          200: { schema: receipt, description: 'It is here.', headers: APPLIED },
+          202: { schema: receipt, description: 'Checked, and Redis has it; a worker takes it on.', headers: APPLIED },
+        },
+        problems: [
+          'erased',
+          'unverified',
+          'too_large',
+          'unsupported_media_type',
+          'invalid_configuration',
+          'redis_unavailable',
+          'redis_full',
+          'ipfs_unavailable',
+        ],
+      }),
+    },
+    async (request, reply) => {
+      const { cid, ...options } = toCamel(request.body) as { cid: string };
+      const wait = preferredWait(request, reply);
+      const imported = await memory.importKnowledge(cid, options, wait === null ? {} : { wait });
+      return reply.code(imported.tokenCount === null ? 202 : 200).send(toSnake(imported));
     },
   );
   server.get(

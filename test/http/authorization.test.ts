@@ -10,7 +10,7 @@ const [ANN, BEN] = [randomUUID(), randomUUID()];
 /** Open to everybody, by the document. */
 const OPEN = /live|ready/i;
 /** Only for services. */
-const OPERATING = new Set(['flush', 'getStats', 'getMetrics']);
+const OPERATING = new Set(['flush', 'importKnowledge', 'getStats', 'getMetrics']);
 
 let stack: Stack;
 let api: Api;
@@ -85,6 +85,7 @@ function callsOf({ contextId, turnId, cid }: Owned): Record<string, Call> {
     forgetContext: { path: { context_id: stack.newContextId() } },
     forgetUser: { path: { user_id: BEN } },
     flush: { body: {} },
+    importKnowledge: { body: { cid } },
     getStats: {},
     getMetrics: {},
   };

@@ -1,6 +1,9 @@
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Api, startApi } from '../../producers/http/server.ts';
+import { computeCid, Ipfs } from '../../shared/ipfs.ts';
+import { createReflectionDocument, toBytes } from '../../shared/reflection-document.ts';
+import { Signer } from '../../shared/signing.ts';
 import { OpenApiClient } from '../support/openapi-client.ts';
 import { startStack, type Stack } from '../support/stack.ts';
 
@@ -124,6 +127,29 @@ describe('reading', () => {
     const { next_cursor: cursor } = known.json as { next_cursor: string };
     const older = await client.call('listKnowledge', { key, query: { query: prefix.trim(), cursor } });
     expect(older.json).toMatchObject({ items: [{ text: `item 1 of ${prefix}` }] });
+  });
+
+  test('a knowledge item is imported from its CID, once', async () => {
+    const signer = new Signer(randomBytes(32));
+    const job = {
+      id: randomUUID(),
+      contextId: stack.newContextId(),
+      visibility: 'public',
+      module: 'knowledge',
+    } as const;
+    const said = { reflectionText: 'Blue is liked.', createdAt: '2026-01-02T03:04:05.678Z' };
+    const bytes = toBytes(createReflectionDocument({ ...job, ...said }, null, signer));
+    const cid = await computeCid(bytes);
+    await new Ipfs(stack.ipfs.url, 10_000).pin(bytes, cid);
+    const body = { cid, user_id: 'ann' };
+    const first = await client.call('importKnowledge', { key, body, headers: WAIT });
+    expect(first).toMatchObject({ status: 200, json: { id: job.id, cid, conversation_id: job.contextId } });
+    expect((await client.call('importKnowledge', { key, body })).json).toMatchObject({ note: 'was here already' });
+    const wrong = new TextEncoder().encode('no document');
+    const other = await computeCid(wrong);
+    await new Ipfs(stack.ipfs.url, 10_000).pin(wrong, other);
+    const refused = await client.call('importKnowledge', { key, body: { cid: other } });
+    expect(refused).toMatchObject({ status: 422, json: { code: 'unverified', problems: [{ field: 'document' }] } });
   });
 
   test('what is committed is counted by the hour, and exported line by line', async () => {

@@ -1,0 +1,98 @@
+import { z } from 'zod';
+import { MnemoqError } from '../shared/errors.ts';
+import { isCid } from '../shared/ipfs.ts';
+import { proveDocument, proveText, requireSigner, unproven } from '../shared/proof.ts';
+import { identifier, type ReflectionJob, reflectionJob } from '../shared/records.ts';
+import {
+  createReflectionDocument,
+  DOCUMENT_BYTES,
+  type ReflectionDocument,
+  toBytes,
+} from '../shared/reflection-document.ts';
+import { ownPublicKeys, signerOnce } from '../shared/signing.ts';
+import { countTokens } from '../shared/tokens.ts';
+import { listOf, validate } from '../shared/validate.ts';
+import { ipfsNode } from './ipfs-node.ts';
+import type { Parts } from './parts.ts';
+import { type Receipt, receiptOf, type SaveOptions } from './receipt.ts';
+import { savePinned } from './saving.ts';
+
+export const cidText = z.string().max(200).refine(isCid, 'a CID such as bafkrei…');
+/** As documents carry it. */
+export const publicKey = z.string().regex(/^[\w-]{43}$/, 'an Ed25519 public key, 32 bytes in base64url');
+
+export const importOptions = z.strictObject({
+  contextId: identifier.optional(),
+  userId: identifier.optional(),
+  trustedKeys: listOf(publicKey, 100).optional(),
+});
+export type KnowledgeImportOptions = z.input<typeof importOptions>;
+
+/**
+ * Takes over a knowledge item that another Mnemoq has published, from its CID alone. CID, document, signature and digest are
+ * checked before anything is stored; `unverified` names the link that does not hold. The worker checks them once more.
+ */
+export async function importKnowledge(
+  cid: string,
+  options: KnowledgeImportOptions,
+  saveOptions: SaveOptions,
+  parts: Parts,
+): Promise<Receipt> {
+  validate(cidText, cid, 'cid');
+  const { contextId, userId, trustedKeys = [] } = validate(importOptions, options, 'the options');
+  const known = await findImported(cid, parts);
+  if (known) return known;
+  const bytes = await ipfsNode(parts.config).fetch(cid, DOCUMENT_BYTES);
+  const doc = await proveDocument(cid, bytes);
+  if (trustedKeys.length > 0) requireSigner(doc, [...trustedKeys, ...(ownPublicKeys(parts.config) ?? [])]);
+  const job = toJob(cid, doc, { contextId, userId });
+  return savePinned(job, saveOptions, parts);
+}
+
+/** What is here already, imported before or published here, stays as it is. */
+async function findImported(cid: string, { longTerm }: Parts): Promise<Receipt | null> {
+  const row = await longTerm.findReflection({ cid });
+  const record = row?.pinned_at ? await longTerm.find(row.id) : null;
+  if (!row || !record) return null;
+  const tokenCount = countTokens(record.tokens);
+  return receiptOf(
+    { id: row.id, contextId: row.context_id },
+    { cid, tokenCount, supabaseStored: true, note: 'was here already' },
+  );
+}
+
+function toJob(
+  cid: string,
+  doc: ReflectionDocument,
+  filed: { contextId: string | undefined; userId: string | undefined },
+): ReflectionJob {
+  const { id, type, contextId, createdAt, sourceIds, signingKey, signature } = doc;
+  if (type !== 'knowledge') throw unproven('document', 'type: knowledge', `type: ${type}`);
+  if (doc.text === undefined) throw unproven('document', 'a public one', 'a private one');
+  const job = fromDocument({
+    id,
+    contextId: filed.contextId ?? contextId,
+    userId: filed.userId,
+    reflectionText: proveText(doc, null),
+    visibility: 'public',
+    module: type,
+    sourceIds,
+    createdAt,
+    imported: { cid, contextId, signingKey, signature },
+  });
+  // A moment in another spelling or a text that is not well-formed would become another document here.
+  const same =
+    Buffer.compare(toBytes(createReflectionDocument(job, null, signerOnce(signingKey, signature))), toBytes(doc)) === 0;
+  if (!same) throw unproven('document', 'one that can be made again from its parts', 'one that cannot');
+  return job;
+}
+
+function fromDocument(given: object): ReflectionJob {
+  try {
+    return validate(reflectionJob, given, 'the document');
+  } catch (error) {
+    if (!(error instanceof MnemoqError)) throw error;
+    const [problem] = error.problems;
+    throw unproven('document', `${problem?.field}: ${problem?.expected}`, `${problem?.received}`);
+  }
+}

@@ -1,0 +1,40 @@
+import { UnrecoverableError } from 'bullmq';
+import { isError } from '../shared/errors.ts';
+import { proveDocument, proveText } from '../shared/proof.ts';
+import type { ReflectionJob } from '../shared/records.ts';
+import { createReflectionDocument, toBytes } from '../shared/reflection-document.ts';
+import { signerOnce } from '../shared/signing.ts';
+import type { ReflectionParts } from './reflection.ts';
+
+/**
+ * Before anything of an imported item is stored: what this job makes is the very document that was imported, byte by byte,
+ * and its author's signature holds. Its id came from elsewhere, so it may belong to another record here; that one stays.
+ */
+export async function admitImported(job: ReflectionJob, parts: ReflectionParts): Promise<void> {
+  if (!job.imported) return;
+  const doc = createReflectionDocument(job, null, signerOnce(job.imported.signingKey, job.imported.signature));
+  try {
+    await proveDocument(job.imported.cid, toBytes(doc));
+    proveText(doc, null);
+  } catch (error) {
+    if (!isError(error, 'unverified')) throw error;
+    throw new UnrecoverableError(`this is not the item that was imported: ${error.message}`);
+  }
+  if (await isTaken(job, job.imported.cid, parts)) {
+    throw new UnrecoverableError('another record has the id of this item; that one stays');
+  }
+}
+
+async function isTaken(
+  { id, contextId }: ReflectionJob,
+  cid: string,
+  { pending, shortTerm, longTerm }: ReflectionParts,
+): Promise<boolean> {
+  const located = await pending.locate(id);
+  if (located && located.contextId !== contextId) return true;
+  const [cached] = await shortTerm.find(contextId, [id]);
+  const [committed, row] = await Promise.all([longTerm.find(id), longTerm.findReflection({ id })]);
+  const others = [cached, committed].filter((record) => record && record.module !== 'knowledge');
+  const elsewhere = committed !== null && committed.contextId !== contextId;
+  return others.length > 0 || elsewhere || (row !== null && row.cid !== cid);
+}
