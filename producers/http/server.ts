@@ -146,7 +146,7 @@ function corsOptions(origin: string[]) {
   return {
     origin,
     methods: ['GET', 'POST', 'DELETE'],
-    allowedHeaders: ['Authorization', 'Content-Type', 'Idempotency-Key', 'Prefer', 'X-Request-Id'],
+    allowedHeaders: ['Authorization', 'Content-Type', 'Idempotency-Key', 'Prefer', 'Traceparent', 'X-Request-Id'],
     exposedHeaders: ['Link', 'Location', 'Preference-Applied', 'Retry-After', 'X-Request-Id'],
     maxAge: 600,
   };
