@@ -14,8 +14,10 @@ import { manifestCommand } from './commands/manifest.ts';
 import { mcpCommand } from './commands/mcp.ts';
 import { quarantineCommand } from './commands/quarantine.ts';
 import { reflectCommand } from './commands/reflect.ts';
+import { reflectionsCommand } from './commands/reflections.ts';
 import { statsCommand } from './commands/stats.ts';
 import { statusCommand } from './commands/status.ts';
+import { traceCommand } from './commands/trace.ts';
 import { trendsCommand } from './commands/trends.ts';
 import { verifyCommand } from './commands/verify.ts';
 import { workerCommand } from './commands/worker.ts';
@@ -38,6 +40,8 @@ const commands = [
   statusCommand,
   inspectCommand,
   verifyCommand,
+  reflectionsCommand,
+  traceCommand,
   quarantineCommand,
   trendsCommand,
   exportCommand,

@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import { MnemoqError } from '../shared/errors.ts';
-import { isCid } from '../shared/ipfs.ts';
 import { proveDocument, proveText, requireSigner, unproven } from '../shared/proof.ts';
 import { identifier, type ReflectionJob, reflectionJob } from '../shared/records.ts';
 import {
@@ -14,10 +13,10 @@ import { countTokens } from '../shared/tokens.ts';
 import { listOf, validate } from '../shared/validate.ts';
 import { ipfsNode } from './ipfs-node.ts';
 import type { Parts } from './parts.ts';
+import { cidText } from './reflections.ts';
 import { type Receipt, receiptOf, type SaveOptions } from './receipt.ts';
 import { savePinned } from './saving.ts';
 
-export const cidText = z.string().max(200).refine(isCid, 'a CID such as bafkrei…');
 /** As documents carry it. */
 export const publicKey = z.string().regex(/^[\w-]{43}$/, 'an Ed25519 public key, 32 bytes in base64url');
 
@@ -66,7 +65,7 @@ function toJob(
   doc: ReflectionDocument,
   filed: { contextId: string | undefined; userId: string | undefined },
 ): ReflectionJob {
-  const { id, type, contextId, createdAt, sourceIds, signingKey, signature } = doc;
+  const { id, type, contextId, createdAt, sourceIds, previousCid, signingKey, signature } = doc;
   if (type !== 'knowledge') throw unproven('document', 'type: knowledge', `type: ${type}`);
   if (doc.text === undefined) throw unproven('document', 'a public one', 'a private one');
   const job = fromDocument({
@@ -78,7 +77,7 @@ function toJob(
     module: type,
     sourceIds,
     createdAt,
-    imported: { cid, contextId, signingKey, signature },
+    imported: { cid, contextId, ...(previousCid !== undefined && { previousCid }), signingKey, signature },
   });
   // A moment in another spelling or a text that is not well-formed would become another document here.
   const same =

@@ -19,9 +19,10 @@ import { type ErasureReceipt, forget, type ForgetOptions, forgetOptions } from '
 import { flushNow, type FlushOptions } from './flushing.ts';
 import { type KnowledgeOptions, type KnowledgePage, listKnowledge } from './knowledge.ts';
 import { ipfsNode } from './ipfs-node.ts';
-import { cidText, importKnowledge, type KnowledgeImportOptions } from './knowledge-import.ts';
+import { importKnowledge, type KnowledgeImportOptions } from './knowledge-import.ts';
 import { newFinetuneJob, newKnowledgeJob, newReflectionJob } from './new-job.ts';
 import { connectParts, type Parts } from './parts.ts';
+import { type Trace, type TraceOptions, traceReflection } from './provenance.ts';
 import { listQuarantined, type QuarantinedRecord, retryQuarantined } from './quarantine.ts';
 import {
   type ContextPage,
@@ -37,7 +38,14 @@ import {
   userOf,
 } from './reading.ts';
 import type { Receipt, SaveOptions } from './receipt.ts';
-import { readReflections, type Reflection } from './reflections.ts';
+import {
+  cidText,
+  listReflections,
+  readReflections,
+  type Reflection,
+  type ReflectionPage,
+  type ReflectionsOptions,
+} from './reflections.ts';
 import { savePinned, saveTurn, saveTurns } from './saving.ts';
 import { collectStats, type Stats } from './stats.ts';
 import { findStatus, type RecordStatus } from './status.ts';
@@ -157,6 +165,19 @@ export class MemoryCore {
   /** A conversation's reflections, newest first, 1000 at most. */
   async getReflections(contextId: string, options: Scope = {}): Promise<Reflection[]> {
     return readReflections(contextId, options, this.#parts);
+  }
+
+  /** Reflections, fine-tune outputs and knowledge of all conversations, newest first, page by page: 100 unless told otherwise. */
+  async listReflections(options: ReflectionsOptions = {}): Promise<ReflectionPage> {
+    return listReflections(options, this.#parts);
+  }
+
+  /**
+   * Where a reflection, given by its CID or its id, comes from: the records it was made from and the reflection before it,
+   * then that one's, 20 reflections back unless told otherwise. What is gone is marked missing. Throws `not_found`.
+   */
+  async traceReflection(address: string, options: TraceOptions = {}): Promise<Trace> {
+    return traceReflection(address, options, this.#parts);
   }
 
   /** Conversations in the order of their ids, page by page. `limit` is 100 unless given, 1000 at most. */

@@ -1,8 +1,16 @@
+import { z } from 'zod';
+import { isCid } from '../shared/ipfs.ts';
 import { MAX_ROWS, type ReflectionRow } from '../shared/long-term.ts';
-import { identifier, type Visibility } from '../shared/records.ts';
+import { identifier, moment, PINNED_MODULES, type PinnedModule, type Visibility } from '../shared/records.ts';
 import { validate } from '../shared/validate.ts';
+import { fromCursor, toCursor } from './context.ts';
 import type { Parts } from './parts.ts';
-import { type Scope, userOf } from './reading.ts';
+import { inReadTime, scope, type Scope, userOf } from './reading.ts';
+
+/** Reflections of a page when no limit is given. */
+const PAGE = 100;
+/** CIDs and ids in one request: they stand in its URL, which proxies cut at 8 kB. */
+export const ASKED_AT_ONCE = 100;
 
 export interface Reflection {
   id: string;
@@ -12,15 +20,73 @@ export interface Reflection {
   signature: string;
   visibility: Visibility;
   sourceIds: string[];
+  /** Of the newest one of the same module, conversation and user that was there before; null where there was none. */
+  previousCid: string | null;
   /** Null while the pin is still to come; then `cid` is the one computed for it. */
   pinnedAt: string | null;
   createdAt: string;
 }
 
+/** A reflection among those of other conversations. */
+export interface ListedReflection extends Reflection {
+  contextId: string;
+  module: PinnedModule;
+  /** Whether the one before it still has a row; null where there was none. */
+  previousFound: boolean | null;
+}
+
+export interface ReflectionPage {
+  /** Newest first. */
+  reflections: ListedReflection[];
+  /** For the next page; null after the last one. */
+  nextCursor: string | null;
+}
+
+export const cidText = z.string().max(200).refine(isCid, 'a CID such as bafkrei…');
+export const reflectionsOptions = scope.extend({
+  contextId: identifier.optional(),
+  module: z.enum(PINNED_MODULES).optional(),
+  from: moment.optional(),
+  to: moment.optional(),
+  cid: cidText.optional(),
+  cursor: z.string().min(1).max(200).optional(),
+  limit: z.int().min(1).max(MAX_ROWS).optional(),
+});
+export type ReflectionsOptions = z.input<typeof reflectionsOptions>;
+
 /** Newest first, 1000 at most. */
 export async function readReflections(contextId: string, options: Scope, { longTerm }: Parts): Promise<Reflection[]> {
   validate(identifier, contextId, 'contextId');
   return (await longTerm.reflections(contextId, MAX_ROWS, userOf(options))).map(toReflection);
+}
+
+/** One page of the index of everything pinned or to be pinned, newest first. */
+export async function listReflections(options: ReflectionsOptions, parts: Parts): Promise<ReflectionPage> {
+  const { cursor, limit = PAGE, ...filter } = validate(reflectionsOptions, options, 'the options');
+  const position = cursor === undefined ? null : fromCursor(cursor);
+  const read = async () => withPrevious(await parts.longTerm.listReflections(filter, position, limit), parts);
+  const reflections = await inReadTime(read(), parts);
+  const last = reflections.at(-1);
+  return { reflections, nextCursor: last && reflections.length === limit ? toCursor(last) : null };
+}
+
+/** Most have the one before them among the same rows; only for the others Supabase is asked. */
+export async function withPrevious(
+  rows: readonly ReflectionRow[],
+  { longTerm }: Pick<Parts, 'longTerm'>,
+): Promise<ListedReflection[]> {
+  const known = new Set(rows.map(({ cid }) => cid));
+  const named = rows.flatMap(({ previous_cid: cid }) => (cid === null || known.has(cid) ? [] : [cid]));
+  const asked = [...new Set(named)];
+  for (let from = 0; from < asked.length; from += ASKED_AT_ONCE) {
+    for (const cid of await longTerm.knownCids(asked.slice(from, from + ASKED_AT_ONCE))) known.add(cid);
+  }
+  return rows.map((row) => ({
+    ...toReflection(row),
+    contextId: row.context_id,
+    module: row.module,
+    previousFound: row.previous_cid === null ? null : known.has(row.previous_cid),
+  }));
 }
 
 function toReflection(row: ReflectionRow): Reflection {
@@ -32,6 +98,7 @@ function toReflection(row: ReflectionRow): Reflection {
     signature: row.signature,
     visibility: row.visibility,
     sourceIds: row.source_ids,
+    previousCid: row.previous_cid,
     pinnedAt: row.pinned_at && new Date(row.pinned_at).toISOString(),
     createdAt: new Date(row.created_at).toISOString(),
   };

@@ -91,6 +91,7 @@ function compareRow(
     ['signing key', row.signing_key, doc.signingKey],
     // Imported knowledge is filed where whoever imported it wants it.
     ...(doc.type === 'knowledge' ? [] : [['context', row.context_id, doc.contextId] as [string, string, string]]),
+    ['previous CID', row.previous_cid, doc.previousCid ?? null],
   ];
   const differing = pairs.filter(([, a, b]) => a !== b).map(([name]) => name);
   return differing.length === 0

@@ -46,6 +46,8 @@ export interface ReflectionRow {
   wrapped_key: string | null;
   visibility: Visibility;
   source_ids: string[];
+  /** Of the newest earlier record of the same module, conversation and user; null where there was none. */
+  previous_cid: string | null;
   pinned_at: string | null;
   created_at: string;
 }
@@ -59,6 +61,15 @@ export interface RecordFilter {
   from?: string | undefined;
   to?: string | undefined;
 }
+
+/** Which rows of `memory_reflections`; what is undefined is not looked at. */
+export interface ReflectionFilter extends Omit<RecordFilter, 'module'> {
+  module?: PinnedModule | undefined;
+  cid?: string | undefined;
+}
+
+/** What a record is, without what it says. */
+export type RecordHead = Pick<MemoryRecord, 'id' | 'contextId' | 'userId' | 'module' | 'createdAt'>;
 
 export interface ConversationRow {
   context_id: string;
@@ -262,16 +273,56 @@ export class LongTerm {
     return newestFirst(userId === undefined ? ofConversation : ofConversation.eq('user_id', userId), limit);
   }
 
+  /** Of one module, conversation and user: the newest before a position. */
+  async previousReflection(
+    of: Pick<ReflectionRow, 'module' | 'context_id' | 'user_id'>,
+    position: string,
+  ): Promise<ReflectionRow | null> {
+    const chain = this.#pinned(of.module).eq('context_id', of.context_id);
+    const ofUser = of.user_id === null ? chain.is('user_id', null) : chain.eq('user_id', of.user_id);
+    const [previous] = await newestFirst(before(position, ofUser), 1);
+    return previous ?? null;
+  }
+
+  /** Of all modules, conversations and users that a filter lets through, those before a position, newest first. */
+  async listReflections(filter: ReflectionFilter, position: string | null, limit: number): Promise<ReflectionRow[]> {
+    let query = this.#client.from(this.#reflections).select('*');
+    if (filter.module !== undefined) query = query.eq('module', filter.module);
+    if (filter.userId !== undefined) query = query.eq('user_id', filter.userId);
+    if (filter.contextId !== undefined) query = query.eq('context_id', filter.contextId);
+    if (filter.cid !== undefined) query = query.eq('cid', filter.cid);
+    if (filter.from !== undefined) query = query.gte('created_at', filter.from);
+    if (filter.to !== undefined) query = query.lt('created_at', filter.to);
+    return newestFirst(before(position, query), limit);
+  }
+
+  /** Which of some CIDs have a row. */
+  async knownCids(cids: readonly string[]): Promise<string[]> {
+    const rows = unwrap(
+      await this.#client.from(this.#reflections).select('cid').in('cid', cids),
+      'reading reflections',
+    );
+    return rows.map(({ cid }) => cid as string);
+  }
+
+  /** Whose records these are, and when they were made, without their tokens. */
+  async headsOf(ids: readonly string[]): Promise<RecordHead[]> {
+    const columns = 'id, user_id, context_id, module, created_at';
+    const rows = unwrap(await this.#client.from(this.#memories).select(columns).in('id', ids), 'reading records');
+    return rows.map((row) => ({
+      id: row.id as string,
+      userId: row.user_id as string | null,
+      contextId: row.context_id as string,
+      module: row.module as Module,
+      createdAt: new Date(row.created_at as string).toISOString(),
+    }));
+  }
+
   /** Pinned knowledge before a position, newest first; with a user his and what belongs to nobody. */
   async knowledge(position: string | null, limit: number, userId?: string): Promise<ReflectionRow[]> {
     let query = this.#pinned('knowledge').not('pinned_at', 'is', null);
     if (userId !== undefined) query = query.or(`user_id.is.null,user_id.eq.${quoted(userId)}`);
-    const [createdAt, id] = position?.split('|') ?? [];
-    if (createdAt !== undefined) {
-      const before = `created_at.lt.${createdAt},and(created_at.eq.${createdAt},id.lt.${id})`;
-      query = query.lte('created_at', createdAt).or(before);
-    }
-    return newestFirst(query, limit);
+    return newestFirst(before(position, query), limit);
   }
 
   #pinned(module: PinnedModule) {
@@ -324,6 +375,16 @@ function withinTokens(rows: readonly TokenCounts[], maxTokens: number): number {
   let sum = 0;
   const beyond = rows.findIndex((row) => (sum += row.user_tokens + row.assistant_tokens + row.text_tokens) > maxTokens);
   return beyond === -1 ? rows.length : Math.max(1, beyond);
+}
+
+/** Rows that come before a position; all without one. */
+function before(position: string | null, query: MemoriesQuery): MemoriesQuery {
+  const [createdAt, id] = position?.split('|') ?? [];
+  if (createdAt === undefined) return query;
+  // As in #inOrder: the plain bound is the index's, the pair decides among equal times.
+  return query
+    .lte('created_at', createdAt)
+    .or(`created_at.lt.${createdAt},and(created_at.eq.${createdAt},id.lt.${id})`);
 }
 
 async function newestFirst(query: MemoriesQuery, limit: number): Promise<ReflectionRow[]> {

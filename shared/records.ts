@@ -53,13 +53,16 @@ export type ChatJob = z.infer<typeof chatJob>;
 /** What a record is: a turn, or one of the texts that are committed at once and pinned. */
 export const MODULES = ['chat', 'reflection', 'finetune', 'knowledge'] as const;
 export type Module = (typeof MODULES)[number];
-export type PinnedModule = Exclude<Module, 'chat'>;
+export const PINNED_MODULES = ['reflection', 'finetune', 'knowledge'] as const;
+export type PinnedModule = (typeof PINNED_MODULES)[number];
 
 /** Of a knowledge item that another Mnemoq has signed: with the job's own fields it makes that very document again. */
 const importedDocument = z.strictObject({
   cid: z.string().min(1).max(200),
   /** The conversation its document names; the job's is where it is filed here. */
   contextId: identifier,
+  /** What its document says was there before it, where it was made. */
+  previousCid: z.string().min(1).max(200).optional(),
   signingKey: z.string().min(1).max(100),
   signature: z.string().min(1).max(200),
 });
@@ -72,7 +75,7 @@ const reflectionFields = z.strictObject({
   userId: identifier.optional(),
   reflectionText: text,
   visibility,
-  module: z.enum(['reflection', 'finetune', 'knowledge']).optional(),
+  module: z.enum(PINNED_MODULES).optional(),
   sourceIds: sourceIds.optional(),
   createdAt: moment,
   imported: importedDocument.optional(),

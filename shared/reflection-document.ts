@@ -20,6 +20,8 @@ const unsigned = z.strictObject({
   contextId: z.string(),
   createdAt: z.string(),
   sourceIds: z.array(z.uuid()),
+  /** Of the newest record of the same type, conversation and user that was there before; absent where there was none. */
+  previousCid: z.string().min(1).max(200).optional(),
   /** Hex. Public: SHA-256 of the text. Private: HMAC-SHA-256 of the text under the reflection's key. */
   sha256: z.string().regex(/^[0-9a-f]{64}$/, '64 hex digits'),
   signingKeyId: z.string(),
@@ -35,6 +37,9 @@ const document = unsigned
 /** The JSON file a reflection is on IPFS, version 1. */
 export type ReflectionDocument = z.infer<typeof document>;
 
+/** What a document is made of: what was saved, and what was there before it. */
+export type DocumentSource = ReflectionJob & { previousCid?: string | null };
+
 /** A random key for one private reflection. */
 export function newReflectionKey(): Buffer {
   return randomBytes(KEY_BYTES);
@@ -46,11 +51,12 @@ export function newReflectionKey(): Buffer {
  * `key` is null for a public reflection.
  */
 export function createReflectionDocument(
-  job: ReflectionJob,
+  job: DocumentSource,
   key: Buffer | null,
   signer: Pick<Signer, 'kid' | 'publicKey' | 'sign'>,
 ): ReflectionDocument {
   const text = job.reflectionText.toWellFormed();
+  const { previousCid } = job.imported ?? job;
   const body = {
     version: 1 as const,
     id: job.id,
@@ -58,6 +64,7 @@ export function createReflectionDocument(
     contextId: job.imported?.contextId ?? job.contextId,
     createdAt: job.createdAt,
     sourceIds: job.sourceIds ?? [],
+    ...(previousCid && { previousCid }),
     sha256: digestOf(text, key),
     signingKeyId: signer.kid,
     signingKey: signer.publicKey,

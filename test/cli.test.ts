@@ -24,6 +24,8 @@ const COMMANDS: Record<string, string[] | null> = {
   status: [UNKNOWN_ID, '--json'],
   inspect: [UNKNOWN_ID, '--json'],
   verify: ['bafkreibme22gw2h7y2h7tg2fhqotaqjucnbc24deqo72b6mkl2egezxhvy', '--json'],
+  reflections: ['--json'],
+  trace: [UNKNOWN_ID, '--json'],
   quarantine: ['list', '--json'],
   trends: ['--json'],
   export: null,
@@ -83,7 +85,7 @@ describe('every command', () => {
       MEMORY_SUPABASE_TIMEOUT_MS: '500',
     };
     const asking = Object.entries(COMMANDS).filter(
-      ([name, args]) => args && !['verify', 'trends', 'doctor'].includes(name),
+      ([name, args]) => args && !['verify', 'reflections', 'trace', 'trends', 'doctor'].includes(name),
     );
     await each(asking, async ([name, args]) => {
       const ended = await cli([name, ...(args ?? [])], away, name === 'import' ? JSON.stringify(turn('c', 1)) : '');

@@ -69,6 +69,17 @@ describe.each(DOCUMENTS)('a %s document', (visibility, doc) => {
     expect(fromBytes(toBytes(doc))).toEqual(doc);
   });
 
+  test('names the one before it where there is one, and is otherwise what it was before documents did', () => {
+    const make = (previousCid: string | null) =>
+      createReflectionDocument({ ...JOB, visibility, previousCid }, visibility === 'private' ? key : null, signer);
+    expect(asText(make(null))).toBe(asText(doc));
+    const linked = make('bafkreibme22gw2h7y2h7tg2fhqotaqjucnbc24deqo72b6mkl2egezxhvy');
+    expect(fromBytes(toBytes(linked))).toEqual(linked);
+    expect(linked.previousCid).toMatch(/^bafkrei/);
+    const { previousCid: _removed, ...without } = linked;
+    expect([signatureHolds(linked), signatureHolds(without)]).toEqual([true, false]);
+  });
+
   test('is signed over everything else in it, with Ed25519', () => {
     const { signature, ...body } = JSON.parse(asText(doc));
     const publicKey = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: doc.signingKey }, format: 'jwk' });

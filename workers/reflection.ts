@@ -4,8 +4,13 @@ import { computeCid, Ipfs } from '../shared/ipfs.ts';
 import type { ReflectionRow } from '../shared/long-term.ts';
 import { newRecord } from '../shared/new-record.ts';
 import type { ReflectionResult } from '../shared/queues.ts';
-import { type MemoryRecord, type ReflectionJob, reflectionJob } from '../shared/records.ts';
-import { createReflectionDocument, newReflectionKey, toBytes } from '../shared/reflection-document.ts';
+import { type MemoryRecord, positionOf, type ReflectionJob, reflectionJob } from '../shared/records.ts';
+import {
+  createReflectionDocument,
+  type DocumentSource,
+  newReflectionKey,
+  toBytes,
+} from '../shared/reflection-document.ts';
 import { type Signer, signerOnce } from '../shared/signing.ts';
 import { countTokens } from '../shared/tokens.ts';
 import { activeTraceparent, inSpan } from '../shared/tracing.ts';
@@ -81,8 +86,8 @@ async function commitAtOnce(record: MemoryRecord, parts: ReflectionParts): Promi
 
 /**
  * The document's bytes and its row. The row, with the wrapped key, is kept before anything is uploaded: whatever happens
- * later, a pinned ciphertext has its key. A retry, a second worker or a repeated save finds that row, takes its key and
- * head and so makes the same document with the same CID.
+ * later, a pinned ciphertext has its key. A retry, a second worker or a repeated save finds that row, takes its key, head
+ * and link to the record before it, and so makes the same document with the same CID.
  */
 async function prepareDocument(
   job: ReflectionJob,
@@ -90,11 +95,11 @@ async function prepareDocument(
 ): Promise<{ row: ReflectionRow; bytes: Uint8Array }> {
   const { keyring, longTerm } = parts;
   const wrappedKey = job.visibility === 'private' ? keyring.seal(newReflectionKey(), keyPurpose(job.id)) : null;
-  const fresh = await build(job, wrappedKey, parts);
+  const fresh = await build({ ...job, previousCid: await previousCid(job, parts) }, wrappedKey, parts);
   const kept = await longTerm.addReflection(fresh.row);
-  if (kept.wrapped_key === wrappedKey && kept.sha256 === fresh.row.sha256 && kept.pinned_at === null) return fresh;
-  const { created_at: createdAt, visibility, source_ids: sourceIds } = kept;
-  const head = { ...job, createdAt: new Date(createdAt).toISOString(), visibility, sourceIds };
+  if (kept.cid === fresh.row.cid && kept.pinned_at === null) return fresh;
+  const { created_at: createdAt, visibility, source_ids: sourceIds, previous_cid: previous } = kept;
+  const head = { ...job, createdAt: new Date(createdAt).toISOString(), visibility, sourceIds, previousCid: previous };
   const same = await build(head, kept.wrapped_key, parts);
   if (same.row.sha256 !== kept.sha256) {
     throw new UnrecoverableError('another reflection was saved under this id or idempotency key; the first one stays');
@@ -102,8 +107,18 @@ async function prepareDocument(
   return { ...same, row: kept.pinned_at === null ? same.row : kept };
 }
 
+/** Of the newest record before this one, by position, that has a row by now; null where there is none. */
+async function previousCid(job: ReflectionJob, { longTerm }: ReflectionParts): Promise<string | null> {
+  const { contextId, userId = null, module = 'reflection' } = job;
+  const previous = await longTerm.previousReflection(
+    { module, context_id: contextId, user_id: userId },
+    positionOf(job),
+  );
+  return previous?.cid ?? null;
+}
+
 async function build(
-  job: ReflectionJob,
+  job: DocumentSource,
   wrappedKey: string | null,
   { keyring, signer }: ReflectionParts,
 ): Promise<{ row: ReflectionRow; bytes: Uint8Array }> {
@@ -126,6 +141,7 @@ async function build(
     wrapped_key: wrappedKey,
     visibility: job.visibility,
     source_ids: doc.sourceIds,
+    previous_cid: doc.previousCid ?? null,
     pinned_at: null,
     created_at: job.createdAt,
   };

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { QUEUES } from '../../shared/queues.ts';
-import { MODULES } from '../../shared/records.ts';
+import { MODULES, PINNED_MODULES } from '../../shared/records.ts';
 import { ENCODINGS } from '../../shared/tokenizer.ts';
 import type { ContextMessage, ContextRecord, ContextTokens } from '../context.ts';
 import type { ContextPage, Inspection, Receipt, RecordStatus, Reflection, Stats, Verification } from '../index.ts';
@@ -8,6 +8,8 @@ import type { FlushResult } from '../../shared/queues.ts';
 import type { ConversationPage } from '../conversations.ts';
 import type { ErasureReceipt } from '../erasure.ts';
 import type { KnowledgePage } from '../knowledge.ts';
+import type { Trace } from '../provenance.ts';
+import type { ReflectionPage } from '../reflections.ts';
 import type { Trends } from '../trends.ts';
 import { snakeAnswer } from './snake-case.ts';
 
@@ -110,6 +112,10 @@ const reflectionFields = z
     signature: z.string().describe('Ed25519, base64.'),
     visibility: z.enum(['private', 'public']).describe('Whether the document on IPFS is encrypted.'),
     sourceIds: z.array(z.string()).describe('The records it was made from.'),
+    previousCid: z
+      .string()
+      .nullable()
+      .describe('The one of the same module, conversation and user before it; null where there was none.'),
     pinnedAt: time('ISO 8601, UTC; null while the pin is still to come.'),
     createdAt,
   })
@@ -119,6 +125,53 @@ const reflectionListFields = z.strictObject({
   reflections: z.array(reflectionFields).describe('Newest first, 1000 at most.'),
 });
 export const reflectionList = named('ReflectionList', reflectionListFields, "A conversation's reflections.");
+const listedReflectionFields = reflectionFields
+  .extend({
+    contextId,
+    module: z.enum(PINNED_MODULES).describe('What kind of record it is.'),
+    previousFound: z
+      .boolean()
+      .nullable()
+      .describe('Whether the one before it is still there; null where there was none.'),
+  })
+  .describe('A reflection, a fine-tune output or a knowledge item, without its text.');
+const reflectionPageFields = z.strictObject({
+  reflections: z.array(listedReflectionFields).describe('Newest first.'),
+  nextCursor,
+}) satisfies z.ZodType<ReflectionPage>;
+export const reflectionPage = named('ReflectionPage', reflectionPageFields, 'A page of the index of reflections.');
+
+const traceFields = z.strictObject({
+  links: z
+    .array(
+      z
+        .strictObject({
+          cid: z.string().describe('Its address on IPFS.'),
+          missing: z.boolean().describe('Whether it is not there any more; the chain ends here.'),
+          reflection: listedReflectionFields.nullable().describe('The reflection; null when it is missing.'),
+          sources: z
+            .array(
+              z
+                .strictObject({
+                  id,
+                  missing: z.boolean().describe('Whether it is not there any more; then nothing else is known of it.'),
+                  contextId: z.string().nullable().describe('The conversation.'),
+                  userId,
+                  module: z.enum(MODULES).nullable().describe('What kind of record it is.'),
+                  createdAt: time('ISO 8601, UTC.'),
+                })
+                .describe('A record it was made from.'),
+            )
+            .describe('In the order of its source_ids.'),
+        })
+        .describe('A link of the chain.'),
+    )
+    .describe('Newest first: the one asked for, the one before it, and so on.'),
+  whole: z.boolean().describe('Whether every link and every source in it is there.'),
+  nextCid: z.string().nullable().describe('What to ask for next when there are more links; null when the chain ends.'),
+}) satisfies z.ZodType<Trace>;
+export const trace = named('Trace', traceFields, 'Where a reflection comes from.');
+
 const newestCidFields = z.strictObject({
   contextId,
   cid: z.string().nullable().describe('Of the newest pinned reflection; null when there is none.'),

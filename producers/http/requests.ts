@@ -10,9 +10,11 @@ import {
 } from '../../shared/records.ts';
 import { conversationsOptions } from '../conversations.ts';
 import { flushOptions } from '../flushing.ts';
-import { cidText, importOptions } from '../knowledge-import.ts';
+import { importOptions } from '../knowledge-import.ts';
 import { knowledgeOptions } from '../knowledge.ts';
+import { traceOptions } from '../provenance.ts';
 import { pageOptions, recentOptions, scope } from '../reading.ts';
+import { cidText, reflectionsOptions } from '../reflections.ts';
 import { exportOptions } from '../training-data.ts';
 import { trendsOptions } from '../trends.ts';
 import { snakeCase, type Words } from './snake-case.ts';
@@ -147,6 +149,27 @@ export const knowledgeQuery = snakeCase(knowledgeOptions, {
   query: { description: 'Only items whose text contains this, whatever the case of its letters.', ...idLength },
   cursor,
   limit: { description: 'Items of a page.', default: 100 },
+});
+export const reflectionsQuery = snakeCase(reflectionsOptions, {
+  userId: userFilter,
+  contextId: ofConversation,
+  module: 'Only records of this kind.',
+  from: since,
+  to: until,
+  cid: 'Only what has this address on IPFS.',
+  cursor,
+  limit: { description: 'Reflections of a page.', default: 100 },
+});
+export const traceQuery = snakeCase(traceOptions, {
+  userId: userFilter,
+  limit: { description: 'Reflections to follow.', default: 20 },
+});
+export const tracePath = z.strictObject({
+  reflection: z
+    .string()
+    .min(1)
+    .max(200)
+    .meta({ description: "Its address on IPFS, or its record's UUID.", examples: ['bafkreigh2akiscaildc…'] }),
 });
 export const trendsQuery = snakeCase(trendsOptions, {
   userId: userFilter,

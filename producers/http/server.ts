@@ -19,6 +19,7 @@ import { addLearningRoutes } from './learning-routes.ts';
 import { refuseOtherMethods } from './methods.ts';
 import { addOpenApi } from './openapi.ts';
 import { PROBLEM_TYPE, sendNotFound, sendProblem, toProblem } from './problem.ts';
+import { addProvenanceRoutes } from './provenance-routes.ts';
 import { addReadRoutes } from './read-routes.ts';
 import { traceRequests } from './request-spans.ts';
 import { addSaveRoutes } from './save-routes.ts';
@@ -104,6 +105,7 @@ export async function registerMemoryRoutes(server: FastifyInstance, parts: Memor
   addSaveRoutes(server, parts.memory);
   addReadRoutes(server, parts.memory);
   addLearningRoutes(server, parts.memory);
+  addProvenanceRoutes(server, parts.memory);
   addServiceRoutes(server, parts.memory);
   addEraseRoutes(server, parts.memory);
   await addEventRoute(server, parts.memory);

@@ -78,6 +78,8 @@ function callsOf({ contextId, turnId, cid }: Owned): Record<string, Call> {
     inspectRecord: { path: { id: turnId } },
     getStatus: { path: { id: turnId } },
     verify: { path: { cid } },
+    listReflections: {},
+    traceReflection: { path: { reflection: cid } },
     listConversations: {},
     listKnowledge: {},
     getTrends: { query: range },
@@ -146,6 +148,7 @@ describe.each(BENS)('with %s of one user', (_name, keyOf) => {
       inspectRecord: { path: { id } },
       getStatus: { path: { id } },
       verify: { path: { cid } },
+      traceReflection: { path: { reflection: cid } },
       forgetUser: { path: { user_id: ANN } }, // tried below, and not his
     };
     for (const operation of client.operationIds.filter((each) => each !== 'followEvents')) {
@@ -177,6 +180,10 @@ describe.each(BENS)('with %s of one user', (_name, keyOf) => {
         await client.call('getStatus', { key, path: { id: turnId } }),
         await client.call('getStatus', { key, path: { id: reflectionId } }),
         await client.call('verify', { key, path: { cid } }),
+        await client.call('listReflections', { key, query: { context_id: contextId } }),
+        await client.call('listReflections', { key, query: { cid } }),
+        await client.call('traceReflection', { key, path: { reflection: cid } }),
+        await client.call('traceReflection', { key, path: { reflection: reflectionId } }),
         await client.call('listConversations', { key, query: { prefix: contextId } }),
         await client.call('exportTrainingData', { key, query: { format: 'openai', context_id: contextId } }),
       ];
@@ -199,6 +206,8 @@ describe.each(BENS)('with %s of one user', (_name, keyOf) => {
       ['inspectRecord', { path: { id: turnId }, query }],
       ['getStatus', { path: { id: turnId }, query }],
       ['verify', { path: { cid }, query }],
+      ['listReflections', { query }],
+      ['traceReflection', { path: { reflection: cid }, query }],
       ['listConversations', { query }],
       ['listKnowledge', { query }],
       ['getTrends', { query: { ...query, ...callsOf(anns)['getTrends']?.query } }],

@@ -110,6 +110,25 @@ describe('reading', () => {
     expect((await client.call('getReflectionCid', { key, path })).json).toEqual({ context_id, cid });
   });
 
+  test('reflections are listed by pages, and traced to what they came from', async () => {
+    const context_id = stack.newContextId();
+    const turnSaved = await client.call('saveChat', { key, body: turnOf(context_id), headers: WAIT });
+    const { id: source } = turnSaved.json as { id: string };
+    for (const n of [1, 2]) {
+      const body = { context_id, reflection_text: `thought ${n}`, source_ids: [source] };
+      await client.call('saveReflection', { key, body, headers: WAIT });
+    }
+    const first = await client.call('listReflections', { key, query: { context_id, limit: 1 } });
+    const page = first.json as { reflections: { cid: string; previous_cid: string }[]; next_cursor: string };
+    expect(page.reflections).toMatchObject([{ context_id, previous_found: true, source_ids: [source] }]);
+    expect(first.headers.get('link')).toContain('rel="next"');
+    const rest = await client.call('listReflections', { key, query: { context_id, cursor: page.next_cursor } });
+    expect(rest.json).toMatchObject({ reflections: [{ cid: page.reflections[0]?.previous_cid }], next_cursor: null });
+    const traced = await client.call('traceReflection', { key, path: { reflection: page.reflections[0]?.cid ?? '' } });
+    const sources = [{ id: source, missing: false, context_id, user_id: 'ann', module: 'chat' }];
+    expect(traced.json).toMatchObject({ whole: true, next_cid: null, links: [{ sources }, { sources }] });
+  });
+
   test('conversations and knowledge are listed by pages', async () => {
     const prefix = `${randomUUID()} `;
     for (const n of [1, 2, 3]) await client.call('saveChat', { key, body: turnOf(`${prefix}${n}`, n), headers: WAIT });

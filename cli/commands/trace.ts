@@ -1,0 +1,37 @@
+import { Command } from 'commander';
+import type { Link } from '../../producers/index.ts';
+import { wholeNumber } from '../arguments.ts';
+import { EXIT } from '../exit.ts';
+import { counted, mark, print, printJson, say } from '../output.ts';
+import { withMemory } from './with-memory.ts';
+
+interface Options {
+  user?: string;
+  limit: number;
+  json?: true;
+}
+
+export function traceCommand(): Command {
+  return new Command('trace')
+    .description('where a reflection comes from, link by link; exit code 1 when one of them is missing')
+    .argument('<reflection>', 'its CID or its id')
+    .option('-u, --user <id>', 'only what is of this user')
+    .option('-l, --limit <count>', 'how many reflections back', wholeNumber(100), 20)
+    .option('--json', 'print JSON')
+    .action(async (reflection: string, { json, user, limit }: Options) => {
+      const options = { limit, ...(user !== undefined && { userId: user }) };
+      const trace = await withMemory((memory) => memory.traceReflection(reflection, options));
+      if (json) printJson(trace);
+      else for (const link of trace.links) printLink(link);
+      if (!json && trace.nextCid !== null) say(`it goes on with ${trace.nextCid}`);
+      process.exitCode = trace.whole ? EXIT.ok : EXIT.failed;
+    });
+}
+
+function printLink({ cid, reflection, sources }: Link): void {
+  if (!reflection) return print(`${mark(false)} ${cid}  missing`);
+  print(`${mark(true)} ${cid}  ${reflection.createdAt}  ${counted(sources.length, 'source')}`);
+  for (const { id, missing, module, createdAt } of sources) {
+    print(`  ${mark(!missing)} ${id}  ${missing ? 'missing' : `${createdAt}  ${module}`}`);
+  }
+}

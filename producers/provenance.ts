@@ -1,0 +1,99 @@
+import { z } from 'zod';
+import { MnemoqError } from '../shared/errors.ts';
+import type { RecordHead, ReflectionRow } from '../shared/long-term.ts';
+import { type Module, recordId } from '../shared/records.ts';
+import { validate } from '../shared/validate.ts';
+import type { Parts } from './parts.ts';
+import { inReadTime, scope } from './reading.ts';
+import { ASKED_AT_ONCE, cidText, type ListedReflection, withPrevious } from './reflections.ts';
+
+/** Links followed when no limit is given, and at most: each is a request or two. */
+const LINKS = 20;
+const MOST_LINKS = 100;
+
+export const traceOptions = scope.extend({ limit: z.int().min(1).max(MOST_LINKS).optional() });
+export type TraceOptions = z.input<typeof traceOptions>;
+
+/** What a reflection is asked for by: its CID, or its record's id. */
+const reflectionAddress = z.union([recordId, cidText], 'a CID such as bafkrei…, or a UUID');
+
+/** A record that a reflection came from; `inspect` gives its text. */
+export interface Source {
+  id: string;
+  /** Whether nobody has it any more, as after an erasure; then nothing else is known of it. */
+  missing: boolean;
+  contextId: string | null;
+  userId: string | null;
+  module: Module | null;
+  createdAt: string | null;
+}
+
+/** One reflection of a chain. */
+export interface Link {
+  cid: string;
+  /** Whether it has no row any more; then nothing else is known of it, and the chain ends here. */
+  missing: boolean;
+  reflection: ListedReflection | null;
+  /** In the order of its `sourceIds`. */
+  sources: Source[];
+}
+
+export interface Trace {
+  /** Newest first: the one asked for, the one before it, and so on. */
+  links: Link[];
+  /** Whether every link and every source looked at is there. */
+  whole: boolean;
+  /** The CID to go on with when there were more links than asked for; null when the chain ends. */
+  nextCid: string | null;
+}
+
+/** Where a reflection comes from: its sources, the reflection before it, that one's sources, and so on. */
+export async function traceReflection(address: string, options: TraceOptions, parts: Parts): Promise<Trace> {
+  const known = validate(reflectionAddress, address, 'the reflection');
+  const { limit = LINKS, userId } = validate(traceOptions, options, 'the options');
+  return inReadTime(trace(known, limit, userId, parts), parts);
+}
+
+async function trace(address: string, limit: number, userId: string | undefined, parts: Parts): Promise<Trace> {
+  const find = async (by: { id: string } | { cid: string }) => {
+    const row = await parts.longTerm.findReflection(by);
+    return row && (userId === undefined || row.user_id === userId) ? row : null;
+  };
+  const byId = recordId.safeParse(address);
+  let row = await find(byId.success ? { id: byId.data } : { cid: address });
+  if (!row) throw new MnemoqError('not_found', 'no reflection with this CID or id');
+  const links: Link[] = [];
+  let next: string | null = row.cid;
+  while (next !== null && links.length < limit) {
+    links.push(row ? await toLink(row, userId, parts) : { cid: next, missing: true, reflection: null, sources: [] });
+    next = row?.previous_cid ?? null;
+    row = next === null ? null : await find({ cid: next });
+  }
+  const whole = links.every(({ missing, sources }) => !missing && sources.every((source) => !source.missing));
+  return { links, whole, nextCid: next };
+}
+
+async function toLink(row: ReflectionRow, userId: string | undefined, parts: Parts): Promise<Link> {
+  const [reflections, heads] = await Promise.all([withPrevious([row], parts), headsOf(row, parts)]);
+  const sources = row.source_ids.map((id): Source => {
+    const head = heads.get(id);
+    const isTheirs = head && (userId === undefined || head.userId === userId);
+    if (!isTheirs) return { id, missing: true, contextId: null, userId: null, module: null, createdAt: null };
+    return { ...head, missing: false };
+  });
+  return { cid: row.cid, missing: false, reflection: reflections[0] ?? null, sources };
+}
+
+/** Redis first, as every read: a turn may be committed in between. Most sources are of the reflection's conversation. */
+async function headsOf(row: ReflectionRow, { shortTerm, longTerm }: Parts): Promise<Map<string, RecordHead>> {
+  const heads = new Map<string, RecordHead>();
+  for (let from = 0; from < row.source_ids.length; from += ASKED_AT_ONCE) {
+    const ids = row.source_ids.slice(from, from + ASKED_AT_ONCE);
+    const cached = (await shortTerm.find(row.context_id, ids)).filter((record) => record !== null);
+    const committed = cached.length === ids.length ? [] : await longTerm.headsOf(ids);
+    for (const { id, contextId, userId, module, createdAt } of [...committed, ...cached]) {
+      heads.set(id, { id, contextId, userId, module, createdAt });
+    }
+  }
+  return heads;
+}
