@@ -47,6 +47,7 @@ import {
   type ReflectionsOptions,
 } from './reflections.ts';
 import { savePinned, saveTurn, saveTurns } from './saving.ts';
+import { search, type SearchOptions, type SearchResult } from './search.ts';
 import { collectStats, type Stats } from './stats.ts';
 import { findStatus, type RecordStatus } from './status.ts';
 import type { EventHandler } from './subscriptions.ts';
@@ -188,6 +189,14 @@ export class MemoryCore {
   /** What was shared as public, newest first, page by page; with `userId` that user's and what belongs to nobody. */
   async listKnowledge(options: KnowledgeOptions = {}): Promise<KnowledgePage> {
     return listKnowledge(options, this.#parts);
+  }
+
+  /**
+   * The records that have most of the query's words, best first, by BM25 over stored tokens; `limit` is 10 unless given, 100
+   * at most. Throws `invalid_configuration` with MEMORY_ENCRYPT_TOKENS.
+   */
+  async search(options: SearchOptions): Promise<SearchResult> {
+    return search(options, this.#parts);
   }
 
   /** Turns, tokens and reflections per hour, day or week, of committed records; at most 999 buckets at once. */

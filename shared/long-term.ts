@@ -97,6 +97,31 @@ export interface TrendRow {
   mean_gap_seconds: number | null;
 }
 
+export interface SearchQuestion {
+  userId?: string | undefined;
+  contextId?: string | undefined;
+  /** One tsquery a term. */
+  terms: string[];
+  /** Of the encodings that the terms are in. */
+  letters: string[];
+  limit: number;
+}
+
+/** What a search has to go by, and records that may be what is looked for, the likeliest first. */
+export interface SearchAnswer {
+  /** Records in the scope, up to 100,000. */
+  total: number;
+  /** In tokens. */
+  meanLength: number;
+  /** How many records have each term. */
+  frequencies: number[];
+  /** Records whose tokens are encrypted, up to 1000. */
+  sealed: number;
+  /** Of encodings that records have and the question had not. */
+  letters: string[];
+  records: MemoryRecord[];
+}
+
 type MemoriesQuery = ReturnType<ReturnType<SupabaseClient['from']>['select']>;
 
 interface Answer<T> {
@@ -203,6 +228,19 @@ export class LongTerm {
       p_tz: question.timeZone,
     });
     return unwrap(answer as Answer<TrendRow[]>, 'computing trends');
+  }
+
+  async search({ userId, contextId, terms, letters, limit }: SearchQuestion): Promise<SearchAnswer> {
+    const answer = await this.#client.rpc('mnemoq_search', {
+      p_user: userId ?? null,
+      p_context: contextId ?? null,
+      p_terms: terms,
+      p_letters: letters,
+      p_limit: limit,
+    });
+    const found = unwrap(answer as Answer<Omit<SearchAnswer, 'records'> & { rows: MemoryRow[] }>, 'searching');
+    const { rows, ...figures } = found;
+    return { ...figures, records: rows.map(fromRow) };
   }
 
   /** Rows in `(created_at, id)` order. */

@@ -168,6 +168,15 @@ export class Pending {
     return newest?.[0] ?? null;
   }
 
+  /** The newest entries of every part, at most `count`, the newest first. */
+  async newest(count: number): Promise<PendingEntry[]> {
+    const each = Math.ceil(count / this.#keys.shards.length);
+    const raw = await Promise.all(
+      this.#keys.shards.map((shard) => this.#redis.xrevrange(this.#keys.pending(shard), '+', '-', 'COUNT', each)),
+    );
+    return toEntries(raw.flat());
+  }
+
   /** Where a pending record is; null when it is not pending. */
   async locate(id: string): Promise<{ contextId: string; entry: string } | null> {
     for (const shard of this.#keys.shards) {

@@ -189,6 +189,18 @@ export class ShortTerm {
     return cached.map((json) => (json === null ? null : fromCached(contextId, json)));
   }
 
+  /** The newest records of a conversation that Supabase does not have yet; complete when these are all. */
+  async uncommitted(contextId: string, limit: number): Promise<CachedRecords> {
+    const positions = await this.#redis.zrevrange(this.#keys.uncommitted(contextId), 0, limit - 1);
+    if (positions.length === 0) return { complete: true, records: [] };
+    // One that is committed in between may be gone: then it is in Supabase.
+    const found = await this.find(
+      contextId,
+      positions.map((position) => position.split('|')[1] ?? ''),
+    );
+    return { complete: positions.length < limit, records: found.filter((record) => record !== null) };
+  }
+
   /** Takes over a change to a record, such as its CID; does nothing when it is no longer cached. */
   async replace(record: MemoryRecord): Promise<void> {
     await this.#redis.mnemoqReplace(this.#keys.conversation(record.contextId), record.id, toCached(record));

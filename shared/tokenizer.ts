@@ -69,6 +69,12 @@ export function tokenBytes(id: number, encoding: Encoding): Uint8Array {
   return encoderOf(encoding).decode_single_token_bytes(id);
 }
 
+/** Every id with its bytes. Takes half a second or so: for once in a process. */
+export function* vocabulary(encoding: Encoding): Generator<[id: number, bytes: Uint8Array]> {
+  const encoder = encoderOf(encoding);
+  for (let id = 0; id < VOCABULARY[encoding]; id++) yield [id, encoder.decode_single_token_bytes(id)];
+}
+
 function refuseUnknown(tokens: readonly number[], encoding: Encoding): void {
   const unknown = tokens.find((id) => !isToken(id, encoding));
   if (unknown === undefined) return;

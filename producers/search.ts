@@ -1,0 +1,138 @@
+import { z } from 'zod';
+import { MnemoqError } from '../shared/errors.ts';
+import type { SearchAnswer } from '../shared/long-term.ts';
+import { identifier, type MemoryRecord, positionOf } from '../shared/records.ts';
+import type { Encoding } from '../shared/tokenizer.ts';
+import { countTokens, decodeTokens, openTokens } from '../shared/tokens.ts';
+import { validate } from '../shared/validate.ts';
+import { type ContextRecord, toContextRecord } from './context.ts';
+import type { Parts } from './parts.ts';
+import { inReadTime, scope } from './reading.ts';
+import { encodingOf, letterOf, queryTerms, type SearchTerm, textTerms, toTsquery } from './search-terms.ts';
+import { readUncommitted } from './uncommitted.ts';
+
+const LIMIT = 10;
+const MOST_HITS = 100;
+/** Records that Supabase gives for ranking: it knows that they have a term, not how often. docs/search.md has what more would bring. */
+const CANDIDATES = 100;
+/** BM25's two, as everybody has them: how soon the same word again says nothing more, and how much a long record has to. */
+const K1 = 1.2;
+const B = 0.75;
+
+export const searchOptions = scope.extend({
+  query: identifier,
+  contextId: identifier.optional(),
+  limit: z.int().min(1).max(MOST_HITS).optional(),
+});
+export type SearchOptions = z.input<typeof searchOptions>;
+
+/** A record that has some of the query's terms. */
+export interface SearchHit extends ContextRecord {
+  /** BM25; says nothing but which of two hits of the same search is better. */
+  score: number;
+}
+
+export interface SearchResult {
+  /** Best first; of equal ones the newest. */
+  hits: SearchHit[];
+  /** Records that were passed over, for their tokens are encrypted; counted up to 1000. */
+  sealed: number;
+  /** False when there are encrypted records, or more uncommitted ones than one search looks through. */
+  complete: boolean;
+}
+
+interface Statistics {
+  total: number;
+  meanLength: number;
+  /** How much each term of the query says. */
+  weights: Map<string, number>;
+}
+
+/** A record with how often it has which terms. */
+interface Read {
+  record: MemoryRecord;
+  counts: Map<string, number>;
+}
+
+/**
+ * The records that have most of a query's words, by BM25, uncommitted ones too: no model and no embedding, and no words to
+ * be told where a script has no spaces. Throws `invalid_configuration` where tokens are encrypted.
+ */
+export async function search(options: SearchOptions, parts: Parts): Promise<SearchResult> {
+  const { query, limit = LIMIT, ...where } = validate(searchOptions, options, 'the options');
+  if (parts.config.encryptTokens) {
+    const found = 'expected false, for search reads the tokens, found true';
+    throw new MnemoqError(
+      'invalid_configuration',
+      `MEMORY_ENCRYPT_TOKENS: ${found}: there is no search in what is encrypted`,
+    );
+  }
+  return inReadTime(find(queryTerms(query), where, limit, parts), parts);
+}
+
+type Where = Pick<z.output<typeof searchOptions>, 'userId' | 'contextId'>;
+
+/** Redis first: a record that is committed in between is seen in one of the two. */
+async function find(terms: SearchTerm[], where: Where, limit: number, parts: Parts): Promise<SearchResult> {
+  const uncommitted = await readUncommitted(where, parts);
+  const answer = await askLongTerm(terms, where, limit, parts);
+  const committed = new Set(answer.records.map(({ id }) => id));
+  const fresh = uncommitted.records.filter(({ id }) => !committed.has(id));
+  const [openFresh, sealedFresh] = [fresh.filter(isOpen), fresh.filter((record) => !isOpen(record))];
+  const freshReads = openFresh.map(read);
+  const statistics = statisticsOf(terms, answer, freshReads);
+  const hits = [...freshReads, ...answer.records.filter(isOpen).map(read)]
+    .map(({ record, counts }) => ({ record, score: score(record, counts, statistics) }))
+    .filter(({ score: points }) => points > 0)
+    .toSorted((a, b) => b.score - a.score || (positionOf(a.record) < positionOf(b.record) ? 1 : -1))
+    .slice(0, limit)
+    .map((hit) => ({ ...toContextRecord(hit.record, parts.keyring), score: hit.score }));
+  const sealed = answer.sealed + sealedFresh.length;
+  return { hits, sealed, complete: uncommitted.complete && sealed === 0 };
+}
+
+/** Once more where records have other encodings than the one that is written. */
+async function askLongTerm(terms: SearchTerm[], where: Where, limit: number, parts: Parts): Promise<SearchAnswer> {
+  const ask = async (encodings: readonly Encoding[]) =>
+    parts.longTerm.search({
+      ...where,
+      terms: terms.map((term) => toTsquery(term, encodings)),
+      letters: encodings.map(letterOf),
+      limit: Math.max(limit, CANDIDATES),
+    });
+  const { encoding } = parts.config;
+  const answer = await ask([encoding]);
+  const others = answer.letters.map(encodingOf).filter((other) => other !== undefined);
+  return others.length === 0 ? answer : ask([encoding, ...others]);
+}
+
+function isOpen({ tokens }: MemoryRecord): boolean {
+  return !('sealed' in tokens);
+}
+
+function read(record: MemoryRecord): Read {
+  const text = decodeTokens(openTokens(record.tokens, null, record.id));
+  return { record, counts: textTerms('text' in text ? text.text : `${text.user}\n${text.assistant}`) };
+}
+
+/** Those of Supabase, and the uncommitted ones beside them. */
+function statisticsOf(terms: readonly SearchTerm[], answer: SearchAnswer, fresh: readonly Read[]): Statistics {
+  const total = answer.total + fresh.length;
+  const freshLength = fresh.reduce((sum, { record }) => sum + countTokens(record.tokens), 0);
+  const weights = terms.map(({ text }, i): [string, number] => {
+    const having = (answer.frequencies[i] ?? 0) + fresh.filter(({ counts }) => counts.has(text)).length;
+    return [text, Math.log(1 + Math.max(0, total - having + 0.5) / (having + 0.5))];
+  });
+  const meanLength = (answer.meanLength * answer.total + freshLength) / Math.max(1, total);
+  return { total, meanLength: Math.max(1, meanLength), weights: new Map(weights) };
+}
+
+function score(record: MemoryRecord, counts: Map<string, number>, { weights, meanLength }: Statistics): number {
+  const saturation = K1 * (1 - B + (B * countTokens(record.tokens)) / meanLength);
+  let sum = 0;
+  for (const [term, weight] of weights) {
+    const count = counts.get(term) ?? 0;
+    sum += (weight * count * (K1 + 1)) / (count + saturation);
+  }
+  return sum;
+}

@@ -1,0 +1,46 @@
+import type { MemoryRecord } from '../shared/records.ts';
+import type { Parts } from './parts.ts';
+import { quarantinedOf } from './quarantine.ts';
+
+/** Uncommitted records one search looks through: five times as many as start a flush unless told otherwise. */
+const MOST_RECORDS = 5_000;
+/** And as many bytes of them. */
+const MOST_BYTES = 64 * 1024 * 1024;
+/** Of those set aside, each of which is a job with a whole row in it. */
+const MOST_SET_ASIDE = 200;
+
+export interface Uncommitted {
+  records: MemoryRecord[];
+  /** False when there are more than one search looks through; then these are the newest. */
+  complete: boolean;
+}
+
+/** What is in Redis and not yet in Supabase: of a user, a conversation, both or all. */
+export async function readUncommitted(
+  { userId, contextId }: { userId?: string | undefined; contextId?: string | undefined },
+  parts: Parts,
+): Promise<Uncommitted> {
+  const { records, complete } =
+    contextId === undefined ? await ofAll(parts) : await parts.shortTerm.uncommitted(contextId, MOST_RECORDS);
+  return { records: records.filter((record) => userId === undefined || record.userId === userId), complete };
+}
+
+/** Pending ones by the stream, those set aside by their jobs. */
+async function ofAll({ pending, shortTerm, submission }: Parts): Promise<Uncommitted> {
+  const entries = await pending.newest(MOST_RECORDS);
+  const jobs = await submission.queue('quarantine').getFailed(0, MOST_SET_ASIDE - 1);
+  const setAside = jobs
+    .map(quarantinedOf)
+    .flatMap(({ row }) => (row ? [{ id: row.id, contextId: row.context_id }] : []));
+  let bytes = 0;
+  const near = entries.filter((entry) => (bytes += entry.bytes) <= MOST_BYTES);
+  const byConversation = Map.groupBy([...near, ...setAside], ({ contextId }) => contextId);
+  const records = new Map<string, MemoryRecord>();
+  for (const [contextId, those] of byConversation) {
+    for (const record of await shortTerm.find(contextId, [...new Set(those.map(({ id }) => id))])) {
+      if (record) records.set(record.id, record);
+    }
+  }
+  const complete = near.length < MOST_RECORDS && near.length === entries.length && jobs.length < MOST_SET_ASIDE;
+  return { records: [...records.values()], complete };
+}
