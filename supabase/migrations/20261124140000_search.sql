@@ -38,9 +38,9 @@ create index memories_search_idx on public.memories using gin (public.mnemoq_sea
 -- outside of the scope is counted: a rank that depended on what others have said would tell of it.
 --
 -- The work is bounded. A scope of up to 2000 records is read through. In a larger one its newest 300 records show how often
--- a term is about: what at least one in twenty of them has is not looked up, for the index would give a list of half the
--- table; the 16 rarest of the others are, each up to 2000 records. Terms that are more frequent than that are looked up in
--- pairs, each with the one after it, the 8 rarest pairs. A scope is counted up to 100,000.
+-- a term is about: what more than some 20,000 records have, and one in fifty, is not looked up, for that alone would take
+-- the index long; the 16 rarest of the others are, each up to 2000 records. Terms that are more frequent than that are
+-- looked up in pairs, each with the one after it, the 8 rarest pairs, and in the newest 300. A scope is counted up to 100,000.
 create function public.mnemoq_search(p_user text, p_context text, p_terms text[], p_letters text[], p_limit integer)
 returns jsonb
 language plpgsql stable
@@ -52,19 +52,21 @@ declare
   scope constant text := case when p_user is null then '' else ' and m.user_id = $1' end
                       || case when p_context is null then '' else ' and m.context_id = $2' end;
   total bigint;
+  stored bigint;
+  often double precision;
   is_small boolean;
   answer jsonb;
 begin
-  if scope = '' then
-    select c.reltuples into total from pg_catalog.pg_class c where c.oid = 'public.memories'::pg_catalog.regclass;
-  end if;
-  if scope <> '' or total < 100000 then
+  select c.reltuples into stored from pg_catalog.pg_class c where c.oid = 'public.memories'::pg_catalog.regclass;
+  if scope = '' and stored >= 100000 then
+    total := 100000;
+  else
     execute pg_catalog.format(
       'select count(*) from (select from public.memories m where true %s limit 100000) counted', scope
     ) into total using p_user, p_context;
   end if;
-  total := least(total, 100000);
   is_small := total <= 2000;
+  often := greatest(0.02, 20000.0 / greatest(stored, total, 1));
 
   execute pg_catalog.format(
     $query$
@@ -101,7 +103,7 @@ begin
          cross join lateral (
             select avg((newest.lexemes @@ (a.query && b.query))::integer) as share from newest
           ) both_of
-         where both_of.share < 0.05 order by both_of.share, a.n limit 8
+         where both_of.share < $8 order by both_of.share, a.n limit 8
       ), paired as materialized (
         select pair.one, pair.other, found.*
           from pair cross join lateral (
@@ -145,12 +147,12 @@ begin
     $query$,
     scope,
     case when is_small then 2000 else 300 end,
-    case when is_small then 'true' else 'share < 0.05 order by share, n limit 16' end,
+    case when is_small then 'true' else 'share < $8 order by share, n limit 16' end,
     case when is_small then 'm.length' else 'm.user_tokens + m.assistant_tokens + m.text_tokens' end,
     case when is_small then 'newest m where m.lexemes'
          else 'public.memories m where public.mnemoq_search_terms(m.tokens)' end,
     case when is_small then '' else scope end
-  ) into answer using p_user, p_context, p_terms, p_letters, total, p_limit, is_small;
+  ) into answer using p_user, p_context, p_terms, p_letters, total, p_limit, is_small, often;
   return answer;
 end
 $$;
