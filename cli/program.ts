@@ -15,6 +15,7 @@ import { mcpCommand } from './commands/mcp.ts';
 import { quarantineCommand } from './commands/quarantine.ts';
 import { reflectCommand } from './commands/reflect.ts';
 import { reflectionsCommand } from './commands/reflections.ts';
+import { searchCommand } from './commands/search.ts';
 import { statsCommand } from './commands/stats.ts';
 import { statusCommand } from './commands/status.ts';
 import { traceCommand } from './commands/trace.ts';
@@ -34,6 +35,7 @@ const commands = [
   dashboardCommand,
   importCommand,
   contextCommand,
+  searchCommand,
   reflectCommand,
   flushCommand,
   statsCommand,

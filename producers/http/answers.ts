@@ -10,6 +10,7 @@ import type { ErasureReceipt } from '../erasure.ts';
 import type { KnowledgePage } from '../knowledge.ts';
 import type { Trace } from '../provenance.ts';
 import type { ReflectionPage } from '../reflections.ts';
+import type { SearchResult } from '../search.ts';
 import type { Trends } from '../trends.ts';
 import { snakeAnswer } from './snake-case.ts';
 
@@ -281,6 +282,21 @@ const knowledgePageFields = z.strictObject({
   nextCursor,
 }) satisfies z.ZodType<KnowledgePage>;
 export const knowledgePage = named('KnowledgePage', knowledgePageFields, 'A page of knowledge.');
+
+const searchFields = z.strictObject({
+  hits: z
+    .array(
+      contextRecordFields.extend({
+        score: z.number().describe('BM25: the higher the better, to be compared within one answer only.'),
+      }),
+    )
+    .describe('Best first; of equal ones the newest.') as never,
+  sealed: count('Records passed over because their tokens are encrypted; counted up to 1000.'),
+  complete: z
+    .boolean()
+    .describe('False when records were passed over, or more are uncommitted than one search looks through.'),
+}) as z.ZodType<SearchResult>;
+export const searchResult = named('SearchResult', searchFields, 'What a search finds.');
 
 const mean = (description: string) => z.number().nullable().describe(description);
 const trendFields = z

@@ -3,16 +3,16 @@ import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { MemoryCore } from '../index.ts';
-import { conversationPage, knowledgePage, trends } from './answers.ts';
+import { conversationPage, knowledgePage, searchResult, trends } from './answers.ts';
 import { operation } from './operation.ts';
 import { LINK, nextLink } from './paging.ts';
 import { scoped } from './read-routes.ts';
-import { conversationsQuery, exportQuery, knowledgeQuery, trendsQuery } from './requests.ts';
+import { conversationsQuery, exportQuery, knowledgeQuery, searchQuery, trendsQuery } from './requests.ts';
 import { toSnake } from './snake-case.ts';
 
 const NDJSON = 'application/x-ndjson';
 
-/** `GET /memory/conversations`, `/memory/knowledge`, `/memory/trends` and `/memory/export`. */
+/** `GET /memory/conversations`, `/memory/knowledge`, `/memory/search`, `/memory/trends` and `/memory/export`. */
 export function addLearningRoutes(plain: FastifyInstance, memory: MemoryCore): void {
   const server = plain.withTypeProvider<ZodTypeProvider>();
   const outages = ['redis_unavailable', 'timeout'] as const;
@@ -51,6 +51,20 @@ export function addLearningRoutes(plain: FastifyInstance, memory: MemoryCore): v
       nextLink(request, reply, page.nextCursor);
       return toSnake(page);
     },
+  );
+  server.get(
+    '/memory/search',
+    {
+      schema: operation({
+        id: 'search',
+        summary: 'The records that have most of some words, best first, uncommitted ones too',
+        tag: 'reading',
+        parts: { querystring: searchQuery },
+        answers: { 200: { schema: searchResult, description: 'What was found; empty where nothing was.' } },
+        problems: ['invalid_configuration', ...outages],
+      }),
+    },
+    async (request) => toSnake(await memory.search(scoped(request, request.query) as never)),
   );
   server.get(
     '/memory/trends',

@@ -15,6 +15,7 @@ import { knowledgeOptions } from '../knowledge.ts';
 import { traceOptions } from '../provenance.ts';
 import { pageOptions, recentOptions, scope } from '../reading.ts';
 import { cidText, reflectionsOptions } from '../reflections.ts';
+import { searchOptions } from '../search.ts';
 import { exportOptions } from '../training-data.ts';
 import { trendsOptions } from '../trends.ts';
 import { snakeCase, type Words } from './snake-case.ts';
@@ -170,6 +171,12 @@ export const tracePath = z.strictObject({
     .min(1)
     .max(200)
     .meta({ description: "Its address on IPFS, or its record's UUID.", examples: ['bafkreigh2akiscaildc…'] }),
+});
+export const searchQuery = snakeCase(searchOptions, {
+  userId: userFilter,
+  contextId: ofConversation,
+  query: { description: 'Words, in any script.', ...idLength, examples: ['tomato seedlings'] },
+  limit: { description: 'Most records.', default: 10 },
 });
 export const trendsQuery = snakeCase(trendsOptions, {
   userId: userFilter,

@@ -3,6 +3,7 @@ import { chatInput, identifier, reflectionInput } from '../../shared/records.ts'
 import { conversationsOptions } from '../conversations.ts';
 import { snakeCase, type Words } from '../http/snake-case.ts';
 import { recentOptions, scope } from '../reading.ts';
+import { searchOptions } from '../search.ts';
 
 /** As much as fits an agent's prompt beside everything else in it. */
 export const RECALLED_TOKENS = 4_000;
@@ -68,6 +69,12 @@ export const conversationsRequest = snakeCase(conversationsOptions, {
   prefix: { description: 'What their names begin with. Default: any.', maxLength: 512 },
   cursor: { description: 'The `next_cursor` of an earlier page; without it the first page.', maxLength: 512 },
   limit: { description: 'Conversations of a page.', default: 100 },
+});
+export const searchRequest = snakeCase(searchOptions, {
+  query: { description: 'A few telling words, in the language in which they were said.', maxLength: 512 },
+  contextId: { description: 'Only this conversation.', maxLength: 512 },
+  userId: ofUser,
+  limit: { description: 'Most records.', default: 10 },
 });
 export const verifyRequest = snakeCase(scope.extend({ cid: z.string().min(1).max(200) }), {
   cid: 'The CID, such as one from save_reflection or list_reflections.',

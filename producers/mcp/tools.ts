@@ -1,13 +1,22 @@
 import type { McpServer, ToolAnnotations } from '@modelcontextprotocol/server';
 import { MnemoqError } from '../../shared/errors.ts';
 import { type Caller, requireService, userFor } from '../auth.ts';
-import { conversationPage, recentContext, receipt, reflectionList, stats, verification } from '../http/answers.ts';
+import {
+  conversationPage,
+  recentContext,
+  receipt,
+  reflectionList,
+  searchResult,
+  stats,
+  verification,
+} from '../http/answers.ts';
 import {
   conversationsRequest,
   RECALLED_TOKENS,
   recallRequest,
   reflectionRequest,
   reflectionsRequest,
+  searchRequest,
   statsRequest,
   turnRequest,
   verifyRequest,
@@ -78,6 +87,21 @@ function addReadingTools(server: McpServer, parts: ToolParts): void {
       annotations: READS,
       run: async ({ contextId, maxTokens = RECALLED_TOKENS, ...options }, { memory, caller }) =>
         memory.loadRecentContext(contextId, ownedBy(caller, { ...options, maxTokens }) as never),
+    },
+    parts,
+  );
+  addTool(
+    server,
+    {
+      name: 'search_memory',
+      title: 'Search the memory',
+      description:
+        'The turns and reflections that have most of some words, best first, from all conversations or one. Words are ' +
+        'compared, not meanings: try another wording, or fewer words, where nothing fits.',
+      request: searchRequest,
+      answer: searchResult,
+      annotations: READS,
+      run: async (options, { memory, caller }) => memory.search(ownedBy(caller, options) as never),
     },
     parts,
   );

@@ -1,0 +1,47 @@
+import { Command } from 'commander';
+import type { SearchHit } from '../../producers/index.ts';
+import { wholeNumber } from '../arguments.ts';
+import { EXIT } from '../exit.ts';
+import { colors, counted, print, printJson, say, sayColors } from '../output.ts';
+import { withMemory } from './with-memory.ts';
+
+interface Options {
+  context?: string;
+  user?: string;
+  limit?: number;
+  json?: true;
+}
+
+export function searchCommand(): Command {
+  return new Command('search')
+    .description('find the records that have most of some words, best first; exit code 1 when there are none')
+    .argument('<query...>', 'the words, in any script')
+    .option('-c, --context <id>', 'only this conversation')
+    .option('-u, --user <id>', "only this user's records")
+    .option('-n, --limit <count>', 'at most this many records (default: 10)', wholeNumber(100))
+    .option('--json', 'print JSON')
+    .action(async (words: string[], { context, user, limit, json }: Options) => {
+      const result = await withMemory((memory) =>
+        memory.search({
+          query: words.join(' '),
+          ...(context !== undefined && { contextId: context }),
+          ...(user !== undefined && { userId: user }),
+          ...(limit !== undefined && { limit }),
+        }),
+      );
+      const { hits, sealed, complete } = result;
+      if (hits.length === 0) process.exitCode = EXIT.failed;
+      if (json) return printJson(result);
+      hits.forEach(printHit);
+      say(sayColors.dim(counted(hits.length, 'record')));
+      if (sealed > 0) say(`${counted(sealed, 'record')} passed over: their tokens are encrypted`);
+      else if (!complete) say('more records are uncommitted than one search looks through: run mnemoq flush');
+    });
+}
+
+function printHit({ score, createdAt, id, contextId, module, text, userMessage, assistantMessage }: SearchHit): void {
+  print(`${colors.bold(score.toFixed(2))}  ${colors.dim(`${createdAt}  ${id}  ${module}`)}  ${contextId}`);
+  if (text !== undefined) return print(text);
+  print(`${colors.cyan('user')} ${userMessage}`);
+  print(`${colors.green('assistant')} ${assistantMessage}`);
+}
