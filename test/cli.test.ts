@@ -18,6 +18,7 @@ const COMMANDS: Record<string, string[] | null> = {
   dashboard: null,
   import: ['-', '--json'],
   context: ['someone', '--json'],
+  search: ['something', '--json'],
   reflect: ['someone', 'a thought', '--json'],
   flush: ['--json'],
   stats: ['--json'],

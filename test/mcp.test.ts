@@ -111,6 +111,7 @@ describe.each(ways)('over %s', (_way, connect) => {
       'save_turn',
       'save_reflection',
       'recall',
+      'search_memory',
       'list_conversations',
       'list_reflections',
       'verify_cid',
@@ -155,6 +156,8 @@ describe.each(ways)('over %s', (_way, connect) => {
       const verified = await call(client, 'verify_cid', { cid: reflection['cid'] });
       expect([verified['ok'], (verified['checks'] as unknown[]).length]).toEqual([true, 7]);
     }
+    const found = await call(service, 'search_memory', { query: 'question', context_id: contextId });
+    expect(found).toMatchObject({ hits: [{ id: receipt['id'], score: expect.any(Number) }], complete: true });
     const conversations = await call(service, 'list_conversations', { prefix: contextId });
     expect(conversations['conversations']).toMatchObject([{ context_id: contextId }]);
     expect(await call(service, 'stats')).toMatchObject({ short_term_limit: 100, queues: { chat: {} } });
@@ -196,6 +199,7 @@ describe.each(ways)('over %s', (_way, connect) => {
       ['recall', { context_id: 'c', max_tokens: 0 }, 'max_tokens'],
       ['recall', { context_id: 'c', format: 'tokens' }, 'format'],
       ['list_conversations', { limit: 5000 }, 'limit'],
+      ['search_memory', { query: '' }, 'query'],
       ['list_reflections', { context_id: '' }, 'context_id'],
       ['verify_cid', { cid: 'no CID' }, 'cid'],
       ['stats', { more: TEXT }, 'more'],
@@ -220,6 +224,7 @@ describe.each(ways)('over %s', (_way, connect) => {
     expect(itemsOf(await call(alice, 'recall', { context_id: contextId }))).toEqual([]);
     expect((await call(alice, 'list_reflections', { context_id: contextId }))['reflections']).toEqual([]);
     expect((await call(alice, 'list_conversations', { prefix: contextId }))['conversations']).toEqual([]);
+    expect((await call(alice, 'search_memory', { query: 'question', context_id: contextId }))['hits']).toEqual([]);
     expect(await refused(alice, 'verify_cid', { cid: bobs['cid'] })).toMatchObject({ code: 'not_found' });
     await expect(alice.callTool({ name: 'stats', arguments: {} })).rejects.toThrow(/stats/);
     for (const [name, args] of [
@@ -227,6 +232,7 @@ describe.each(ways)('over %s', (_way, connect) => {
       ['save_reflection', { context_id: contextId, reflection_text: TEXT }],
       ['recall', { context_id: contextId }],
       ['list_conversations', {}],
+      ['search_memory', { query: 'question' }],
       ['list_reflections', { context_id: contextId }],
       ['verify_cid', { cid: bobs['cid'] }],
     ] as const) {

@@ -82,6 +82,7 @@ function callsOf({ contextId, turnId, cid }: Owned): Record<string, Call> {
     traceReflection: { path: { reflection: cid } },
     listConversations: {},
     listKnowledge: {},
+    search: { query: { query: 'secret' } },
     getTrends: { query: range },
     exportTrainingData: { query: { format: 'openai' } },
     forgetContext: { path: { context_id: stack.newContextId() } },
@@ -185,6 +186,7 @@ describe.each(BENS)('with %s of one user', (_name, keyOf) => {
         await client.call('traceReflection', { key, path: { reflection: cid } }),
         await client.call('traceReflection', { key, path: { reflection: reflectionId } }),
         await client.call('listConversations', { key, query: { prefix: contextId } }),
+        await client.call('search', { key, query: { query: 'a secret', context_id: contextId } }),
         await client.call('exportTrainingData', { key, query: { format: 'openai', context_id: contextId } }),
       ];
       const ids = [contextId, turnId, reflectionId, cid];
@@ -208,6 +210,7 @@ describe.each(BENS)('with %s of one user', (_name, keyOf) => {
       ['verify', { path: { cid }, query }],
       ['listReflections', { query }],
       ['traceReflection', { path: { reflection: cid }, query }],
+      ['search', { query: { ...query, query: 'secret' } }],
       ['listConversations', { query }],
       ['listKnowledge', { query }],
       ['getTrends', { query: { ...query, ...callsOf(anns)['getTrends']?.query } }],

@@ -171,6 +171,17 @@ describe('reading', () => {
     expect(refused).toMatchObject({ status: 422, json: { code: 'unverified', problems: [{ field: 'document' }] } });
   });
 
+  test('a record is found by its words, before and after it is committed', async () => {
+    const context_id = stack.newContextId();
+    for (const n of [1, 2]) await client.call('saveChat', { key, body: turnOf(context_id, n), headers: WAIT });
+    const query = { query: 'question 2', context_id, limit: 1 };
+    const fresh = await client.call('search', { key, query });
+    expect(fresh.json).toMatchObject({ hits: [{ user_message: 'question 2' }], sealed: 0, complete: true });
+    await client.call('flush', { key, body: {} });
+    const { hits } = (await client.call('search', { key, query })).json as { hits: { score: number }[] };
+    expect(hits).toMatchObject([{ user_message: 'question 2', score: expect.any(Number) }]);
+  });
+
   test('what is committed is counted by the hour, and exported line by line', async () => {
     const context_id = stack.newContextId();
     for (const n of [1, 2]) {
