@@ -112,7 +112,7 @@ function paragraph(pools: Pools, sentences: readonly string[], count: number, ra
 }
 
 /** A small seeded generator of numbers from 0 to 1; Math.random cannot be seeded. */
-function mulberry32(seed: number): () => number {
+export function mulberry32(seed: number): () => number {
   let state = seed;
   return () => {
     state = (state + 0x6d2b79f5) | 0;
