@@ -10,11 +10,13 @@ import { flushCommand } from './commands/flush.ts';
 import { forgetCommand } from './commands/forget.ts';
 import { importCommand } from './commands/import.ts';
 import { inspectCommand } from './commands/inspect.ts';
+import { knowledgeCommand } from './commands/knowledge.ts';
 import { manifestCommand } from './commands/manifest.ts';
 import { mcpCommand } from './commands/mcp.ts';
 import { quarantineCommand } from './commands/quarantine.ts';
 import { reflectCommand } from './commands/reflect.ts';
 import { reflectionsCommand } from './commands/reflections.ts';
+import { restoreCommand } from './commands/restore.ts';
 import { searchCommand } from './commands/search.ts';
 import { statsCommand } from './commands/stats.ts';
 import { statusCommand } from './commands/status.ts';
@@ -47,6 +49,8 @@ const commands = [
   quarantineCommand,
   trendsCommand,
   exportCommand,
+  knowledgeCommand,
+  restoreCommand,
   forgetCommand,
   doctorCommand,
   manifestCommand,

@@ -1,6 +1,9 @@
 /** What `import … from 'mnemoq'` gives. */
+export type { ArchiveOptions, ArchivePart, MissingDocument } from './archive.ts';
+export type { CacheRestoration, CacheRestorationOptions } from './cache-restoration.ts';
 export type { ContextFormat, ContextMessage, ContextRecord, ContextTokens } from './context.ts';
 export type { Conversation, ConversationPage, ConversationsOptions } from './conversations.ts';
+export type { DocumentRestoration, RestorationOptions } from './document-restoration.ts';
 export type { ErasureReceipt, ForgetOptions } from './erasure.ts';
 export type { FlushOptions } from './flushing.ts';
 export type { KnowledgeImportOptions } from './knowledge-import.ts';

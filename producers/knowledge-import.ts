@@ -1,7 +1,6 @@
 import { z } from 'zod';
-import { MnemoqError } from '../shared/errors.ts';
-import { proveDocument, proveText, requireSigner, unproven } from '../shared/proof.ts';
-import { identifier, type ReflectionJob, reflectionJob } from '../shared/records.ts';
+import { proveDocument, proveText, requireSigner, toJob, unproven } from '../shared/proof.ts';
+import { identifier, type ReflectionJob } from '../shared/records.ts';
 import {
   createReflectionDocument,
   DOCUMENT_BYTES,
@@ -44,7 +43,7 @@ export async function importKnowledge(
   const bytes = await ipfsNode(parts.config).fetch(cid, DOCUMENT_BYTES);
   const doc = await proveDocument(cid, bytes);
   if (trustedKeys.length > 0) requireSigner(doc, [...trustedKeys, ...(ownPublicKeys(parts.config) ?? [])]);
-  const job = toJob(cid, doc, { contextId, userId });
+  const job = jobOf(cid, doc, { contextId, userId });
   return savePinned(job, saveOptions, parts);
 }
 
@@ -60,38 +59,21 @@ async function findImported(cid: string, { longTerm }: Parts): Promise<Receipt |
   );
 }
 
-function toJob(
+function jobOf(
   cid: string,
   doc: ReflectionDocument,
   filed: { contextId: string | undefined; userId: string | undefined },
 ): ReflectionJob {
-  const { id, type, contextId, createdAt, sourceIds, previousCid, signingKey, signature } = doc;
+  const { type, contextId, previousCid, signingKey, signature } = doc;
   if (type !== 'knowledge') throw unproven('document', 'type: knowledge', `type: ${type}`);
   if (doc.text === undefined) throw unproven('document', 'a public one', 'a private one');
-  const job = fromDocument({
-    id,
-    contextId: filed.contextId ?? contextId,
-    userId: filed.userId,
-    reflectionText: proveText(doc, null),
-    visibility: 'public',
-    module: type,
-    sourceIds,
-    createdAt,
-    imported: { cid, contextId, ...(previousCid !== undefined && { previousCid }), signingKey, signature },
-  });
-  // A moment in another spelling or a text that is not well-formed would become another document here.
-  const same =
-    Buffer.compare(toBytes(createReflectionDocument(job, null, signerOnce(signingKey, signature))), toBytes(doc)) === 0;
-  if (!same) throw unproven('document', 'one that can be made again from its parts', 'one that cannot');
+  const author = { signingKey, signature, ...(previousCid !== undefined && { previousCid }) };
+  const job = { ...toJob(doc, proveText(doc, null), filed), imported: { cid, contextId, ...author } };
+  // A text that is not well-formed would become another document here.
+  const same = Buffer.compare(
+    toBytes(createReflectionDocument(job, null, signerOnce(signingKey, signature))),
+    toBytes(doc),
+  );
+  if (same !== 0) throw unproven('document', 'one that can be made again from its parts', 'one that cannot');
   return job;
-}
-
-function fromDocument(given: object): ReflectionJob {
-  try {
-    return validate(reflectionJob, given, 'the document');
-  } catch (error) {
-    if (!(error instanceof MnemoqError)) throw error;
-    const [problem] = error.problems;
-    throw unproven('document', `${problem?.field}: ${problem?.expected}`, `${problem?.received}`);
-  }
 }

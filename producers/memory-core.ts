@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { readArchive } from '../shared/archive.ts';
 import { type Environment, readEnvironment } from '../shared/config.ts';
 import type { Metrics } from '../shared/metrics.ts';
 import type { Followed, FollowOptions } from '../shared/events.ts';
@@ -13,8 +14,21 @@ import {
 } from '../shared/records.ts';
 import { decode, type Encoding, ENCODINGS } from '../shared/tokenizer.ts';
 import { listOf, validate } from '../shared/validate.ts';
+import { type ArchiveOptions, type ArchivePart, countArchive, exportArchive } from './archive.ts';
+import {
+  type CacheRestoration,
+  type CacheRestorationOptions,
+  countConversations,
+  restoreCache,
+} from './cache-restoration.ts';
 import type { ContextFormat } from './context.ts';
 import { type ConversationPage, type ConversationsOptions, listConversations } from './conversations.ts';
+import {
+  type DocumentRestoration,
+  fetchDocuments,
+  type RestorationOptions,
+  restoreDocuments,
+} from './document-restoration.ts';
 import { type ErasureReceipt, forget, type ForgetOptions, forgetOptions } from './erasure.ts';
 import { flushNow, type FlushOptions } from './flushing.ts';
 import { type KnowledgeOptions, type KnowledgePage, listKnowledge } from './knowledge.ts';
@@ -212,6 +226,53 @@ export class MemoryCore {
   /** How many lines `exportTrainingData` will give, for a progress bar. */
   async countTrainingData(options: ExportOptions): Promise<number> {
     return countTrainingData(options, this.#parts);
+  }
+
+  /** How many documents `exportArchive` would find. */
+  async countArchive(options: ArchiveOptions = {}): Promise<number> {
+    return countArchive(options, this.#parts);
+  }
+
+  /**
+   * Pinned documents as the parts of a CAR file, for any number of them in the same memory. `withKeys` adds whose they are and
+   * the wrapped keys of private ones, without which those cannot be restored. Needs IPFS_API_URL.
+   */
+  exportArchive(options: ArchiveOptions = {}): AsyncIterableIterator<ArchivePart> {
+    return exportArchive(options, this.#parts);
+  }
+
+  /** How many conversations `restoreCache` would look at. */
+  async countConversations(options: CacheRestorationOptions = {}): Promise<number> {
+    return countConversations(options, this.#parts);
+  }
+
+  /** Fills a Redis that was lost with the newest records of every conversation. Reads do the same, one by one. */
+  async restoreCache(
+    options: CacheRestorationOptions = {},
+    onProgress: (soFar: CacheRestoration) => void = () => undefined,
+  ): Promise<CacheRestoration> {
+    return restoreCache(options, onProgress, this.#parts);
+  }
+
+  /**
+   * Makes the rows of pinned records again, in a Supabase that lost them, from the bytes of a CAR file. Only what this Mnemoq
+   * or one of `trustedKeys` has signed; nothing of the erased. Needs MEMORY_SIGNING_KEY or `trustedKeys`, and IPFS_API_URL.
+   */
+  async restoreArchive(
+    file: AsyncIterable<Uint8Array>,
+    options: RestorationOptions = {},
+    onProgress: (soFar: DocumentRestoration) => void = () => undefined,
+  ): Promise<DocumentRestoration> {
+    return restoreDocuments(readArchive(file), options, onProgress, this.#parts);
+  }
+
+  /** The same from CIDs alone, of public documents: whose the others are, and their keys, nobody can know. */
+  async restoreCids(
+    cids: AsyncIterable<string>,
+    options: RestorationOptions = {},
+    onProgress: (soFar: DocumentRestoration) => void = () => undefined,
+  ): Promise<DocumentRestoration> {
+    return restoreDocuments(fetchDocuments(cids, this.#parts), options, onProgress, this.#parts);
   }
 
   /** How far a record has come. Throws `not_found` when nothing knows it. */

@@ -1,4 +1,4 @@
-import { createClient, type PostgrestError, type SupabaseClient } from '@supabase/supabase-js';
+import type { PostgrestError, SupabaseClient } from '@supabase/supabase-js';
 import type { ConfigWith } from './config.ts';
 import type { ErasureScope } from './erasures.ts';
 import { MnemoqError } from './errors.ts';
@@ -12,6 +12,7 @@ import {
   toRow,
   type Visibility,
 } from './records.ts';
+import { before, connectSupabase, inOrder, type RowsQuery } from './supabase.ts';
 
 /** The newest migration in supabase/migrations. */
 export const SCHEMA_VERSION = 6;
@@ -122,8 +123,6 @@ export interface SearchAnswer {
   records: MemoryRecord[];
 }
 
-type MemoriesQuery = ReturnType<ReturnType<SupabaseClient['from']>['select']>;
-
 interface Answer<T> {
   data: T | null;
   error: PostgrestError | null;
@@ -137,11 +136,7 @@ export class LongTerm {
   readonly #reflections: string;
 
   constructor(config: ConfigWith<'supabaseUrl' | 'supabaseServiceRoleKey'>) {
-    this.#client = createClient(config.supabaseUrl, config.supabaseServiceRoleKey, {
-      auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
-      // Whoever asks decides about trying again: a reader is told, a worker puts its job off.
-      db: { timeout: config.supabaseTimeoutMs, retry: false },
-    });
+    this.#client = connectSupabase(config);
     this.#memories = config.memoriesTable;
     this.#reflections = config.reflectionsTable;
   }
@@ -171,7 +166,7 @@ export class LongTerm {
   /** Records of a conversation, or of one user in it, after a position, or from its beginning, oldest first. */
   async after(contextId: string, position: string | null, limit: number, userId?: string): Promise<MemoryRecord[]> {
     const query = this.#conversation(contextId, userId);
-    const rows = unwrap(await this.#inOrder(query, position, limit), 'reading a conversation');
+    const rows = unwrap(await inOrder(query, position, limit), 'reading a conversation');
     return (rows as MemoryRow[]).map(fromRow);
   }
 
@@ -187,15 +182,11 @@ export class LongTerm {
    */
   async scan(filter: RecordFilter, position: string | null, limit: number, maxTokens: number): Promise<MemoryRecord[]> {
     // From an index alone: what the rows hold may be megabytes each.
-    const counts = await this.#inOrder(
-      this.#filtered(filter, 'user_tokens,assistant_tokens,text_tokens'),
-      position,
-      limit,
-    );
+    const counts = await inOrder(this.#filtered(filter, 'user_tokens,assistant_tokens,text_tokens'), position, limit);
     const fitting = withinTokens(unwrap(counts, 'reading records') as unknown as TokenCounts[], maxTokens);
     if (fitting === 0) return [];
     const columns = 'id,user_id,context_id,tokens,module,cid,created_at';
-    const rows = unwrap(await this.#inOrder(this.#filtered(filter, columns), position, fitting), 'reading records');
+    const rows = unwrap(await inOrder(this.#filtered(filter, columns), position, fitting), 'reading records');
     return (rows as unknown as Omit<MemoryRow, 'text_cache'>[]).map((row) => fromRow({ ...row, text_cache: null }));
   }
 
@@ -243,25 +234,12 @@ export class LongTerm {
     return { ...figures, records: rows.map(fromRow) };
   }
 
-  /** Rows in `(created_at, id)` order. */
-  async #inOrder(query: MemoriesQuery, position: string | null, limit: number) {
-    const [createdAt, id] = position?.split('|') ?? [];
-    // The plain lower bound lets the index skip to the place; the pair decides among equal times.
-    const bounded =
-      createdAt === undefined
-        ? query
-        : query
-            .gte('created_at', createdAt)
-            .or(`created_at.gt.${createdAt},and(created_at.eq.${createdAt},id.gt.${id})`);
-    return bounded.order('created_at').order('id').limit(limit);
-  }
-
   #filtered(
     { module, userId, contextId, from, to }: RecordFilter,
     columns: string,
     options: { count?: 'exact'; head?: boolean } = {},
-  ): MemoriesQuery {
-    let query: MemoriesQuery = this.#client.from(this.#memories).select<string, unknown>(columns, options);
+  ): RowsQuery {
+    let query: RowsQuery = this.#client.from(this.#memories).select<string, unknown>(columns, options);
     if (module !== undefined) query = query.eq('module', module);
     if (userId !== undefined) query = query.eq('user_id', userId);
     if (contextId !== undefined) query = query.eq('context_id', contextId);
@@ -415,17 +393,7 @@ function withinTokens(rows: readonly TokenCounts[], maxTokens: number): number {
   return beyond === -1 ? rows.length : Math.max(1, beyond);
 }
 
-/** Rows that come before a position; all without one. */
-function before(position: string | null, query: MemoriesQuery): MemoriesQuery {
-  const [createdAt, id] = position?.split('|') ?? [];
-  if (createdAt === undefined) return query;
-  // As in #inOrder: the plain bound is the index's, the pair decides among equal times.
-  return query
-    .lte('created_at', createdAt)
-    .or(`created_at.lt.${createdAt},and(created_at.eq.${createdAt},id.lt.${id})`);
-}
-
-async function newestFirst(query: MemoriesQuery, limit: number): Promise<ReflectionRow[]> {
+async function newestFirst(query: RowsQuery, limit: number): Promise<ReflectionRow[]> {
   const newest = query.order('created_at', { ascending: false }).order('id', { ascending: false });
   return unwrap(await newest.limit(limit), 'reading reflections') as ReflectionRow[];
 }
@@ -435,7 +403,7 @@ function quoted(value: string): string {
   return `"${value.replace(/["\\]/g, '\\$&')}"`;
 }
 
-function unwrap<T>({ data, error, status }: Answer<T>, doing: string): T {
+export function unwrap<T>({ data, error, status }: Answer<T>, doing: string): T {
   if (!error && data !== null) return data;
   const { kind, code, message } = classifyLongTermError(error, status);
   throw new MnemoqError('long_term_unavailable', `${doing} failed: ${WORDS[kind]} (${code}: ${message})`);

@@ -8,7 +8,9 @@ import {
   textOf,
   toBytes,
 } from './reflection-document.ts';
+import { type ReflectionJob, reflectionJob } from './records.ts';
 import { keyIdOf } from './signing.ts';
+import { validate } from './validate.ts';
 
 /** What a document from elsewhere must prove, in the order in which it is looked at. */
 export type Link = 'cid' | 'document' | 'signature' | 'signing key' | 'digest';
@@ -17,7 +19,7 @@ export type Link = 'cid' | 'document' | 'signature' | 'signing key' | 'digest';
 export async function proveDocument(cid: string, bytes: Uint8Array): Promise<ReflectionDocument> {
   const computed = await computeCid(bytes);
   if (computed !== cid) throw unproven('cid', cid, `bytes with CID ${computed}`);
-  const doc = readDocument(bytes);
+  const doc = fromValidation(() => fromBytes(bytes));
   // Only the one spelling: a document that is made again from its parts must be the same to the byte.
   if (Buffer.compare(toBytes(doc), bytes) !== 0)
     throw unproven('document', 'canonical JSON (RFC 8785)', 'another form');
@@ -39,18 +41,40 @@ export function proveText(doc: ReflectionDocument, key: Buffer | null): string {
   throw unproven('digest', doc.sha256, 'a text with another one');
 }
 
+/** The save a document stands for; throws `unverified` where it could not have been one. */
+export function toJob(
+  doc: ReflectionDocument,
+  text: string,
+  filed: { contextId?: string | undefined; userId?: string | null | undefined },
+): ReflectionJob {
+  const { id, type: module, contextId, createdAt, sourceIds } = doc;
+  const given = {
+    id,
+    contextId: filed.contextId ?? contextId,
+    userId: filed.userId ?? undefined,
+    reflectionText: text,
+    visibility: doc.text === undefined ? 'private' : 'public',
+    module,
+    sourceIds,
+    createdAt,
+  };
+  const job = fromValidation(() => validate(reflectionJob, given, 'the document'));
+  // A moment in another spelling, or an id in capitals, would become another document.
+  if (job.id !== id || job.createdAt !== createdAt) throw unproven('document', 'id and createdAt as saved', 'others');
+  return job;
+}
+
 export function unproven(link: Link, expected: string, received: string): MnemoqError {
   const problems = [{ field: link, expected, received }];
   return new MnemoqError('unverified', `${link}: expected ${expected}, received ${received}`, { problems });
 }
 
-function readDocument(bytes: Uint8Array): ReflectionDocument {
+function fromValidation<T>(read: () => T): T {
   try {
-    return fromBytes(bytes);
+    return read();
   } catch (error) {
     if (!(error instanceof MnemoqError)) throw error;
     const [problem] = error.problems;
-    const field = problem && /^\w+$/.test(problem.field) ? `${problem.field}: ` : '';
-    throw unproven('document', `${field}${problem?.expected}`, `${problem?.received}`);
+    throw unproven('document', `${problem?.field}: ${problem?.expected}`, `${problem?.received}`);
   }
 }

@@ -281,6 +281,15 @@ export class ShortTerm {
     return { complete: whole === 1, records: cached.map((json) => fromCached(contextId, json)) };
   }
 
+  /**
+   * From now on nobody relies on what is cached of a conversation to be all there is: Supabase got records past Redis. A
+   * refill under way may have read it before, so that is called off first.
+   */
+  async forgetFloor(contextId: string): Promise<void> {
+    await this.#redis.del(this.#keys.refill(contextId));
+    await this.#redis.hdel(this.#keys.conversation(contextId), 'floor');
+  }
+
   /** Reserves a conversation for refilling; false while somebody else does it. Call before asking Supabase. */
   async beginRefill(contextId: string, token: string): Promise<boolean> {
     const reserved = await this.#redis.set(this.#keys.refill(contextId), token, 'PX', REFILL_LOCK_MS, 'NX');

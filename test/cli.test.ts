@@ -30,6 +30,8 @@ const COMMANDS: Record<string, string[] | null> = {
   quarantine: ['list', '--json'],
   trends: ['--json'],
   export: null,
+  knowledge: ['list', '--json'],
+  restore: ['--json'],
   forget: ['--user', 'nobody', '--yes', '--json'],
   doctor: ['--json'],
   manifest: null,
@@ -73,10 +75,13 @@ describe('every command', () => {
     const listed = [...stdout.matchAll(/^ {2}([a-z]+) /gm)].map(([, name]) => name);
     expect(listed).toEqual([...Object.keys(COMMANDS), 'help']);
     expect(stdout).toMatch(/Exit codes: 0 done, 1 .*, 2 .*, 3 /);
-    await each([...Object.keys(COMMANDS), 'quarantine list', 'quarantine retry'], async (name) => {
-      const help = await runCli([...name.split(' '), '--help']);
-      expect(help).toMatchObject({ code: 0, stderr: '', stdout: expect.stringContaining(`Usage: mnemoq ${name}`) });
-    });
+    await each(
+      [...Object.keys(COMMANDS), 'quarantine list', 'quarantine retry', 'knowledge list', 'knowledge import'],
+      async (name) => {
+        const help = await runCli([...name.split(' '), '--help']);
+        expect(help).toMatchObject({ code: 0, stderr: '', stdout: expect.stringContaining(`Usage: mnemoq ${name}`) });
+      },
+    );
   }, 120_000);
 
   test('ends with 3 in bounded time when Redis is away, and says so once, without a stack', async () => {
@@ -86,7 +91,7 @@ describe('every command', () => {
       MEMORY_SUPABASE_TIMEOUT_MS: '500',
     };
     const asking = Object.entries(COMMANDS).filter(
-      ([name, args]) => args && !['verify', 'reflections', 'trace', 'trends', 'doctor'].includes(name),
+      ([name, args]) => args && !['verify', 'reflections', 'trace', 'trends', 'knowledge', 'doctor'].includes(name),
     );
     await each(asking, async ([name, args]) => {
       const ended = await cli([name, ...(args ?? [])], away, name === 'import' ? JSON.stringify(turn('c', 1)) : '');

@@ -2,10 +2,11 @@ import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { Command, Option } from 'commander';
-import type { ExportOptions, MemoryCore } from '../../producers/index.ts';
+import type { ArchiveOptions, ArchivePart, ExportOptions, MemoryCore, MissingDocument } from '../../producers/index.ts';
 import { MODULES } from '../../shared/records.ts';
+import { writeCar } from '../car-file.ts';
 import { CommandEnd, EXIT } from '../exit.ts';
-import { counted, progressBar, say } from '../output.ts';
+import { counted, print, progressBar, say, sayColors } from '../output.ts';
 import { untilSignal } from '../until-signal.ts';
 import { withMemory } from './with-memory.ts';
 
@@ -17,7 +18,12 @@ interface Options {
   from?: string;
   to?: string;
   output?: string;
+  car?: string;
+  withKeys?: true;
 }
+
+/** Documents told one by one; the rest are only counted. */
+const TOLD = 100;
 
 export function exportCommand(): Command {
   return new Command('export')
@@ -33,8 +39,18 @@ export function exportCommand(): Command {
     .option('--from <moment>', 'from this moment on, ISO 8601 with zone')
     .option('--to <moment>', 'before this moment, ISO 8601 with zone')
     .option('-o, --output <file>', 'write to a new file instead of standard output')
-    .addHelpText('after', '\nWhat is only in Redis yet is not in it: mnemoq flush first.')
-    .action(async ({ user, context, output, ...rest }: Options) => {
+    .addOption(
+      new Option('--car <file>', 'instead: pinned documents, as they are on IPFS, into a new CAR file').conflicts(
+        'output',
+      ),
+    )
+    .option('--with-keys', 'with --car: also whose they are and the wrapped keys of private ones, for mnemoq restore')
+    .addHelpText(
+      'after',
+      '\nWhat is only in Redis yet is not in it: mnemoq flush first. Exit code 1 when a pinned document could not be fetched.',
+    )
+    .action(async ({ user, context, output, car, withKeys, ...rest }: Options, command: Command) => {
+      if (withKeys && car === undefined) command.error('error: --with-keys is for --car');
       const options = {
         ...rest,
         ...(user !== undefined && { userId: user }),
@@ -42,9 +58,41 @@ export function exportCommand(): Command {
       };
       const interrupted = new AbortController();
       void untilSignal().then(() => interrupted.abort());
+      if (car !== undefined) {
+        const { format: _lines, ...filter } = options;
+        const archive = { ...filter, withKeys: withKeys === true } as ArchiveOptions; // chat is refused there
+        return withMemory((memory) => exportCar(memory, archive, car, interrupted.signal));
+      }
       const lines = await withMemory((memory) => writeExport(memory, options, output, interrupted.signal));
       say(`${counted(lines, 'line')} written`);
     });
+}
+
+async function exportCar(
+  memory: MemoryCore,
+  options: ArchiveOptions,
+  file: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const total = await memory.countArchive(options);
+  const bar = progressBar('exporting', total);
+  const told: MissingDocument[] = [];
+  let [documents, missing] = [0, 0];
+  const onPart = (part: ArchivePart) => {
+    if (signal.aborted) {
+      throw new CommandEnd(EXIT.failed, `stopped after ${counted(documents, 'document')}; no file is kept`);
+    }
+    documents += part.documents;
+    missing += part.missing.length;
+    told.push(...part.missing.slice(0, TOLD - told.length));
+    bar.update(documents + missing, Math.max(documents + missing, total));
+  };
+  const root = await writeCar(file, memory.exportArchive(options), onPart).finally(() => bar.stop());
+  print(root);
+  say(`${counted(documents, 'document')} written`);
+  for (const { cid, reason } of told) say(sayColors.yellow(`${cid} is missing: ${reason}`));
+  if (missing > told.length) say(sayColors.yellow(`… and ${counted(missing - told.length, 'more')}`));
+  if (missing > 0) throw new CommandEnd(EXIT.failed, `${counted(missing, 'pinned document')} could not be fetched`);
 }
 
 async function writeExport(

@@ -1,0 +1,72 @@
+import { Command } from 'commander';
+import { wholeNumber } from '../arguments.ts';
+import { colors, print, printJson, printTable, say } from '../output.ts';
+import { watchForSilence, withMemory } from './with-memory.ts';
+
+interface ListOptions {
+  query?: string;
+  user?: string;
+  limit: number;
+  cursor?: string;
+  json?: true;
+}
+
+interface ImportOptions {
+  context?: string;
+  user?: string;
+  trustedKey?: string[];
+  wait: number;
+  json?: true;
+}
+
+/** Of a text, what fits into a line of a table. */
+const SHOWN = 60;
+
+export function knowledgeCommand(): Command {
+  const command = new Command('knowledge').description('what was shared as public, by its CID');
+  command
+    .command('list')
+    .description('knowledge items with their CIDs, newest first')
+    .option('-q, --query <text>', 'only items that contain it')
+    .option('-u, --user <id>', "only this user's and what belongs to nobody")
+    .option('-n, --limit <count>', 'how many', wholeNumber(1000), 100)
+    .option('--cursor <cursor>', 'the page after this one')
+    .option('--json', 'print JSON')
+    .action(async ({ json, user, ...options }: ListOptions) => {
+      const scoped = { ...options, ...(user !== undefined && { userId: user }) };
+      const page = await withMemory((memory) => memory.listKnowledge(scoped));
+      if (json) return printJson(page);
+      if (page.items.length === 0) print('no knowledge was shared');
+      else printTable(['CID', 'conversation', 'since', 'text'], page.items.map(toLine));
+      if (page.nextCursor) say(`more: --cursor ${page.nextCursor}`);
+    });
+  command
+    .command('import')
+    .description('take over an item of another Mnemoq; exit code 1 when its CID, signature or digest does not hold')
+    .argument('<cid>', 'the CID of its document')
+    .option('-c, --context <id>', 'the conversation to file it in; the one its document names without it')
+    .option('-u, --user <id>', 'whose it is here; nobody in particular without it')
+    .option('-t, --trusted-key <key...>', 'take it only if one of these Ed25519 public keys (base64url) has signed it')
+    .option('-w, --wait <ms>', 'how long to wait until it is pinned here', wholeNumber(600_000), 30_000)
+    .option('--json', 'print the receipt as JSON')
+    .action(async (cid: string, { context, user, trustedKey, wait, json }: ImportOptions) => {
+      const options = {
+        ...(context !== undefined && { contextId: context }),
+        ...(user !== undefined && { userId: user }),
+        ...(trustedKey && { trustedKeys: trustedKey }),
+      };
+      const receipt = await withMemory(async (memory) => {
+        const silence = watchForSilence('not here yet: is a reflection worker running? (mnemoq worker reflection)');
+        return memory.importKnowledge(cid, options, { wait }).finally(() => silence.stop());
+      });
+      if (json) return printJson(receipt);
+      print(`${receipt.note}: ${receipt.id}`);
+      if (receipt.cid) print(`${colors.bold('CID')} ${receipt.cid}`);
+    });
+  return command;
+}
+
+function toLine(item: { cid: string; contextId: string; createdAt: string; text: string }): string[] {
+  const text = item.text.replaceAll(/\s+/g, ' ');
+  return [item.cid, item.contextId, item.createdAt, text.length > SHOWN ? `${text.slice(0, SHOWN - 1)}…` : text];
+}

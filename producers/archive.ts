@@ -1,0 +1,135 @@
+import type { CID } from 'multiformats/cid';
+import { z } from 'zod';
+import { type ArchivedRow, createPage, PAGE_BYTES, PAGE_DOCUMENTS } from '../shared/archive.ts';
+import { isError, messageOf } from '../shared/errors.ts';
+import { type Block, type Ipfs, splitIntoBlocks } from '../shared/ipfs.ts';
+import type { ReflectionRow } from '../shared/long-term.ts';
+import { PinnedRows } from '../shared/pinned-rows.ts';
+import { identifier, moment, positionOf } from '../shared/records.ts';
+import { DOCUMENT_BYTES } from '../shared/reflection-document.ts';
+import { validate } from '../shared/validate.ts';
+import { ipfsNode } from './ipfs-node.ts';
+import type { Parts } from './parts.ts';
+import { inReadTime } from './reading.ts';
+
+const ROWS_AT_ONCE = 100;
+/** Documents fetched at once: each may be DOCUMENT_BYTES long. */
+const FETCHED_AT_ONCE = 4;
+
+export const archiveOptions = z.strictObject({
+  module: z.enum(['reflection', 'finetune', 'knowledge']).optional(),
+  userId: identifier.optional(),
+  contextId: identifier.optional(),
+  from: moment.optional(),
+  to: moment.optional(),
+  withKeys: z.boolean().optional(),
+});
+export type ArchiveOptions = z.input<typeof archiveOptions>;
+
+/** A document that could not be archived. */
+export interface MissingDocument {
+  cid: string;
+  reason: string;
+}
+
+/** A part of an archive, in the order of the file. */
+export interface ArchivePart {
+  /** The page and the blocks of its documents. */
+  blocks: Block[];
+  /** The file's root, if this is the last part. */
+  root: CID;
+  documents: number;
+  missing: MissingDocument[];
+}
+
+/**
+ * Pinned documents as the parts of a CAR file, oldest first, ties by id: the same rows always make the same file. At least
+ * one part. `withKeys` adds what only the database knows: whose each record is, and the wrapped keys of private ones.
+ * Nothing of an erased user or conversation is in it. Throws `ipfs_unavailable` when the node goes away meanwhile.
+ */
+export function exportArchive(options: ArchiveOptions, parts: Parts): AsyncIterableIterator<ArchivePart> {
+  const { withKeys = false, ...filter } = validate(archiveOptions, options, 'the options');
+  return archiveParts(fetchAll(filter, parts), withKeys);
+}
+
+/** How many documents there are to archive, for a progress bar: records may come and go meanwhile. */
+export async function countArchive(options: ArchiveOptions, parts: Parts): Promise<number> {
+  const { withKeys: _any, ...filter } = validate(archiveOptions, options, 'the options');
+  return inReadTime(new PinnedRows(parts.config).count(filter), parts);
+}
+
+type Fetched = { row: ReflectionRow } & ({ blocks: Block[] } | { reason: string });
+
+async function* archiveParts(documents: AsyncIterable<Fetched>, withKeys: boolean): AsyncIterableIterator<ArchivePart> {
+  let held: { row: ReflectionRow; blocks: Block[] }[] = [];
+  let missing: MissingDocument[] = [];
+  let bytes = 0;
+  let previous: CID | null = null;
+  const end = async (): Promise<ArchivePart> => {
+    const entries = held.map(({ row }) => ({ cid: row.cid, row: withKeys ? archivedRow(row) : null }));
+    const page = await createPage(entries, previous);
+    const part = {
+      blocks: [page, ...held.flatMap((each) => each.blocks)],
+      root: page.cid,
+      documents: held.length,
+      missing,
+    };
+    previous = page.cid;
+    held = [];
+    missing = [];
+    bytes = 0;
+    return part;
+  };
+  for await (const document of documents) {
+    if ('reason' in document) {
+      missing.push({ cid: document.row.cid, reason: document.reason });
+      continue;
+    }
+    held.push(document);
+    bytes += document.blocks.reduce((sum, block) => sum + block.bytes.length, 0);
+    if (held.length === PAGE_DOCUMENTS || bytes >= PAGE_BYTES) yield end();
+  }
+  if (held.length > 0 || missing.length > 0 || previous === null) yield end();
+}
+
+async function* fetchAll(
+  filter: Omit<z.output<typeof archiveOptions>, 'withKeys'>,
+  parts: Parts,
+): AsyncGenerator<Fetched> {
+  const ipfs = ipfsNode(parts.config);
+  const rows = new PinnedRows(parts.config);
+  await ipfs.version(); // that a node is away is told before anything is written
+  let position: string | null = null;
+  for (;;) {
+    const page = await inReadTime(rows.after(filter, position, ROWS_AT_ONCE), parts);
+    const last = page.at(-1);
+    if (!last) return;
+    const owned = page.map((row) => ({ userId: row.user_id, contextId: row.context_id, row }));
+    const spared = await inReadTime(parts.erasures.spare(owned), parts);
+    for (let from = 0; from < spared.length; from += FETCHED_AT_ONCE) {
+      yield* await Promise.all(spared.slice(from, from + FETCHED_AT_ONCE).map(({ row }) => fetchOne(row, ipfs)));
+    }
+    position = positionOf({ id: last.id, createdAt: new Date(last.created_at).toISOString() });
+  }
+}
+
+/** Its blocks are made here from its bytes, which the CID says how to do: what a node adds or leaves out does not matter. */
+async function fetchOne(row: ReflectionRow, ipfs: Ipfs): Promise<Fetched> {
+  try {
+    const blocks = await splitIntoBlocks(await ipfs.fetch(row.cid, DOCUMENT_BYTES));
+    const computed = blocks.at(-1)?.cid.toString();
+    return computed === row.cid ? { row, blocks } : { row, reason: `the node answers bytes with CID ${computed}` };
+  } catch (error) {
+    if (isError(error, 'ipfs_unavailable')) await ipfs.version(); // throws where it is the node, not the document
+    return { row, reason: messageOf(error) };
+  }
+}
+
+function archivedRow(row: ReflectionRow): ArchivedRow {
+  return {
+    contextId: row.context_id,
+    pinnedAt: new Date(row.pinned_at ?? row.created_at).toISOString(),
+    userId: row.user_id,
+    wrappedKey: row.wrapped_key,
+  };
+}

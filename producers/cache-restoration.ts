@@ -1,0 +1,80 @@
+import { z } from 'zod';
+import { MAX_ROWS } from '../shared/long-term.ts';
+import { moment } from '../shared/records.ts';
+import { validate } from '../shared/validate.ts';
+import type { Parts } from './parts.ts';
+import { inReadTime } from './reading.ts';
+
+/** Conversations filled at once: each is a request to Supabase. */
+const AT_ONCE = 8;
+/** A commit while a conversation is filled calls that off; one that is this busy fills itself. */
+const ATTEMPTS = 3;
+
+export const cacheOptions = z.strictObject({ since: moment.optional() });
+export type CacheRestorationOptions = z.input<typeof cacheOptions>;
+
+/** How many conversations Supabase has, and what of them Redis holds now. */
+export interface CacheRestoration {
+  conversations: number;
+  /** Those that were not cached, or not wholly. */
+  filled: number;
+  /** The newest of all of them, as many of each as it keeps. */
+  records: number;
+}
+
+/**
+ * Puts the newest records of every conversation back into Redis, as reads would do one by one; with `since` of those that
+ * have a record from then on. Nothing else is lost with Redis that Supabase has: ids that follow from idempotency keys, and
+ * the primary key, keep repeated saves from being stored twice. May run while others work, and again. Throws `redis_full`
+ * before Redis is.
+ */
+export async function restoreCache(
+  options: CacheRestorationOptions,
+  onProgress: (soFar: CacheRestoration) => void,
+  parts: Parts,
+): Promise<CacheRestoration> {
+  const { since } = validate(cacheOptions, options, 'the options');
+  const result: CacheRestoration = { conversations: 0, filled: 0, records: 0 };
+  for await (const page of conversations(since, parts)) {
+    for (let from = 0; from < page.length; from += AT_ONCE) {
+      await inReadTime(parts.admission.admit(), parts);
+      await Promise.all(page.slice(from, from + AT_ONCE).map((contextId) => fill(contextId, result, parts)));
+      onProgress(result);
+    }
+  }
+  return result;
+}
+
+/** How many conversations there are to fill, for a progress bar. */
+export async function countConversations(options: CacheRestorationOptions, parts: Parts): Promise<number> {
+  const { since } = validate(cacheOptions, options, 'the options');
+  let count = 0;
+  for await (const page of conversations(since, parts)) count += page.length;
+  return count;
+}
+
+async function* conversations(since: string | undefined, parts: Parts): AsyncGenerator<string[]> {
+  let after = '';
+  for (;;) {
+    const page = await inReadTime(parts.longTerm.conversations({ prefix: '', after, limit: MAX_ROWS }), parts);
+    const last = page.at(-1);
+    if (!last) return;
+    const active = page.filter(({ last_at }) => since === undefined || Date.parse(last_at) >= Date.parse(since));
+    yield active.map(({ context_id }) => context_id);
+    after = last.context_id;
+  }
+}
+
+async function fill(contextId: string, result: CacheRestoration, parts: Parts): Promise<void> {
+  const { shortTerm, reader } = parts;
+  const limit = shortTerm.limit;
+  const cached = async () => inReadTime(shortTerm.recent(contextId, limit), parts);
+  let now = await cached();
+  result.conversations += 1;
+  if (!now.complete) result.filled += 1;
+  for (let attempt = 0; attempt < ATTEMPTS && !now.complete; attempt += 1) {
+    await inReadTime(reader.recent({ contextId, limit, userId: undefined, allowPartial: false }), parts);
+    now = await cached();
+  }
+  result.records += now.records.length;
+}

@@ -1,0 +1,168 @@
+import { CarBlockIterator } from '@ipld/car';
+import canonicalize from 'canonicalize';
+import { exporter } from 'ipfs-unixfs-exporter';
+import { CID } from 'multiformats/cid';
+import { sha256 } from 'multiformats/hashes/sha2';
+import { z } from 'zod';
+import { MnemoqError, messageOf } from './errors.ts';
+import { type Block, isCid } from './ipfs.ts';
+import { identifier, moment } from './records.ts';
+import { DOCUMENT_BYTES } from './reflection-document.ts';
+import { validate } from './validate.ts';
+
+/**
+ * An archive of pinned documents is a CARv1 file: pages, each followed by the blocks of the documents it names. A page is a
+ * DAG-JSON block that links its documents and the page before it, so the root, the last page, leads to every block: a node
+ * that imports the file keeps all of it by pinning the root. docs/provenance.md has the format for others.
+ */
+const DAG_JSON = 0x0129; // https://github.com/multiformats/multicodec/blob/master/table.csv
+
+/** Documents of a page at most: with all that is known of each it stays below the 1 MiB that nodes take as a block. */
+export const PAGE_DOCUMENTS = 250;
+/** Bytes of documents after which a page ends: that much, and one document more, is in memory at once. */
+export const PAGE_BYTES = 8 * 1024 * 1024;
+/** Held of a file whose pages are further apart, as one of documents without pages is. */
+const HELD_BYTES = 64 * 1024 * 1024;
+
+const link = z.strictObject({ '/': z.string().max(200).refine(isCid, 'a CID') });
+/** What only the database knows of a record; its key stays wrapped by MEMORY_ENCRYPTION_KEYS. */
+const archivedRow = z.strictObject({
+  contextId: identifier,
+  pinnedAt: moment,
+  userId: identifier.nullable(),
+  wrappedKey: z.string().max(1000).nullable(),
+});
+export type ArchivedRow = z.infer<typeof archivedRow>;
+const pageContent = z.strictObject({
+  documents: z.array(z.strictObject({ cid: link, row: archivedRow.optional() })),
+  previous: link.nullable(),
+  version: z.literal(1),
+});
+
+/** A document on a page of an archive. */
+export interface ArchiveEntry {
+  cid: string;
+  row: ArchivedRow | null;
+}
+
+/** A document as it is read from an archive. */
+export interface ArchivedDocument extends ArchiveEntry {
+  /** Unchecked; null when not all of its blocks are there. */
+  bytes: Uint8Array | null;
+}
+
+export async function createPage(entries: readonly ArchiveEntry[], previous: CID | null): Promise<Block> {
+  const content = {
+    documents: entries.map(({ cid, row }) => ({ cid: { '/': cid }, ...(row && { row }) })),
+    previous: previous && { '/': previous.toString() },
+    version: 1,
+  };
+  // DAG-JSON is JSON without white space and with its keys in order: https://ipld.io/specs/codecs/dag-json/spec/
+  return blockOf(new TextEncoder().encode(canonicalize(content)));
+}
+
+async function blockOf(bytes: Uint8Array): Promise<Block> {
+  return { cid: CID.createV1(DAG_JSON, await sha256.digest(bytes)), bytes };
+}
+
+/**
+ * The documents of an archive in the order of the file, or those that are the roots of a CAR file without pages. Throws
+ * `invalid_input` for what is no such file, and at the end for one that is cut off or lacks a page; what came before may be
+ * used all the same.
+ */
+export async function* readArchive(source: AsyncIterable<Uint8Array>): AsyncGenerator<ArchivedDocument> {
+  const car = await orWrong(CarBlockIterator.fromIterable(source));
+  const roots = await car.getRoots();
+  const lacking = new Set(roots.filter(isPage).map(String));
+  const seen = new Set<string>();
+  let entries: ArchiveEntry[] = roots
+    .filter((root) => !isPage(root))
+    .map((root) => ({ cid: root.toString(), row: null }));
+  let held = new Held();
+  const blocks = car[Symbol.asyncIterator]();
+  for (let next = await orWrong(blocks.next()); !next.done; next = await orWrong(blocks.next())) {
+    const { cid, bytes } = next.value;
+    if (!isPage(cid)) {
+      held.add(cid, bytes);
+      continue;
+    }
+    yield* assemble(entries, held);
+    held = new Held();
+    const page = await readPage(cid, bytes);
+    seen.add(cid.toString());
+    if (page.previous) lacking.add(page.previous['/']);
+    entries = page.documents.map(({ cid: document, row }) => ({ cid: document['/'], row: row ?? null }));
+  }
+  yield* assemble(entries, held);
+  if ([...lacking].some((page) => !seen.has(page)))
+    throw wrong('all of its pages', 'a file that lacks some: it is cut off or not finished');
+}
+
+/** The blocks since the last page. */
+class Held {
+  readonly #blocks = new Map<string, Uint8Array>();
+  #bytes = 0;
+
+  add(cid: CID, bytes: Uint8Array): void {
+    this.#bytes += bytes.length;
+    if (this.#bytes > HELD_BYTES) throw wrong(`at most ${HELD_BYTES} bytes between two pages`, 'more');
+    this.#blocks.set(cid.toString(), bytes);
+  }
+
+  /** As a block store has it. */
+  async *get(cid: CID): AsyncGenerator<Uint8Array> {
+    const bytes = this.#blocks.get(cid.toString());
+    if (!bytes) throw new Error(`block ${cid.toString()} is not in the archive`);
+    yield bytes;
+  }
+}
+
+async function* assemble(entries: readonly ArchiveEntry[], held: Held): AsyncGenerator<ArchivedDocument> {
+  for (const entry of entries) yield { ...entry, bytes: await contentOf(entry.cid, held) };
+}
+
+/** Links may lead anywhere, and to the same block a thousand times. */
+async function contentOf(cid: string, held: Held): Promise<Uint8Array | null> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  try {
+    const entry = await exporter(CID.parse(cid), held);
+    if (entry.type !== 'file' && entry.type !== 'raw') return null;
+    for await (const chunk of entry.content()) {
+      size += chunk.length;
+      if (size > DOCUMENT_BYTES) return null;
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks);
+  } catch {
+    return null; // a block is not there, or is none of a file
+  }
+}
+
+async function readPage(cid: CID, bytes: Uint8Array): Promise<z.infer<typeof pageContent>> {
+  const [named, computed] = [cid.toString(), (await blockOf(bytes)).cid.toString()];
+  if (computed !== named) throw wrong(`a page with CID ${named}`, `bytes with CID ${computed}`);
+  let content: unknown;
+  try {
+    content = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch {
+    throw wrong('a page of DAG-JSON', 'something else');
+  }
+  return validate(pageContent, content, 'a page of the archive');
+}
+
+function isPage({ code }: CID): boolean {
+  return code === DAG_JSON;
+}
+
+/** What the CAR reader or the file itself throws. */
+async function orWrong<T>(reading: Promise<T>): Promise<T> {
+  return reading.catch((error) => {
+    throw wrong('a CAR file', messageOf(error));
+  });
+}
+
+function wrong(expected: string, received: string): MnemoqError {
+  const problems = [{ field: 'the archive', expected, received }];
+  return new MnemoqError('invalid_input', `the archive: expected ${expected}, received ${received}`, { problems });
+}
