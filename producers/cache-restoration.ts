@@ -7,8 +7,11 @@ import { inReadTime } from './reading.ts';
 
 /** Conversations filled at once: each is a request to Supabase. */
 const AT_ONCE = 8;
-/** A commit while a conversation is filled calls that off; one that is this busy fills itself. */
-const ATTEMPTS = 3;
+/**
+ * A commit while a conversation is filled calls that off; and a read or a run that died meanwhile keeps others from filling it
+ * for ten seconds, of which each attempt waits two.
+ */
+const ATTEMPTS = 7;
 
 export const cacheOptions = z.strictObject({ since: moment.optional() });
 export type CacheRestorationOptions = z.input<typeof cacheOptions>;
