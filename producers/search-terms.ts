@@ -14,7 +14,8 @@ const MOST_TERMS = 32;
 /** Scripts without spaces between words, and Hangul, whose words carry their particles with them. */
 const UNSPACED =
   '[[\\p{scx=Han}\\p{scx=Hira}\\p{scx=Kana}\\p{scx=Hang}\\p{scx=Thai}\\p{scx=Laoo}\\p{scx=Khmr}\\p{scx=Mymr}]&&[\\p{L}\\p{M}]]';
-const RUNS = new RegExp(`(?<characters>${UNSPACED}+)|[[\\p{L}\\p{M}\\p{N}]--${UNSPACED}]+`, 'gv');
+const SPACED = `[[\\p{L}\\p{M}\\p{N}]--${UNSPACED}]`;
+const RUNS = new RegExp(`(?<characters>${UNSPACED}+)|${SPACED}+`, 'gv');
 const IS_UNSPACED = new RegExp(UNSPACED, 'v');
 
 /** The letter `mnemoq_search_terms` puts in front of an encoding's ids. */
@@ -43,6 +44,22 @@ export function queryTerms(query: string): SearchTerm[] {
     terms.set(text, { text, spellings: [...new Set([...(known?.spellings ?? []), ...spellingsOf(written)])] });
   }
   return [...terms.values()].slice(0, MOST_TERMS);
+}
+
+/** Terms that stand together in a query: words with nothing but a space between them, a run of characters. */
+export interface SearchPhrase {
+  /** As `normalized` has it. */
+  text: string;
+  terms: readonly string[];
+}
+
+const PHRASES = new RegExp(`${UNSPACED}+|${SPACED}+(?:\\s+${SPACED}+)*`, 'gv');
+
+/** The phrases of a query that are more than one term. */
+export function queryPhrases(query: string): SearchPhrase[] {
+  return [...query.matchAll(PHRASES)]
+    .map(([phrase]) => ({ text: normalized(phrase), terms: queryTerms(phrase).map(({ text }) => text) }))
+    .filter(({ terms }) => terms.length > 1);
 }
 
 /** How often a text has each of its terms. */
@@ -75,8 +92,9 @@ function* runs(text: string, singles?: 'and singles'): Generator<Run> {
   }
 }
 
-function normalized(text: string): string {
-  return text.normalize('NFKC').toLowerCase();
+/** However it was typed: case, width, line ends. */
+export function normalized(text: string): string {
+  return text.normalize('NFKC').toLowerCase().replaceAll(/\s+/g, ' ');
 }
 
 function spellingsOf(written: string): string[] {

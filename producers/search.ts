@@ -8,13 +8,23 @@ import { validate } from '../shared/validate.ts';
 import { type ContextRecord, toContextRecord } from './context.ts';
 import type { Parts } from './parts.ts';
 import { inReadTime, scope } from './reading.ts';
-import { encodingOf, letterOf, queryTerms, type SearchTerm, textTerms, toTsquery } from './search-terms.ts';
+import {
+  encodingOf,
+  letterOf,
+  normalized,
+  queryPhrases,
+  queryTerms,
+  type SearchPhrase,
+  type SearchTerm,
+  textTerms,
+  toTsquery,
+} from './search-terms.ts';
 import { readUncommitted } from './uncommitted.ts';
 
 const LIMIT = 10;
 const MOST_HITS = 100;
 /** Records that Supabase gives for ranking: it knows that they have a term, not how often. docs/search.md has what more would bring. */
-const CANDIDATES = 100;
+const CANDIDATES = 200;
 /** BM25's two, as everybody has them: how soon the same word again says nothing more, and how much a long record has to. */
 const K1 = 1.2;
 const B = 0.75;
@@ -42,15 +52,15 @@ export interface SearchResult {
 }
 
 interface Statistics {
-  total: number;
   meanLength: number;
   /** How much each term of the query says. */
   weights: Map<string, number>;
 }
 
-/** A record with how often it has which terms. */
+/** A record with its text, and how often it has which terms. */
 interface Read {
   record: MemoryRecord;
+  body: string;
   counts: Map<string, number>;
 }
 
@@ -67,13 +77,14 @@ export async function search(options: SearchOptions, parts: Parts): Promise<Sear
       `MEMORY_ENCRYPT_TOKENS: ${found}: there is no search in what is encrypted`,
     );
   }
-  return inReadTime(find(queryTerms(query), where, limit, parts), parts);
+  return inReadTime(find(query, where, limit, parts), parts);
 }
 
 type Where = Pick<z.output<typeof searchOptions>, 'userId' | 'contextId'>;
 
 /** Redis first: a record that is committed in between is seen in one of the two. */
-async function find(terms: SearchTerm[], where: Where, limit: number, parts: Parts): Promise<SearchResult> {
+async function find(query: string, where: Where, limit: number, parts: Parts): Promise<SearchResult> {
+  const terms = queryTerms(query);
   const uncommitted = await readUncommitted(where, parts);
   const answer = await askLongTerm(terms, where, limit, parts);
   const committed = new Set(answer.records.map(({ id }) => id));
@@ -81,8 +92,9 @@ async function find(terms: SearchTerm[], where: Where, limit: number, parts: Par
   const [openFresh, sealedFresh] = [fresh.filter(isOpen), fresh.filter((record) => !isOpen(record))];
   const freshReads = openFresh.map(read);
   const statistics = statisticsOf(terms, answer, freshReads);
+  const phrases = queryPhrases(query);
   const hits = [...freshReads, ...answer.records.filter(isOpen).map(read)]
-    .map(({ record, counts }) => ({ record, score: score(record, counts, statistics) }))
+    .map((each) => ({ record: each.record, score: score(each, statistics) + phraseScore(each, phrases, statistics) }))
     .filter(({ score: points }) => points > 0)
     .toSorted((a, b) => b.score - a.score || (positionOf(a.record) < positionOf(b.record) ? 1 : -1))
     .slice(0, limit)
@@ -112,7 +124,8 @@ function isOpen({ tokens }: MemoryRecord): boolean {
 
 function read(record: MemoryRecord): Read {
   const text = decodeTokens(openTokens(record.tokens, null, record.id));
-  return { record, counts: textTerms('text' in text ? text.text : `${text.user}\n${text.assistant}`) };
+  const whole = 'text' in text ? text.text : `${text.user}\n${text.assistant}`;
+  return { record, body: normalized(whole), counts: textTerms(whole) };
 }
 
 /** Those of Supabase, and the uncommitted ones beside them. */
@@ -124,10 +137,10 @@ function statisticsOf(terms: readonly SearchTerm[], answer: SearchAnswer, fresh:
     return [text, Math.log(1 + Math.max(0, total - having + 0.5) / (having + 0.5))];
   });
   const meanLength = (answer.meanLength * answer.total + freshLength) / Math.max(1, total);
-  return { total, meanLength: Math.max(1, meanLength), weights: new Map(weights) };
+  return { meanLength: Math.max(1, meanLength), weights: new Map(weights) };
 }
 
-function score(record: MemoryRecord, counts: Map<string, number>, { weights, meanLength }: Statistics): number {
+function score({ record, counts }: Read, { weights, meanLength }: Statistics): number {
   const saturation = K1 * (1 - B + (B * countTokens(record.tokens)) / meanLength);
   let sum = 0;
   for (const [term, weight] of weights) {
@@ -135,4 +148,11 @@ function score(record: MemoryRecord, counts: Map<string, number>, { weights, mea
     sum += (weight * count * (K1 + 1)) / (count + saturation);
   }
   return sum;
+}
+
+/** What is in the text as it was asked for counts once more: its words, in their order, with nothing between them. */
+function phraseScore({ body }: Read, phrases: readonly SearchPhrase[], { weights }: Statistics): number {
+  return phrases
+    .filter(({ text }) => body.includes(text))
+    .reduce((sum, { terms }) => terms.reduce((part, term) => part + (weights.get(term) ?? 0), sum), 0);
 }
