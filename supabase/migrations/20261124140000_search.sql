@@ -27,8 +27,9 @@ as $$
   end
 $$;
 
--- Not through a list of entries yet to be sorted in: every search would have to read all of that list.
-create index memories_search_idx on public.memories using gin (public.mnemoq_search_terms(tokens)) with (fastupdate = off);
+-- With fastupdate, which is the default: a record has a hundred terms, and to sort each in at once makes inserts four times as
+-- slow again (docs/search.md). Whoever needs no search drops this index: all else works without it, and inserts are faster.
+create index memories_search_idx on public.memories using gin (public.mnemoq_search_terms(tokens));
 
 -- The records of a scope that a query's terms speak for, at most p_limit, best first, and what is needed to rank them and
 -- others beside them: how many records the scope has, their mean length in tokens, how many have each term. Each of p_terms
