@@ -21,6 +21,7 @@ export type { EventHandler } from './subscriptions.ts';
 export type { ExportOptions } from './training-data.ts';
 export type { TrendBucketFigures, Trends, TrendsOptions } from './trends.ts';
 export type { Check, Verification } from './verify.ts';
+export type { VerifiedReflection, VerifyAllOptions } from './verify-all.ts';
 export { type ErrorCode, type FieldProblem, MnemoqError } from '../shared/errors.ts';
 export type { EventType, Followed, FollowOptions, MemoryEvent } from '../shared/events.ts';
 export { type FlushResult, QUEUES } from '../shared/queues.ts';

@@ -32,7 +32,6 @@ import {
 import { type ErasureReceipt, forget, type ForgetOptions, forgetOptions } from './erasure.ts';
 import { flushNow, type FlushOptions } from './flushing.ts';
 import { type KnowledgeOptions, type KnowledgePage, listKnowledge } from './knowledge.ts';
-import { ipfsNode } from './ipfs-node.ts';
 import { importKnowledge, type KnowledgeImportOptions } from './knowledge-import.ts';
 import { newFinetuneJob, newKnowledgeJob, newReflectionJob } from './new-job.ts';
 import { connectParts, type Parts } from './parts.ts';
@@ -67,7 +66,8 @@ import { findStatus, type RecordStatus } from './status.ts';
 import type { EventHandler } from './subscriptions.ts';
 import { countTrainingData, type ExportOptions, exportTrainingData } from './training-data.ts';
 import { readTrends, type Trends, type TrendsOptions } from './trends.ts';
-import { requireOwner, type Verification, verifyCid } from './verify.ts';
+import { requireOwner, type Verification, verifyCid, verifyParts } from './verify.ts';
+import { type VerifiedReflection, verifyAll, type VerifyAllOptions } from './verify-all.ts';
 
 /** A retry is one request. */
 const RETRY_WAIT_MS = 30_000;
@@ -308,10 +308,13 @@ export class MemoryCore {
   async verify(cid: string, options: Scope = {}): Promise<Verification> {
     validate(cidText, cid, 'cid');
     const userId = userOf(options);
-    const { config, longTerm, keyring } = this.#parts;
-    const ipfs = ipfsNode(config);
-    if (userId !== undefined) await requireOwner(cid, userId, longTerm);
-    return verifyCid(cid, { ipfs, longTerm, keyring });
+    if (userId !== undefined) await requireOwner(cid, userId, this.#parts.longTerm);
+    return verifyCid(cid, verifyParts(this.#parts));
+  }
+
+  /** The same of every reflection, or of a user's or a conversation's, one after the other. */
+  verifyAll(options: VerifyAllOptions = {}): AsyncIterableIterator<VerifiedReflection> {
+    return verifyAll(options, this.#parts);
   }
 
   /** Records Supabase refused for their content, oldest first, 1000 at most. */

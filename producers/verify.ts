@@ -11,11 +11,13 @@ import {
   signatureHolds,
   textOf,
 } from '../shared/reflection-document.ts';
-import { keyIdOf } from '../shared/signing.ts';
+import { keyIdOf, ownPublicKeys } from '../shared/signing.ts';
 import { decodeTokens, openTokens } from '../shared/tokens.ts';
+import { ipfsNode } from './ipfs-node.ts';
+import type { Parts } from './parts.ts';
 
 export interface Check {
-  name: 'fetched' | 'cid' | 'document' | 'signature' | 'row' | 'digest' | 'tokens';
+  name: 'fetched' | 'cid' | 'document' | 'signature' | 'key' | 'row' | 'digest' | 'record' | 'tokens';
   ok: boolean;
   /** What was found, in words. */
   detail: string;
@@ -33,6 +35,17 @@ export interface VerifyParts {
   ipfs: Pick<Ipfs, 'fetch'>;
   longTerm: Pick<LongTerm, 'find' | 'findReflection'>;
   keyring: Keyring | null;
+  /** Public keys whose signatures are ours; null where none is known. */
+  ownKeys: ReadonlySet<string> | null;
+}
+
+/** Throws `invalid_configuration` where there is no IPFS node to ask. */
+export function verifyParts({
+  config,
+  longTerm,
+  keyring,
+}: Pick<Parts, 'config' | 'longTerm' | 'keyring'>): VerifyParts {
+  return { ipfs: ipfsNode(config), longTerm, keyring, ownKeys: ownPublicKeys(config) };
 }
 
 /** Throws `not_found` unless a reflection with this CID is the user's. */
@@ -69,12 +82,25 @@ export async function verifyCid(cid: string, parts: VerifyParts): Promise<Verifi
     const holds = signatureHolds(doc) && keyIdOf(doc.signingKey) === doc.signingKeyId;
     return [holds, `Ed25519, key ${doc.signingKeyId}`];
   });
+  await check('key', async () => checkKey(doc, parts.ownKeys));
   const row = await check('row', async () => compareRow(doc, cid, await parts.longTerm.findReflection({ cid })));
   if (!row) return end();
   const text = await check('digest', async () => checkDigest(doc, row, parts.keyring));
-  const record = await parts.longTerm.find(doc.id).catch(() => null);
-  if (text !== null) await check('tokens', async () => compareTokens(text, record, parts.keyring));
+  const record = await check('record', async () => compareRecord(doc, cid, await parts.longTerm.find(doc.id)));
+  if (text !== null && record) await check('tokens', async () => compareTokens(text, record, parts.keyring));
   return end();
+}
+
+/** Anybody can sign a document with a key of their own: the signature alone says only that it is unaltered. */
+function checkKey(
+  { signingKey, signingKeyId }: ReflectionDocument,
+  ownKeys: VerifyParts['ownKeys'],
+): [boolean, string] {
+  if (!ownKeys)
+    return [true, 'not compared: neither MEMORY_SIGNING_KEY nor MEMORY_TRUSTED_KEYS tells here which are ours'];
+  return ownKeys.has(signingKey)
+    ? [true, `key ${signingKeyId} is ours`]
+    : [false, `key ${signingKeyId} is not one of ours: neither MEMORY_SIGNING_KEY nor MEMORY_TRUSTED_KEYS has it`];
 }
 
 function compareRow(
@@ -83,19 +109,48 @@ function compareRow(
   row: ReflectionRow | null,
 ): [boolean, string, ReflectionRow?] {
   if (!row) return [false, 'memory_reflections has no row with this CID'];
-  const pairs: [string, unknown, unknown][] = [
+  const pairs: Pair[] = [
     ['id', row.id, doc.id],
     ['cid', row.cid, cid],
     ['sha256', row.sha256, doc.sha256],
     ['signature', row.signature, doc.signature],
     ['signing key', row.signing_key, doc.signingKey],
-    // Imported knowledge is filed where whoever imported it wants it.
-    ...(doc.type === 'knowledge' ? [] : [['context', row.context_id, doc.contextId] as [string, string, string]]),
+    ['signing key id', row.signing_kid, doc.signingKeyId],
+    ['context', row.context_id, filedUnder(doc, row.context_id)],
     ['previous CID', row.previous_cid, doc.previousCid ?? null],
+    ['module', row.module, doc.type],
+    ['time', new Date(row.created_at).toISOString(), doc.createdAt],
+    ['sources', row.source_ids.join(), doc.sourceIds.join()],
+    ['visibility', row.visibility, doc.text === undefined ? 'private' : 'public'],
   ];
-  const differing = pairs.filter(([, a, b]) => a !== b).map(([name]) => name);
+  return agreement(pairs, row);
+}
+
+function compareRecord(
+  doc: ReflectionDocument,
+  cid: string,
+  record: MemoryRecord | null,
+): [boolean, string, MemoryRecord?] {
+  if (!record) return [false, 'memories has no row with this id'];
+  const pairs: Pair[] = [
+    ['cid', record.cid, cid],
+    ['context', record.contextId, filedUnder(doc, record.contextId)],
+    ['module', record.module, doc.type],
+  ];
+  return agreement(pairs, record);
+}
+
+/** The conversation a document's rows name: its own, but imported knowledge is filed where whoever imported it wants it. */
+function filedUnder({ type, contextId }: ReflectionDocument, found: string): string {
+  return type === 'knowledge' ? found : contextId;
+}
+
+type Pair = [name: string, ours: unknown, documents: unknown];
+
+function agreement<T>(pairs: readonly Pair[], value: T): [boolean, string, T?] {
+  const differing = pairs.filter(([, ours, documents]) => ours !== documents).map(([name]) => name);
   return differing.length === 0
-    ? [true, 'agrees with the document', row]
+    ? [true, 'agrees with the document', value]
     : [false, `differs in ${differing.join(', ')}`];
 }
 
@@ -109,8 +164,7 @@ function checkDigest(doc: ReflectionDocument, row: ReflectionRow, keyring: Keyri
   return holds ? [true, key ? 'HMAC-SHA-256' : 'SHA-256', text] : [false, 'the text has another digest'];
 }
 
-function compareTokens(text: string, record: MemoryRecord | null, keyring: Keyring | null): [boolean, string] {
-  if (!record) return [false, 'memories has no row with this id'];
+function compareTokens(text: string, record: MemoryRecord, keyring: Keyring | null): [boolean, string] {
   const decoded = decodeTokens(openTokens(record.tokens, keyring, record.id));
   const same = 'text' in decoded && decoded.text === text;
   return [same, same ? 'decode to the text' : 'decode to another text'];

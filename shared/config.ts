@@ -84,6 +84,11 @@ const VARIABLES = {
     'base64 of 32 random bytes, an Ed25519 seed (openssl rand -base64 32)',
     'secret',
   ),
+  trustedKeys: variable(
+    text.transform((value, context) => parsePublicKeys(value) ?? refuse(context)).optional(),
+    'public Ed25519 keys, base64url of 32 bytes each, several separated by commas (mnemoq doctor shows the one in use)',
+    'secret', // somebody may have put the seed there
+  ),
   apiKeys: variable(
     text.transform((value, context) => parseApiKeys(value) ?? refuse(context)).optional(),
     'name:secret or name@user:secret, several separated by commas, the user percent-encoded, each secret another one, ' +
@@ -163,6 +168,7 @@ export const VARIABLE_NAMES = {
   encryptTokens: 'MEMORY_ENCRYPT_TOKENS',
   encryptionKeys: 'MEMORY_ENCRYPTION_KEYS',
   signingKey: 'MEMORY_SIGNING_KEY',
+  trustedKeys: 'MEMORY_TRUSTED_KEYS',
   apiKeys: 'MEMORY_API_KEYS',
   supabaseJwtSecret: 'SUPABASE_JWT_SECRET',
   supabaseJwksUrl: 'SUPABASE_JWKS_URL',
@@ -361,6 +367,13 @@ function parseEncryptionKeys(value: string, context: z.RefinementCtx): [Encrypti
 
 function parseSigningKey(value: string, context: z.RefinementCtx): Buffer {
   return keyBytes(value) ?? refuse(context);
+}
+
+/** In the one spelling in which documents and rows carry them. */
+function parsePublicKeys(value: string): string[] | null {
+  const keys = value.split(',').map((entry) => keyBytes(entry.trim())?.toString('base64url'));
+  const known = keys.filter((key) => key !== undefined);
+  return known.length === keys.length ? known : null;
 }
 
 /** As browsers send them: scheme, host and port, and nothing behind. */

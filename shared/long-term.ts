@@ -1,6 +1,5 @@
 import type { PostgrestError, SupabaseClient } from '@supabase/supabase-js';
 import type { ConfigWith } from './config.ts';
-import type { ErasureScope } from './erasures.ts';
 import { MnemoqError } from './errors.ts';
 import {
   byPosition,
@@ -274,13 +273,14 @@ export class LongTerm {
   }
 
   /**
-   * Writes a pinned reflection back: its CID, and its whole row, for the signing key may have changed since it was added.
-   * The row with `pinned_at` comes last: where that stands, all is written.
+   * Writes a pinned reflection back: its CID and when that was. The row with `pinned_at` comes last: where that stands, all is
+   * written. The wrapped key is left alone: it may have been sealed with another key meanwhile.
    */
-  async setPinned(row: ReflectionRow): Promise<void> {
-    const memory = await this.#client.from(this.#memories).update({ cid: row.cid }).eq('id', row.id).select('id');
+  async setPinned({ id, cid, pinned_at }: Pick<ReflectionRow, 'id' | 'cid' | 'pinned_at'>): Promise<void> {
+    const memory = await this.#client.from(this.#memories).update({ cid }).eq('id', id).select('id');
     unwrap(memory, 'writing a CID back');
-    unwrap(await this.#client.from(this.#reflections).update(row).eq('id', row.id).select('id'), 'writing a CID back');
+    const row = await this.#client.from(this.#reflections).update({ cid, pinned_at }).eq('id', id).select('id');
+    unwrap(row, 'writing a CID back');
   }
 
   /** The reflections of a conversation, or of one user in it, newest first. */
@@ -346,19 +346,28 @@ export class LongTerm {
   }
 
   /** Some rows of `memory_reflections` within a scope. */
-  async pinnedWithin({ userId, contextId }: ErasureScope, limit: number): Promise<ReflectionRow[]> {
-    let query = this.#client.from(this.#reflections).select('*');
-    if (userId !== undefined) query = query.eq('user_id', userId);
-    if (contextId !== undefined) query = query.eq('context_id', contextId);
+  async pinnedWithin(scope: Scope, limit: number): Promise<ReflectionRow[]> {
+    const query = within(this.#client.from(this.#reflections).select('*'), scope);
     return unwrap(await query.limit(limit), 'reading reflections') as ReflectionRow[];
   }
 
+  /** Rows of `memory_reflections` within a scope in the order of their ids, after one or from the first on. */
+  async pinnedAfter(scope: Scope, after: string | null, limit: number): Promise<ReflectionRow[]> {
+    const all = within(this.#client.from(this.#reflections).select('*'), scope);
+    const rest = after === null ? all : all.gt('id', after);
+    return unwrap(await rest.order('id').limit(limit), 'reading reflections') as ReflectionRow[];
+  }
+
+  async countPinned(scope: Scope): Promise<number> {
+    const all = this.#client.from(this.#reflections).select('*', { count: 'exact', head: true });
+    const answer = await within(all, scope);
+    return unwrap({ ...answer, data: answer.count }, 'counting reflections');
+  }
+
   /** Ids of some records within a scope. */
-  async idsWithin({ userId, contextId }: ErasureScope, limit: number): Promise<string[]> {
-    let query = this.#client.from(this.#memories).select('id');
-    if (userId !== undefined) query = query.eq('user_id', userId);
-    if (contextId !== undefined) query = query.eq('context_id', contextId);
-    return unwrap(await query.limit(limit), 'reading records').map(({ id }) => id as string);
+  async idsWithin(scope: Scope, limit: number): Promise<string[]> {
+    const query = within(this.#client.from(this.#memories).select('id'), scope);
+    return (unwrap(await query.limit(limit), 'reading records') as { id: string }[]).map(({ id }) => id);
   }
 
   /** Deletes records, with what belongs to them in `memory_reflections`; says how many there were. */
@@ -396,6 +405,14 @@ function withinTokens(rows: readonly TokenCounts[], maxTokens: number): number {
 async function newestFirst(query: RowsQuery, limit: number): Promise<ReflectionRow[]> {
   const newest = query.order('created_at', { ascending: false }).order('id', { ascending: false });
   return unwrap(await newest.limit(limit), 'reading reflections') as ReflectionRow[];
+}
+
+/** Whose rows; all without either. */
+type Scope = Pick<RecordFilter, 'userId' | 'contextId'>;
+
+function within(query: RowsQuery, { userId, contextId }: Scope): RowsQuery {
+  const users = userId === undefined ? query : query.eq('user_id', userId);
+  return contextId === undefined ? users : users.eq('context_id', contextId);
 }
 
 /** A value within an `or`, where commas and parentheses would end it. */

@@ -29,6 +29,13 @@ const RIGHT: [name: string, setting: keyof typeof VARIABLE_NAMES, value: string,
   ['MEMORY_HEALTH_PORT', 'healthPort', '65535', 65_535],
   ['MEMORY_SIGNING_KEY', 'signingKey', SEED, Buffer.alloc(32, 7)],
   ['MEMORY_SIGNING_KEY', 'signingKey', Buffer.alloc(32, 0xff).toString('base64url'), Buffer.alloc(32, 0xff)],
+  // In one spelling, whichever base64 they come in.
+  [
+    'MEMORY_TRUSTED_KEYS',
+    'trustedKeys',
+    ` ${Buffer.alloc(32, 0xfe).toString('base64')}, ${Buffer.alloc(32, 0xff).toString('base64url')}`,
+    [Buffer.alloc(32, 0xfe).toString('base64url'), Buffer.alloc(32, 0xff).toString('base64url')],
+  ],
   [
     'MEMORY_ENCRYPTION_KEYS',
     'encryptionKeys',

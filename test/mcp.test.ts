@@ -154,7 +154,7 @@ describe.each(ways)('over %s', (_way, connect) => {
     expect(listed['reflections']).toMatchObject([{ id: reflection['id'], cid: reflection['cid'] }]);
     for (const client of [service, alice]) {
       const verified = await call(client, 'verify_cid', { cid: reflection['cid'] });
-      expect([verified['ok'], (verified['checks'] as unknown[]).length]).toEqual([true, 7]);
+      expect([verified['ok'], (verified['checks'] as unknown[]).length]).toEqual([true, 9]);
     }
     const found = await call(service, 'search_memory', { query: 'question', context_id: contextId });
     expect(found).toMatchObject({ hits: [{ id: receipt['id'], score: expect.any(Number) }], complete: true });

@@ -128,7 +128,7 @@ describe('the memory page', () => {
     expect(await page.locator('.chip').innerText()).toBe('private');
     await page.getByRole('button', { name: /^Verify/ }).click();
     await page.getByText('Every check holds').first().waitFor();
-    const names = ['fetched', 'cid', 'document', 'signature', 'row', 'digest', 'tokens'];
+    const names = ['fetched', 'cid', 'document', 'signature', 'key', 'row', 'digest', 'record', 'tokens'];
     expect(await checks(page, 'holds')).toEqual(names);
 
     await stack.supabase

@@ -40,7 +40,10 @@ describe.each(['embedded', 'postgrest'] as const)('a reflection, on the %s Supab
     expect(await stack.memory.getStatus(receipt.id)).toMatchObject({ status: 'pinned', cid: receipt.cid });
     const verification = await stack.memory.verify(receipt.cid ?? '');
     expect(verification.checks.map(({ name, ok }) => [name, ok])).toEqual(
-      ['fetched', 'cid', 'document', 'signature', 'row', 'digest', 'tokens'].map((name) => [name, true]),
+      ['fetched', 'cid', 'document', 'signature', 'key', 'row', 'digest', 'record', 'tokens'].map((name) => [
+        name,
+        true,
+      ]),
     );
     const [read] = (await stack.memory.getMemoryContext(contextId)).records;
     expect(read).toMatchObject({ module: 'reflection', text: TEXT, cid: receipt.cid });

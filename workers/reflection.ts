@@ -9,6 +9,8 @@ import {
   createReflectionDocument,
   type DocumentSource,
   newReflectionKey,
+  type ReflectionDocument,
+  signatureHolds,
   toBytes,
 } from '../shared/reflection-document.ts';
 import { type Signer, signerOnce } from '../shared/signing.ts';
@@ -86,8 +88,9 @@ async function commitAtOnce(record: MemoryRecord, parts: ReflectionParts): Promi
 
 /**
  * The document's bytes and its row. The row, with the wrapped key, is kept before anything is uploaded: whatever happens
- * later, a pinned ciphertext has its key. A retry, a second worker or a repeated save finds that row, takes its key, head
- * and link to the record before it, and so makes the same document with the same CID.
+ * later, a pinned ciphertext has its key. A retry, a second worker or a repeated save finds that row, takes its key, head,
+ * link to the record before it and signature, and so makes the same document with the same CID, also where another key
+ * signs by now.
  */
 async function prepareDocument(
   job: ReflectionJob,
@@ -98,13 +101,20 @@ async function prepareDocument(
   const fresh = await build({ ...job, previousCid: await previousCid(job, parts) }, wrappedKey, parts);
   const kept = await longTerm.addReflection(fresh.row);
   if (kept.cid === fresh.row.cid && kept.pinned_at === null) return fresh;
-  const { created_at: createdAt, visibility, source_ids: sourceIds, previous_cid: previous } = kept;
-  const head = { ...job, createdAt: new Date(createdAt).toISOString(), visibility, sourceIds, previousCid: previous };
-  const same = await build(head, kept.wrapped_key, parts);
+  const { context_id: contextId, module, visibility, source_ids: sourceIds, previous_cid: previous } = kept;
+  const createdAt = new Date(kept.created_at).toISOString();
+  const head = { ...job, contextId, module, createdAt, visibility, sourceIds, previousCid: previous };
+  const same = await build(head, kept.wrapped_key, { ...parts, signer: signerOnce(kept.signing_key, kept.signature) });
   if (same.row.sha256 !== kept.sha256) {
     throw new UnrecoverableError('another reflection was saved under this id or idempotency key; the first one stays');
   }
-  return { ...same, row: kept.pinned_at === null ? same.row : kept };
+  if (kept.pinned_at !== null) return { ...same, row: kept };
+  if (!signatureHolds(same.doc)) {
+    throw new UnrecoverableError(
+      'its row of memory_reflections was altered: the signature there does not hold; delete the row, then retry this job',
+    );
+  }
+  return same;
 }
 
 /** Of the newest record before this one, by position, that has a row by now; null where there is none. */
@@ -120,8 +130,8 @@ async function previousCid(job: ReflectionJob, { longTerm }: ReflectionParts): P
 async function build(
   job: DocumentSource,
   wrappedKey: string | null,
-  { keyring, signer }: ReflectionParts,
-): Promise<{ row: ReflectionRow; bytes: Uint8Array }> {
+  { keyring, signer }: Pick<ReflectionParts, 'keyring' | 'signer'>,
+): Promise<{ row: ReflectionRow; doc: ReflectionDocument; bytes: Uint8Array }> {
   const doc = createReflectionDocument(
     job,
     wrappedKey === null ? null : keyring.open(wrappedKey, keyPurpose(job.id)),
@@ -145,7 +155,7 @@ async function build(
     pinned_at: null,
     created_at: job.createdAt,
   };
-  return { row, bytes };
+  return { row, doc, bytes };
 }
 
 /** What a reflection's own key is sealed for. */

@@ -13,6 +13,7 @@ import { Ipfs } from '../../shared/ipfs.ts';
 import { createLogger } from '../../shared/log.ts';
 import { LongTerm, SCHEMA_VERSION } from '../../shared/long-term.ts';
 import { connectProducerRedis, evictionPolicy, mastersOf, type RedisClient, withinTime } from '../../shared/redis.ts';
+import { Signer } from '../../shared/signing.ts';
 import { EXIT } from '../exit.ts';
 import { colors, mark, print, printJson } from '../output.ts';
 
@@ -178,10 +179,15 @@ function examineKeys({ encryptionKeys, signingKey }: Config): Finding[] {
     {
       what: 'signing',
       ok: signingKey !== undefined,
-      found: `MEMORY_SIGNING_KEY is ${signingKey ? '' : 'not '}set`,
+      found: signingKey ? signerFound(new Signer(signingKey)) : 'MEMORY_SIGNING_KEY is not set',
       mend: 'MEMORY_SIGNING_KEY="$(openssl rand -base64 32)"; reflections need it',
     },
   ];
+}
+
+/** The public key is what MEMORY_TRUSTED_KEYS takes once another one signs. */
+function signerFound({ kid, publicKey }: Signer): string {
+  return `key ${kid} signs, public key ${publicKey}`;
 }
 
 function has<const K extends Setting>(config: Config, settings: readonly K[]): config is ConfigWith<K> {

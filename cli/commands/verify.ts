@@ -1,19 +1,91 @@
 import { Command } from 'commander';
-import { EXIT } from '../exit.ts';
-import { mark, print, printJson } from '../output.ts';
+import type { Check, MemoryCore, VerifyAllOptions } from '../../producers/index.ts';
+import { CommandEnd, EXIT } from '../exit.ts';
+import { counted, mark, print, printJson, type ProgressBar, progressBar } from '../output.ts';
 import { withMemory } from './with-memory.ts';
+
+/** Failures kept for `--json`; the rest are only counted. */
+const LISTED = 1_000;
+
+interface Options {
+  all?: true;
+  user?: string;
+  context?: string;
+  json?: true;
+}
+
+interface Result {
+  checked: number;
+  failed: number;
+  /** Not pinned yet, so not checked. */
+  unpinned: number;
+  failures: { id: string; contextId: string; cid: string; failing: Check[] }[];
+}
 
 export function verifyCommand(): Command {
   return new Command('verify')
     .description(
       'check a pinned reflection from its CID to its row and its tokens; exit code 1 when a link does not hold',
     )
-    .argument('<cid>', 'CID of a reflection')
+    .argument('[cid]', 'CID of a reflection')
+    .option('-a, --all', 'every reflection instead of one')
+    .option('-u, --user <id>', 'with --all: only of this user')
+    .option('-c, --context <id>', 'with --all: only of this conversation')
     .option('--json', 'print JSON')
-    .action(async (cid: string, { json }: { json?: true }) => {
-      const verification = await withMemory((memory) => memory.verify(cid));
-      if (json) printJson(verification);
-      else for (const { name, ok, detail } of verification.checks) print(`${mark(ok)} ${name.padEnd(10)} ${detail}`);
-      process.exitCode = verification.ok ? EXIT.ok : EXIT.failed;
+    .addHelpText('after', '\nWhat is not pinned yet has nothing to check: it is counted and fails nothing.')
+    .action(async (cid: string | undefined, { all, user, context, json }: Options) => {
+      if ((cid === undefined) !== (all === true)) throw new CommandEnd(EXIT.usage, 'give a CID or --all');
+      if (cid !== undefined) return verifyOne(cid, json);
+      const scope = {
+        ...(user !== undefined && { userId: user }),
+        ...(context !== undefined && { contextId: context }),
+      };
+      return verifyEach(scope, json);
     });
+}
+
+async function verifyOne(cid: string, json: true | undefined): Promise<void> {
+  const verification = await withMemory((memory) => memory.verify(cid));
+  if (json) printJson(verification);
+  else for (const check of verification.checks) printCheck(check);
+  process.exitCode = verification.ok ? EXIT.ok : EXIT.failed;
+}
+
+async function verifyEach(scope: VerifyAllOptions, json: true | undefined): Promise<void> {
+  const result = await withMemory((memory) => collect(memory, scope, json));
+  if (json) printJson(result);
+  else printResult(result);
+  process.exitCode = result.failed === 0 ? EXIT.ok : EXIT.failed;
+}
+
+async function collect(memory: MemoryCore, scope: VerifyAllOptions, json: true | undefined): Promise<Result> {
+  const result: Result = { checked: 0, failed: 0, unpinned: 0, failures: [] };
+  const bar: ProgressBar | null = json ? null : progressBar('verifying', 0);
+  try {
+    for await (const { id, contextId, cid, pinned, ok, checks, total } of memory.verifyAll(scope)) {
+      result[pinned ? 'checked' : 'unpinned'] += 1;
+      bar?.update(result.checked + result.unpinned, total);
+      if (ok) continue;
+      result.failed += 1;
+      const failing = checks.filter((check) => !check.ok);
+      if (result.failures.length < LISTED) result.failures.push({ id, contextId, cid, failing });
+    }
+    return result;
+  } finally {
+    bar?.stop();
+  }
+}
+
+function printResult({ checked, failed, unpinned, failures }: Result): void {
+  for (const { id, cid, failing } of failures) {
+    print(`${id} ${cid}`);
+    for (const check of failing) printCheck(check);
+  }
+  if (failed > failures.length) print(`… and ${failed - failures.length} more`);
+  const waiting = unpinned > 0 ? `; ${unpinned} not pinned yet` : '';
+  print(`${mark(failed === 0)} ${counted(checked, 'reflection')} checked, ${failed} failed${waiting}`);
+}
+
+function printCheck({ name, ok, detail }: Check): void {
+  print(`${mark(ok)} ${name.padEnd(10)} ${detail}`);
 }

@@ -229,7 +229,7 @@ const verificationFields = z.strictObject({
     .array(
       z.strictObject({
         name: z
-          .enum(['fetched', 'cid', 'document', 'signature', 'row', 'digest', 'tokens'])
+          .enum(['fetched', 'cid', 'document', 'signature', 'key', 'row', 'digest', 'record', 'tokens'])
           .describe('Which link of the chain.'),
         ok: z.boolean().describe('Whether it holds.'),
         detail: z.string().describe('What was found, in words.'),

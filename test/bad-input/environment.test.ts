@@ -110,6 +110,7 @@ const WRONG: Record<string, [expected: string, ...values: string[]]> = {
     `${'k'.repeat(33)}:${SEED}`,
   ],
   MEMORY_SIGNING_KEY: ['Ed25519', SHORT_SEED, `${SEED.slice(0, -2)}*=`, Buffer.alloc(64).toString('base64'), '12345'],
+  MEMORY_TRUSTED_KEYS: ['public Ed25519', SHORT_SEED, `${SEED},`, `${SEED},key`],
   MEMORY_API_KEYS: [
     'name:secret',
     'justasecretwithoutname',
