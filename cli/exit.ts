@@ -27,6 +27,7 @@ const CODES: Record<ErrorCode, number> = {
   cid_mismatch: EXIT.failed,
   unverified: EXIT.failed,
   key_missing: EXIT.usage,
+  plain_data_refused: EXIT.failed,
   sealed_data_damaged: EXIT.failed,
 };
 

@@ -16,6 +16,7 @@ import { mcpCommand } from './commands/mcp.ts';
 import { quarantineCommand } from './commands/quarantine.ts';
 import { reflectCommand } from './commands/reflect.ts';
 import { reflectionsCommand } from './commands/reflections.ts';
+import { rekeyCommand } from './commands/rekey.ts';
 import { restoreCommand } from './commands/restore.ts';
 import { searchCommand } from './commands/search.ts';
 import { statsCommand } from './commands/stats.ts';
@@ -52,6 +53,7 @@ const commands = [
   knowledgeCommand,
   restoreCommand,
   forgetCommand,
+  rekeyCommand,
   doctorCommand,
   manifestCommand,
 ];

@@ -14,6 +14,7 @@ export type { QuarantinedRecord } from './quarantine.ts';
 export type { ContextPage, Inspection, PageOptions, RecentContext, RecentOptions, Scope } from './reading.ts';
 export type { Receipt, SaveOptions } from './receipt.ts';
 export type { ListedReflection, Reflection, ReflectionPage, ReflectionsOptions } from './reflections.ts';
+export type { RekeyFailure, RekeyOptions, RekeyProgress, SealedTier } from './rekeying.ts';
 export type { SearchHit, SearchOptions, SearchResult } from './search.ts';
 export type { Stats } from './stats.ts';
 export type { RecordState, RecordStatus } from './status.ts';

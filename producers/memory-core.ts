@@ -59,6 +59,7 @@ import {
   type ReflectionPage,
   type ReflectionsOptions,
 } from './reflections.ts';
+import { rekey, type RekeyOptions, type RekeyProgress } from './rekeying.ts';
 import { savePinned, saveTurn, saveTurns } from './saving.ts';
 import { search, type SearchOptions, type SearchResult } from './search.ts';
 import { collectStats, type Stats } from './stats.ts';
@@ -343,6 +344,15 @@ export class MemoryCore {
   /** Takes records of an erased user or conversation again; false when it was not erased. */
   async liftErasure(options: ForgetOptions): Promise<boolean> {
     return inReadTime(this.#parts.erasures.lift(validate(forgetOptions, options, 'the options')), this.#parts);
+  }
+
+  /**
+   * Seals with the first key of MEMORY_ENCRYPTION_KEYS what is sealed with another one, everywhere, while everything runs;
+   * with `sealPlain` also what is plain and must be encrypted, with `dryRun` it only counts. Runs while it is iterated over;
+   * `left` of the last step says what is still sealed with which other key. Stopped at any point, a new run goes on.
+   */
+  rekey(options: RekeyOptions = {}): AsyncIterableIterator<RekeyProgress> {
+    return rekey(options, this.#parts);
   }
 
   /**

@@ -22,7 +22,11 @@ export interface Parts extends Stores {
 
 /** Throws `invalid_configuration` naming what is missing or wrong. */
 export function connectParts(environment: Environment): Parts {
-  const config = loadConfig(environment, STORE_SETTINGS);
+  // Without keys nobody could tell here what must be encrypted from what is.
+  const config = loadConfig(environment, ({ encryptTokens }) => [
+    ...STORE_SETTINGS,
+    ...(encryptTokens ? (['encryptionKeys'] as const) : []),
+  ]);
   const logger = createLogger(config.logLevel, 'mnemoq');
   const redis = connectProducerRedis(config.redisUrl, logger, config.redisTimeoutMs);
   const stores = createStores(config, redis);

@@ -74,6 +74,7 @@ const VARIABLES = {
   flushMaxPending: variable(wholeNumber(1, 10_000_000, 1_000), 'a whole number of records from 1 to 10000000'),
   textCache: variable(oneOf(['encrypted', 'plain', 'off'], 'encrypted'), 'encrypted, plain or off'),
   encryptTokens: variable(flag(), 'true or false'),
+  allowPlainRows: variable(flag(), 'true or false'),
   encryptionKeys: variable(
     text.transform(parseEncryptionKeys).optional(),
     'kid:base64 of 32 random bytes, several separated by commas, the first one writes (openssl rand -base64 32)',
@@ -166,6 +167,7 @@ export const VARIABLE_NAMES = {
   flushMaxPending: 'MEMORY_FLUSH_MAX_PENDING',
   textCache: 'MEMORY_TEXT_CACHE',
   encryptTokens: 'MEMORY_ENCRYPT_TOKENS',
+  allowPlainRows: 'MEMORY_ALLOW_PLAIN_ROWS',
   encryptionKeys: 'MEMORY_ENCRYPTION_KEYS',
   signingKey: 'MEMORY_SIGNING_KEY',
   trustedKeys: 'MEMORY_TRUSTED_KEYS',

@@ -18,11 +18,19 @@ export interface EncryptionKey {
 export class Keyring {
   readonly #keys: ReadonlyMap<string, Buffer>;
   readonly #writer: EncryptionKey;
+  /** Whether tokens that are not sealed are to be refused: anybody who can write to a store could have put them there. */
+  readonly refusesPlain: boolean;
 
   /** The first key seals; all of them open. */
-  constructor(keys: readonly [EncryptionKey, ...EncryptionKey[]]) {
+  constructor(keys: readonly [EncryptionKey, ...EncryptionKey[]], { refusePlain = false } = {}) {
     this.#writer = keys[0];
     this.#keys = new Map(keys.map(({ kid, key }) => [kid, key]));
+    this.refusesPlain = refusePlain;
+  }
+
+  /** Names the key that seals. */
+  get writerKid(): string {
+    return this.#writer.kid;
   }
 
   seal(plain: Buffer, purpose: string): string {
@@ -31,12 +39,12 @@ export class Keyring {
 
   /** Throws `key_missing` when the key is gone, `sealed_data_damaged` when the value was altered or belongs elsewhere. */
   open(sealed: string, purpose: string): Buffer {
-    const { kid } = partsOf(sealed);
+    const kid = kidOf(sealed);
     const key = this.#keys.get(kid);
     if (!key) {
       throw new MnemoqError(
         'key_missing',
-        `sealed with key "${kid}", which MEMORY_ENCRYPTION_KEYS does not hold: add it after the writing key`,
+        `${purpose} is sealed with key "${kid}", which MEMORY_ENCRYPTION_KEYS does not hold: put that key after the first one`,
       );
     }
     return openWith({ kid, key }, sealed, purpose);
@@ -67,6 +75,16 @@ export function openWith({ kid, key }: EncryptionKey, sealed: string, purpose: s
   } catch (error) {
     throw damaged('authentication failed: wrong key, altered bytes, or moved from another record', error);
   }
+}
+
+/** Whether a value has the form of a sealed one; whether it opens is another matter. */
+export function isSealed(value: string): boolean {
+  return /^v1(\.[\w-]+){3}$/.test(value);
+}
+
+/** Names the key a value is sealed with. */
+export function kidOf(sealed: string): string {
+  return partsOf(sealed).kid;
 }
 
 /** The parts of a sealed value. Only the one spelling `sealWith` gives is taken: decoding base64url ignores what it cannot read. */

@@ -13,6 +13,7 @@ export type ErrorCode =
   | 'cid_mismatch' // the IPFS node's CID is not the one computed before the upload
   | 'unverified' // a document from elsewhere is not what it claims to be; nothing of it was stored
   | 'key_missing' // sealed with a key that MEMORY_ENCRYPTION_KEYS does not hold
+  | 'plain_data_refused' // not encrypted although MEMORY_ENCRYPT_TOKENS is true: planted, or older than that setting
   | 'sealed_data_damaged'; // authentication of sealed data failed: wrong key or altered bytes
 
 /** One thing wrong with one field. `received` describes the value (type and size) and never quotes a message's text. */

@@ -48,6 +48,11 @@ export class Keys {
     return 'memory:uncommitted:*';
   }
 
+  /** A pattern for SCAN that finds the refills under way. */
+  get refills(): string {
+    return 'memory:refill:*';
+  }
+
   /** Whose a key found by one of the patterns is. */
   contextIdOf(key: string): string {
     return key.replace(this.#cluster ? /^memory:\w+:\{\d+\}:/ : /^memory:\w+:/, '');

@@ -1,5 +1,4 @@
 import type { PostgrestError, SupabaseClient } from '@supabase/supabase-js';
-import type { ConfigWith } from './config.ts';
 import { MnemoqError } from './errors.ts';
 import {
   byPosition,
@@ -11,7 +10,7 @@ import {
   toRow,
   type Visibility,
 } from './records.ts';
-import { before, connectSupabase, inOrder, type RowsQuery } from './supabase.ts';
+import { before, connectSupabase, inOrder, type RowsQuery, type SupabaseConfig } from './supabase.ts';
 
 /** The newest migration in supabase/migrations. */
 export const SCHEMA_VERSION = 6;
@@ -134,7 +133,7 @@ export class LongTerm {
   readonly #memories: string;
   readonly #reflections: string;
 
-  constructor(config: ConfigWith<'supabaseUrl' | 'supabaseServiceRoleKey'>) {
+  constructor(config: SupabaseConfig) {
     this.#client = connectSupabase(config);
     this.#memories = config.memoriesTable;
     this.#reflections = config.reflectionsTable;
@@ -420,6 +419,7 @@ function quoted(value: string): string {
   return `"${value.replace(/["\\]/g, '\\$&')}"`;
 }
 
+/** Throws `long_term_unavailable` with what a failed answer means. */
 export function unwrap<T>({ data, error, status }: Answer<T>, doing: string): T {
   if (!error && data !== null) return data;
   const { kind, code, message } = classifyLongTermError(error, status);

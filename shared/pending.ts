@@ -124,10 +124,14 @@ export class Pending {
     }
   }
 
-  /** How many entries up to `last` some worker has taken and not finished. */
+  /** How many entries up to `last` some worker has taken and not finished; none where there never was a flush worker. */
   async inHand(shard: string, last: string): Promise<number> {
-    const held = await this.#redis.xpending(this.#keys.pending(shard), PENDING_GROUP, '-', last, MOST_IN_HAND);
-    return held.length;
+    try {
+      return (await this.#redis.xpending(this.#keys.pending(shard), PENDING_GROUP, '-', last, MOST_IN_HAND)).length;
+    } catch (error) {
+      if (!messageOf(error).startsWith('NOGROUP')) throw error;
+      return 0;
+    }
   }
 
   /**

@@ -1,8 +1,7 @@
 import type { SupabaseClient } from '@supabase/supabase-js';
-import type { ConfigWith } from './config.ts';
 import { type RecordFilter, type ReflectionRow, unwrap } from './long-term.ts';
 import type { PinnedModule } from './records.ts';
-import { connectSupabase, inOrder, type RowsQuery } from './supabase.ts';
+import { connectSupabase, inOrder, type RowsQuery, type SupabaseConfig } from './supabase.ts';
 
 /** Which pinned records; what is undefined is not looked at. */
 export type PinnedFilter = Omit<RecordFilter, 'module'> & { module?: PinnedModule | undefined };
@@ -12,7 +11,7 @@ export class PinnedRows {
   readonly #client: SupabaseClient;
   readonly #table: string;
 
-  constructor(config: ConfigWith<'supabaseUrl' | 'supabaseServiceRoleKey'>) {
+  constructor(config: SupabaseConfig) {
     this.#client = connectSupabase(config);
     this.#table = config.reflectionsTable;
   }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isSealed } from './encryption.ts';
 import { type Encoding, ENCODINGS, isToken } from './tokenizer.ts';
 import type { Tokens } from './tokens.ts';
 import { listOf } from './validate.ts';
@@ -151,7 +152,7 @@ function isTokens(value: unknown): boolean {
   if (!ENCODINGS.includes(encoding as Encoding) || !isJson(value)) return false;
   return sealed === undefined
     ? hasParts(arrays, (ids) => Array.isArray(ids) && ids.every((id) => isToken(id, encoding as Encoding)))
-    : typeof sealed === 'string' && /^v1(\.[\w-]+){3}$/.test(sealed) && hasParts(counts, isCount);
+    : typeof sealed === 'string' && isSealed(sealed) && hasParts(counts, isCount);
 }
 
 /** Those of a turn, or the one of any other record. */

@@ -32,7 +32,9 @@ export function createStores(config: StoreConfig, redis: RedisClient): Stores {
     shortTerm: new ShortTerm(redis, keys, { limit: config.shortTermLimit, ttlSeconds: config.redisTtlSeconds }),
     pending: new Pending(redis, keys),
     longTerm: new LongTerm(config),
-    keyring: config.encryptionKeys ? new Keyring(config.encryptionKeys) : null,
+    keyring: config.encryptionKeys
+      ? new Keyring(config.encryptionKeys, { refusePlain: config.encryptTokens && !config.allowPlainRows })
+      : null,
     erasures: new Erasures(redis, keys),
   };
 }

@@ -4,7 +4,9 @@ import type { ConfigWith } from './config.ts';
 /** A question to one table that more conditions may be put to. */
 export type RowsQuery = ReturnType<ReturnType<SupabaseClient['from']>['select']>;
 
-export function connectSupabase(config: ConfigWith<'supabaseUrl' | 'supabaseServiceRoleKey'>): SupabaseClient {
+export type SupabaseConfig = ConfigWith<'supabaseUrl' | 'supabaseServiceRoleKey'>;
+
+export function connectSupabase(config: SupabaseConfig): SupabaseClient {
   return createClient(config.supabaseUrl, config.supabaseServiceRoleKey, {
     auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
     // Whoever asks decides about trying again: a reader is told, a worker puts its job off.

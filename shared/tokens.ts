@@ -1,4 +1,4 @@
-import type { Keyring } from './encryption.ts';
+import { type Keyring, kidOf } from './encryption.ts';
 import { MnemoqError } from './errors.ts';
 import { decode, encode, type Encoding } from './tokenizer.ts';
 
@@ -37,18 +37,35 @@ export function sealTokens(tokens: Tokens, keyring: Keyring, recordId: string): 
   return { encoding, sealed: keyring.seal(Buffer.from(JSON.stringify(arrays)), `tokens:${recordId}`), counts };
 }
 
-/** The token arrays, opened when sealed. Throws `key_missing` when they are sealed and there is no key to open them. */
+/**
+ * The token arrays, opened when sealed. Throws `key_missing` when they are sealed and there is no key to open them, and
+ * `plain_data_refused` when they are not sealed and must be.
+ */
 export function openTokens(
   tokens: Tokens,
   keyring: Keyring | null,
   recordId: string,
 ): { encoding: Encoding } & TokenArrays {
-  if (!('sealed' in tokens)) return tokens;
+  if (!('sealed' in tokens)) {
+    if (keyring?.refusesPlain) throw new MnemoqError('plain_data_refused', plainTokens(recordId));
+    return tokens;
+  }
   if (!keyring) {
-    throw new MnemoqError('key_missing', 'the tokens are encrypted: set MEMORY_ENCRYPTION_KEYS to read them');
+    throw new MnemoqError(
+      'key_missing',
+      `tokens:${recordId} is sealed with key "${kidOf(tokens.sealed)}": set MEMORY_ENCRYPTION_KEYS to read it`,
+    );
   }
   const arrays = JSON.parse(keyring.open(tokens.sealed, `tokens:${recordId}`).toString()) as TokenArrays;
   return { encoding: tokens.encoding, ...arrays };
+}
+
+/** What is wrong with tokens that are not sealed and must be, and what to do. */
+export function plainTokens(recordId: string): string {
+  return (
+    `tokens:${recordId} is not encrypted although MEMORY_ENCRYPT_TOKENS is true: older than that setting, or put there by ` +
+    'somebody else; mnemoq rekey --seal-plain encrypts it, MEMORY_ALLOW_PLAIN_ROWS=true reads it until then (docs/keys.md)'
+  );
 }
 
 export function decodeTokens(tokens: { encoding: Encoding } & TokenArrays): RecordText {

@@ -33,6 +33,7 @@ const COMMANDS: Record<string, string[] | null> = {
   knowledge: ['list', '--json'],
   restore: ['--json'],
   forget: ['--user', 'nobody', '--yes', '--json'],
+  rekey: ['--dry-run', '--json'],
   doctor: ['--json'],
   manifest: null,
 };

@@ -1,6 +1,8 @@
 import { UnrecoverableError } from 'bullmq';
+import { isSealed } from '../shared/encryption.ts';
 import { MnemoqError } from '../shared/errors.ts';
-import { fromRow, quarantineJob } from '../shared/records.ts';
+import { fromRow, type MemoryRecord, quarantineJob } from '../shared/records.ts';
+import { plainTokens } from '../shared/tokens.ts';
 import { validate } from '../shared/validate.ts';
 import type { Parts } from './parts.ts';
 
@@ -12,6 +14,7 @@ export async function processQuarantined(data: unknown, start: number, parts: Pa
   const { row, error } = validate(quarantineJob, data, 'the quarantined job');
   if (start === 1) throw new UnrecoverableError(`refused (${error.code}): ${error.message}`);
   const record = fromRow(row);
+  refusePlain(record, parts.config);
   await parts.erasures.refuse(record.userId ?? undefined, record.contextId);
   const { failure } = await parts.longTerm.insert([record]);
   if (failure?.kind === 'refused') throw new UnrecoverableError(`refused again (${failure.code}): ${failure.message}`);
@@ -19,4 +22,16 @@ export async function processQuarantined(data: unknown, start: number, parts: Pa
   // Not `inserted`: the row may have been mended, so the cached copy goes and the next read takes the row.
   await parts.shortTerm.acknowledge(record.contextId, [{ record, entry: '', inserted: false }]);
   return { id: record.id };
+}
+
+/** Whoever can write to Redis, or mends a row by hand, could bring something in clear into Supabase this way. */
+function refusePlain({ id, tokens, textCache }: MemoryRecord, config: Parts['config']): void {
+  if (config.allowPlainRows) return;
+  if (config.encryptTokens && !('sealed' in tokens)) throw new UnrecoverableError(plainTokens(id));
+  if (config.textCache === 'encrypted' && textCache !== null && !isSealed(textCache)) {
+    throw new UnrecoverableError(
+      `text:${id} is not encrypted although MEMORY_TEXT_CACHE is encrypted: set text_cache to null, or encrypt it with ` +
+        'mnemoq rekey --seal-plain',
+    );
+  }
 }

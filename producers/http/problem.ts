@@ -27,6 +27,7 @@ const KINDS: Record<ProblemCode, readonly [status: number, title: string]> = {
   rate_limited: [429, 'Too many requests'],
   internal: [500, 'Something went wrong that nobody foresaw'],
   key_missing: [500, 'A key to open the data is missing'],
+  plain_data_refused: [500, 'Stored data is not encrypted although it must be'],
   sealed_data_damaged: [500, 'Stored data is damaged'],
   invalid_configuration: [501, 'The server is not configured for this'],
   cid_mismatch: [502, 'The IPFS node computed another CID'],

@@ -98,6 +98,7 @@ const WRONG: Record<string, [expected: string, ...values: string[]]> = {
   MEMORY_FLUSH_MAX_PENDING: ['1 to 10000000', '0', '10000001'],
   MEMORY_TEXT_CACHE: ['encrypted, plain or off', 'none', 'true'],
   MEMORY_ENCRYPT_TOKENS: ['true or false', 'yes', '1', 'TRUE'],
+  MEMORY_ALLOW_PLAIN_ROWS: ['true or false', 'yes', '1', 'TRUE'],
   MEMORY_ENCRYPTION_KEYS: [
     'kid:base64',
     SEED,

@@ -1,0 +1,104 @@
+import type { Queue } from 'bullmq';
+import type { Keys } from '../shared/keys.ts';
+import { fromCached, quarantineJob, type QuarantineJob, toCached } from '../shared/records.ts';
+import { type RedisClient, scanKeys } from '../shared/redis.ts';
+import type { Sealable, SealedRow } from './sealed-rows.ts';
+
+/** Keys, fields and jobs looked at in one step. */
+const AT_ONCE = 100;
+const STATES = ['delayed', 'prioritized', 'waiting', 'active', 'completed', 'failed'] as const;
+
+/** KEYS hash; ARGV field before after. Returns 1 if the field was as it was read, and now is `after`. */
+const EXCHANGE = `
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1
+`;
+
+interface Scripts {
+  mnemoqExchange(hash: string, field: string, before: string, after: string): Promise<number>;
+}
+
+/** A record in Redis, with the way to exchange what is sealed in it; false where it is gone or not as it was read. */
+export interface CachedRow extends SealedRow {
+  exchange(after: Sealable): Promise<boolean>;
+}
+
+/** What is sealed in Redis: cached records, also those that Supabase does not have yet, and rows in quarantine. */
+export class SealedCache {
+  readonly #redis: RedisClient & Scripts;
+  readonly #keys: Keys;
+
+  constructor(redis: RedisClient, keys: Keys) {
+    redis.defineCommand('mnemoqExchange', { lua: EXCHANGE, numberOfKeys: 1 });
+    this.#redis = redis as RedisClient & Scripts;
+    this.#keys = keys;
+  }
+
+  /** Calls off every refill under way, which may have read from Supabase what is sealed anew by now. */
+  async callOffRefills(): Promise<void> {
+    for await (const keys of scanKeys(this.#redis, this.#keys.refills, AT_ONCE)) {
+      await Promise.all(keys.map((key) => this.#redis.del(key)));
+    }
+  }
+
+  async *conversations(): AsyncGenerator<CachedRow[]> {
+    for await (const keys of scanKeys(this.#redis, this.#keys.conversations, AT_ONCE)) {
+      for (const key of keys) yield* this.#conversation(key);
+    }
+  }
+
+  async *#conversation(key: string): AsyncGenerator<CachedRow[]> {
+    const contextId = this.#keys.contextIdOf(key);
+    for (let cursor: string | null = '0'; cursor !== null;) {
+      const [next, fields]: [string, string[]] = await this.#redis.hscan(key, cursor, 'COUNT', AT_ONCE);
+      const rows: CachedRow[] = [];
+      for (let i = 0; i < fields.length; i += 2) {
+        const [id = '', json = ''] = fields.slice(i, i + 2);
+        if (id !== 'floor') rows.push(this.#cachedRow(key, contextId, json));
+      }
+      yield rows;
+      cursor = next === '0' ? null : next;
+    }
+  }
+
+  #cachedRow(key: string, contextId: string, json: string): CachedRow {
+    const record = fromCached(contextId, json);
+    const { id, tokens, textCache } = record;
+    const exchange = async (after: Sealable) =>
+      (await this.#redis.mnemoqExchange(key, id, json, toCached({ ...record, ...after }))) === 1;
+    return { id, tokens, textCache, exchange };
+  }
+
+  async *quarantined(queue: Queue): AsyncGenerator<CachedRow[]> {
+    for (const state of STATES) {
+      const ids = await queue.getRanges([state], 0, -1);
+      for (let from = 0; from < ids.length; from += AT_ONCE) {
+        const keys = ids.slice(from, from + AT_ONCE).map((id) => queue.toKey(id));
+        const rows = await Promise.all(keys.map((key) => this.#quarantinedRow(key)));
+        yield rows.filter((row) => row !== null);
+      }
+    }
+  }
+
+  /** Null for a job that is gone or malformed: anybody can add one, and no such row is ever committed. */
+  async #quarantinedRow(key: string): Promise<CachedRow | null> {
+    const json = await this.#redis.hget(key, 'data');
+    const data = parse(json);
+    if (json === null || !data) return null;
+    const { id, tokens, text_cache: textCache } = data.row;
+    const exchange = async (after: Sealable) => {
+      const row = { ...data.row, tokens: after.tokens, text_cache: after.textCache };
+      return (await this.#redis.mnemoqExchange(key, 'data', json, JSON.stringify({ ...data, row }))) === 1;
+    };
+    return { id, tokens, textCache, exchange };
+  }
+}
+
+function parse(json: string | null): QuarantineJob | null {
+  try {
+    return quarantineJob.safeParse(JSON.parse(json ?? 'null')).data ?? null;
+  } catch {
+    return null;
+  }
+}
