@@ -13,7 +13,7 @@ const AT_ONCE = 8;
  */
 const ATTEMPTS = 7;
 
-export const cacheOptions = z.strictObject({ since: moment.optional() });
+const cacheOptions = z.strictObject({ since: moment.optional() });
 export type CacheRestorationOptions = z.input<typeof cacheOptions>;
 
 /** How many conversations Supabase has, and what of them Redis holds now. */

@@ -25,11 +25,11 @@ const PINNED_AT_ONCE = 4;
 /** Documents told one by one; the rest are only counted. */
 const TOLD = 100;
 
-export const restorationOptions = z.strictObject({ trustedKeys: listOf(publicKey, 100).optional() });
+const restorationOptions = z.strictObject({ trustedKeys: listOf(publicKey, 100).optional() });
 export type RestorationOptions = z.input<typeof restorationOptions>;
 
 /** What became of a document that was not restored. */
-export type Setback = 'missing' | 'refused' | 'unreadable' | 'erased';
+type Setback = 'missing' | 'refused' | 'unreadable' | 'erased';
 
 /** How many documents were read, and what became of each. */
 export interface DocumentRestoration extends Record<Setback, number> {

@@ -1,6 +1,6 @@
 import { CarBlockIterator } from '@ipld/car';
+import * as dagPb from '@ipld/dag-pb';
 import canonicalize from 'canonicalize';
-import { exporter } from 'ipfs-unixfs-exporter';
 import { CID } from 'multiformats/cid';
 import { sha256 } from 'multiformats/hashes/sha2';
 import { z } from 'zod';
@@ -23,6 +23,9 @@ export const PAGE_DOCUMENTS = 250;
 export const PAGE_BYTES = 8 * 1024 * 1024;
 /** Held of a file whose pages are further apart, as one of documents without pages is. */
 const HELD_BYTES = 64 * 1024 * 1024;
+
+/** Many more than a document of DOCUMENT_BYTES has. */
+const DOCUMENT_BLOCKS = 1_000;
 
 const link = z.strictObject({ '/': z.string().max(200).refine(isCid, 'a CID') });
 /** What only the database knows of a record; its key stays wrapped by MEMORY_ENCRYPTION_KEYS. */
@@ -109,33 +112,39 @@ class Held {
     this.#blocks.set(cid.toString(), bytes);
   }
 
-  /** As a block store has it. */
-  async *get(cid: CID): AsyncGenerator<Uint8Array> {
-    const bytes = this.#blocks.get(cid.toString());
-    if (!bytes) throw new Error(`block ${cid.toString()} is not in the archive`);
-    yield bytes;
+  get(cid: CID): Uint8Array | undefined {
+    return this.#blocks.get(cid.toString());
   }
 }
 
-async function* assemble(entries: readonly ArchiveEntry[], held: Held): AsyncGenerator<ArchivedDocument> {
-  for (const entry of entries) yield { ...entry, bytes: await contentOf(entry.cid, held) };
+function* assemble(entries: readonly ArchiveEntry[], held: Held): Generator<ArchivedDocument> {
+  for (const entry of entries) yield { ...entry, bytes: contentOf(CID.parse(entry.cid), held) };
 }
 
-/** Links may lead anywhere, and to the same block a thousand times. */
-async function contentOf(cid: string, held: Held): Promise<Uint8Array | null> {
+/**
+ * A document's leaves in the order of the links that lead to them; null where not all are there. Whether they are the document
+ * its CID will tell. Links may lead anywhere, and to the same block a thousand times.
+ */
+function contentOf(document: CID, held: Held): Uint8Array | null {
   const chunks: Uint8Array[] = [];
-  let size = 0;
+  let [size, blocks] = [0, 0];
+  const read = (cid: CID): boolean => {
+    const bytes = held.get(cid);
+    blocks += 1;
+    if (!bytes || blocks > DOCUMENT_BLOCKS) return false;
+    if (cid.code === dagPb.code) return linksOf(bytes).every(read);
+    chunks.push(bytes);
+    size += bytes.length;
+    return size <= DOCUMENT_BYTES;
+  };
+  return read(document) ? Buffer.concat(chunks) : null;
+}
+
+function linksOf(bytes: Uint8Array): CID[] {
   try {
-    const entry = await exporter(CID.parse(cid), held);
-    if (entry.type !== 'file' && entry.type !== 'raw') return null;
-    for await (const chunk of entry.content()) {
-      size += chunk.length;
-      if (size > DOCUMENT_BYTES) return null;
-      chunks.push(chunk);
-    }
-    return Buffer.concat(chunks);
+    return dagPb.decode(bytes).Links.map(({ Hash }) => Hash);
   } catch {
-    return null; // a block is not there, or is none of a file
+    return []; // altered: what it leads to is not the document
   }
 }
 

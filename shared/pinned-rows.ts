@@ -4,7 +4,7 @@ import type { PinnedModule } from './records.ts';
 import { connectSupabase, inOrder, type RowsQuery, type SupabaseConfig } from './supabase.ts';
 
 /** Which pinned records; what is undefined is not looked at. */
-export type PinnedFilter = Omit<RecordFilter, 'module'> & { module?: PinnedModule | undefined };
+type PinnedFilter = Omit<RecordFilter, 'module'> & { module?: PinnedModule | undefined };
 
 /** The rows of `memory_reflections` many at a time, for archives of them and for what is rebuilt from those. */
 export class PinnedRows {

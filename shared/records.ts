@@ -67,7 +67,6 @@ const importedDocument = z.strictObject({
   signingKey: z.string().min(1).max(100),
   signature: z.string().min(1).max(200),
 });
-export type ImportedDocument = z.infer<typeof importedDocument>;
 
 /** Data of a job in queue `reflection`. Without `module` it is a reflection. */
 const reflectionFields = z.strictObject({
