@@ -91,15 +91,19 @@ export async function verifyCid(cid: string, parts: VerifyParts): Promise<Verifi
   return end();
 }
 
-/** Anybody can sign a document with a key of their own: the signature alone says only that it is unaltered. */
+/**
+ * Anybody can sign a document with a key of their own: the signature alone says only that it is unaltered. Knowledge may be
+ * somebody else's, imported under its author's signature.
+ */
 function checkKey(
-  { signingKey, signingKeyId }: ReflectionDocument,
+  { signingKey, signingKeyId, type }: ReflectionDocument,
   ownKeys: VerifyParts['ownKeys'],
 ): [boolean, string] {
   if (!ownKeys)
     return [true, 'not compared: neither MEMORY_SIGNING_KEY nor MEMORY_TRUSTED_KEYS tells here which are ours'];
-  return ownKeys.has(signingKey)
-    ? [true, `key ${signingKeyId} is ours`]
+  if (ownKeys.has(signingKey)) return [true, `key ${signingKeyId} is ours`];
+  return type === 'knowledge'
+    ? [true, `key ${signingKeyId} is not one of ours: knowledge of another Mnemoq`]
     : [false, `key ${signingKeyId} is not one of ours: neither MEMORY_SIGNING_KEY nor MEMORY_TRUSTED_KEYS has it`];
 }
 

@@ -207,7 +207,7 @@ describe('an archive', () => {
   test('is refused where a page is altered or is none, and where it is no archive at all', async () => {
     const { first, second } = await pagesOf();
     const altered = { cid: first.cid, bytes: second.bytes };
-    expect((await readAll(await carOf(first.cid, [altered]))).error).toContain(`a page with CID ${first.cid}`);
+    expect((await readAll(await carOf(first.cid, [altered]))).error).toContain(`a page with CID ${String(first.cid)}`);
     expect((await readAll(randomBytes(100))).error).toContain('expected a CAR file');
     expect((await readAll(new Uint8Array())).error).toContain('expected a CAR file');
   });

@@ -56,7 +56,10 @@ describe.each([
     expect(ours.memories).toMatchObject([{ id: published.id, module: 'knowledge', cid, user_id: 'ben' }]);
     const listed = await reader.memory.listKnowledge({ query: text });
     expect(listed.items).toMatchObject([{ id: published.id, cid, text }]);
-    expect(await reader.memory.verify(cid)).toMatchObject({ ok: true });
+    const verification = await reader.memory.verify(cid);
+    expect(verification.ok).toBe(true);
+    const { detail } = verification.checks.find(({ name }) => name === 'key') ?? {};
+    expect(detail).toMatch(/^key [0-9a-f]{16} is not one of ours: knowledge of another Mnemoq$/);
 
     await (await reader.queue('reflection').getJob(published.id))?.remove();
     const again = await reader.memory.importKnowledge(cid, {}, WAIT);
