@@ -12,18 +12,18 @@ set search_path = ''
 as $$
   select case
     when tokens ? 'sealed' then 'sealed'::pg_catalog.tsvector
-    else (
-      select (encoding.letter || pg_catalog.string_agg(
-               pg_catalog.replace(pg_catalog.translate(part.ids, '[],', ' '), ' ', ' ' || encoding.letter), ''
-             ))::pg_catalog.tsvector
-        from (values ('cl100k_base', 'c'), ('o200k_base', 'o'), ('p50k_base', 'p'),
-                     ('p50k_edit', 'e'), ('r50k_base', 'r'), ('gpt2', 'g')) encoding (name, letter),
-             (values (pg_catalog.left(tokens ->> 'user', 400000)),
-                     (pg_catalog.left(tokens ->> 'assistant', 400000)),
-                     (pg_catalog.left(tokens ->> 'text', 400000))) part (ids)
-       where encoding.name = tokens ->> 'encoding' and part.ids ~ '^\[[0-9, ]*\]?$'
-       group by encoding.letter
-    )
+    when tokens ->> 'encoding' = any ('{cl100k_base,o200k_base,p50k_base,p50k_edit,r50k_base,gpt2}'::text[]) then
+      pg_catalog.replace(
+        pg_catalog.translate(
+          ' ' || coalesce(pg_catalog.left(pg_catalog.substring(tokens ->> 'user', '^\[[0-9, ]*\]$'), 400000), '')
+              || coalesce(pg_catalog.left(pg_catalog.substring(tokens ->> 'assistant', '^\[[0-9, ]*\]$'), 400000), '')
+              || coalesce(pg_catalog.left(pg_catalog.substring(tokens ->> 'text', '^\[[0-9, ]*\]$'), 400000), ''),
+          '[],', ' '),
+        ' ',
+        case tokens ->> 'encoding'
+          when 'cl100k_base' then ' c' when 'o200k_base' then ' o' when 'p50k_base' then ' p'
+          when 'p50k_edit' then ' e' when 'r50k_base' then ' r' else ' g'
+        end)::pg_catalog.tsvector
   end
 $$;
 
