@@ -236,4 +236,13 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
     caughtBy: 'test/durability.test.ts',
     test: 'fails in bounded time and says why',
   },
+  {
+    name: 'search-sees-everybody',
+    breaks: 'a search for one user finds no uncommitted record of another',
+    file: 'producers/uncommitted.ts',
+    text: 'userId === undefined || record.userId === userId',
+    instead: 'true',
+    caughtBy: 'test/search.test.ts',
+    test: 'one user finds only what is his',
+  },
 ];
