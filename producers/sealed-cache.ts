@@ -21,7 +21,7 @@ interface Scripts {
 
 /** A record in Redis, with the way to exchange what is sealed in it; false where it is gone or not as it was read. */
 export interface CachedRow extends SealedRow {
-  exchange(after: Sealable): Promise<boolean>;
+  exchange: (after: Sealable) => Promise<boolean>;
 }
 
 /** What is sealed in Redis: cached records, also those that Supabase does not have yet, and rows in quarantine. */

@@ -136,8 +136,11 @@ describe.each(['postgrest', 'embedded'] as const)('sealing anew, on the %s Supab
     const [lost = ''] = ids;
     const { data } = await stack.supabase.from('memories').select('*').eq('id', lost);
     const swap = (value: string) => value.replace('v1.old.', 'v1.lost.');
-    const { sealed, ...tokens } = data?.[0].tokens;
-    const row = { tokens: { ...tokens, sealed: swap(sealed) }, text_cache: swap(data?.[0].text_cache) };
+    const {
+      tokens: { sealed, ...tokens },
+      text_cache,
+    } = data?.[0] ?? { tokens: {} };
+    const row = { tokens: { ...tokens, sealed: swap(sealed) }, text_cache: swap(text_cache) };
     await stack.supabase.from('memories').update(row).eq('id', lost);
     const result = await rekey();
     expect(result).toMatchObject({ resealed: { memories: 6 }, left: { lost: 2 } });
