@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { progressBar } from '../cli/output.ts';
 import type { MemoryCore } from '../producers/index.ts';
 import { toCursor } from '../producers/context.ts';
-import { ContextReader } from '../producers/context-reader.ts';
+import { ContextReader } from '../shared/context-reader.ts';
 import { Keys } from '../shared/keys.ts';
 import { LongTerm } from '../shared/long-term.ts';
 import type { MemoryRecord } from '../shared/records.ts';

@@ -1,5 +1,6 @@
 import type { Keyring } from '../shared/encryption.ts';
 import { MnemoqError } from '../shared/errors.ts';
+import { type ContextMessage, toMessages } from '../shared/messages.ts';
 import { type MemoryRecord, type Module, moment, positionOf, recordId } from '../shared/records.ts';
 import type { Encoding } from '../shared/tokenizer.ts';
 import { countTokens, decodeTokens, openTokens } from '../shared/tokens.ts';
@@ -19,12 +20,6 @@ export interface ContextRecord {
   text?: string;
 }
 
-/** A message as chat models take it; a reflection or another single text is a system message. */
-export interface ContextMessage {
-  role: 'user' | 'assistant' | 'system';
-  content: string;
-}
-
 /** A record as token ids. */
 export type ContextTokens = { id: string; encoding: Encoding } & (
   { user: number[]; assistant: number[] } | { text: number[] }
@@ -32,13 +27,6 @@ export type ContextTokens = { id: string; encoding: Encoding } & (
 
 export type ContextFormat = 'turns' | 'messages' | 'tokens';
 export type Formatted = { turns: ContextRecord; messages: ContextMessage; tokens: ContextTokens };
-
-/** The newest records whose tokens together fit the budget, oldest first; the first one that does not fit ends it. */
-export function withinBudget(records: readonly MemoryRecord[], maxTokens: number): MemoryRecord[] {
-  let left = maxTokens;
-  const start = records.findLastIndex((record) => (left -= countTokens(record.tokens)) < 0);
-  return records.slice(start + 1);
-}
 
 export function format<F extends ContextFormat>(
   as: F,
@@ -58,15 +46,6 @@ export function toContextRecord(record: MemoryRecord, keyring: Keyring | null): 
   const text = decodeTokens(openTokens(record.tokens, keyring, id));
   const head = { id, contextId, userId, module, createdAt, tokenCount: countTokens(record.tokens), cid };
   return 'text' in text ? { ...head, ...text } : { ...head, userMessage: text.user, assistantMessage: text.assistant };
-}
-
-function toMessages(record: MemoryRecord, keyring: Keyring | null): ContextMessage[] {
-  const text = decodeTokens(openTokens(record.tokens, keyring, record.id));
-  if ('text' in text) return [{ role: 'system', content: text.text }];
-  return [
-    { role: 'user', content: text.user },
-    { role: 'assistant', content: text.assistant },
-  ];
 }
 
 /** A page's end as an opaque word, and back. */

@@ -17,7 +17,7 @@ import type { Parts } from './parts.ts';
  * on while they are looked through is met further down. Finished jobs too: they keep their data for an hour.
  */
 const STATES: JobType[] = ['delayed', 'prioritized', 'waiting', 'active', 'completed', 'failed'];
-const QUEUES_OF_RECORDS = ['chat', 'reflection', 'quarantine', 'webhook'] as const;
+const QUEUES_OF_RECORDS = ['chat', 'reflection', 'quarantine', 'webhook', 'reflector'] as const;
 /** Jobs read at once: each may be four MiB. */
 const JOBS_AT_ONCE = 20;
 /** Ids in one request: they stand in its URL, which proxies cut at 8 kB. */
@@ -79,6 +79,7 @@ async function erase(scope: ErasureScope, parts: Parts): Promise<ErasureReceipt>
   const tiers: Tiers = { jobs: 0, cached: 0, pending: 0, committed: 0, keysDestroyed: 0, unpinned: 0, events: 0 };
   await parts.erasures.add(scope, erasedAt);
   await eraseJobs(scope, tiers, parts);
+  await parts.reflectorState.erase(scope);
   await eraseCached(scope, tiers, parts);
   await awaitFlushes(parts);
   await erasePinned(scope, tiers, parts);

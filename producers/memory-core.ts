@@ -10,8 +10,10 @@ import {
   type KnowledgeInput,
   recordId,
   type ReflectionInput,
+  type ReflectionRequest,
   TEXT_BYTES,
 } from '../shared/records.ts';
+import type { Reflector } from '../shared/reflector.ts';
 import { decode, type Encoding, ENCODINGS } from '../shared/tokenizer.ts';
 import { listOf, validate } from '../shared/validate.ts';
 import { type ArchiveOptions, type ArchivePart, countArchive, exportArchive } from './archive.ts';
@@ -50,6 +52,7 @@ import {
   type Scope,
   userOf,
 } from './reading.ts';
+import { reflectWith, type ReflectionRequestReceipt, type ReflectorOptions, requestReflection } from './reflecting.ts';
 import type { Receipt, SaveOptions } from './receipt.ts';
 import {
   cidText,
@@ -95,6 +98,7 @@ const tokenIds = listOf(z.unknown(), MOST_TOKENS).superRefine((ids, context) => 
  */
 export class MemoryCore {
   readonly #parts: Parts;
+  readonly #reflectors = new Set<() => Promise<void>>();
 
   /**
    * Connects with the settings of `environment` (default: the process's, with `.env`). Throws `invalid_configuration`
@@ -181,6 +185,27 @@ export class MemoryCore {
   /** A conversation's reflections, newest first, 1000 at most. */
   async getReflections(contextId: string, options: Scope = {}): Promise<Reflection[]> {
     return readReflections(contextId, options, this.#parts);
+  }
+
+  /**
+   * Asks the reflector for a reflection now, of one user's turns in a conversation or of everybody's. Resolves when Redis
+   * has the request; one that was not begun yet is replaced. The reflection's CID comes with `onReflection`.
+   */
+  async requestReflection(request: ReflectionRequest): Promise<ReflectionRequestReceipt> {
+    return requestReflection(request, this.#parts);
+  }
+
+  /**
+   * Makes `reflector` write the reflections that are due, in this process, instead of one behind MEMORY_REFLECTOR_URL. What
+   * it throws has it tried again later; what it answers is saved as a private reflection. The function it gives ends that.
+   */
+  reflectWith(reflector: Reflector, options: ReflectorOptions = {}): () => Promise<void> {
+    const stop = reflectWith(reflector, options, this.#parts);
+    this.#reflectors.add(stop);
+    return async () => {
+      this.#reflectors.delete(stop);
+      await stop();
+    };
   }
 
   /** Reflections, fine-tune outputs and knowledge of all conversations, newest first, page by page: 100 unless told otherwise. */
@@ -381,6 +406,7 @@ export class MemoryCore {
   /** Lets go of all connections; saves that have resolved are safe. */
   async close(): Promise<void> {
     this.#parts.subscriptions.close();
+    await Promise.all([...this.#reflectors].map((stop) => stop()));
     await this.#parts.submission.close();
     this.#parts.redis.disconnect();
   }

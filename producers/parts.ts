@@ -1,18 +1,19 @@
 import { type Environment, loadConfig, STORE_SETTINGS } from '../shared/config.ts';
 import { EventFeed } from '../shared/events.ts';
-import { createLogger } from '../shared/log.ts';
+import { createLogger, type Logger } from '../shared/log.ts';
 import { Metrics } from '../shared/metrics.ts';
 import { connectProducerRedis, connectWorkerRedis } from '../shared/redis.ts';
 import { exposeState } from '../shared/state-metrics.ts';
 import { createStores, type Stores } from '../shared/stores.ts';
 import { Admission } from './admission.ts';
-import { ContextReader } from './context-reader.ts';
+import { ContextReader } from '../shared/context-reader.ts';
 import { Submission } from './submission.ts';
 import { Subscriptions } from './subscriptions.ts';
 
 /** What the calls of MemoryCore work with. */
 export interface Parts extends Stores {
   metrics: Metrics;
+  logger: Logger;
   reader: ContextReader;
   submission: Submission;
   admission: Admission;
@@ -39,6 +40,7 @@ export function connectParts(environment: Environment): Parts {
   return {
     ...stores,
     metrics,
+    logger,
     reader: new ContextReader(shortTerm, longTerm, metrics),
     submission,
     admission: new Admission(redis, config.redisMaxUsedPercent),

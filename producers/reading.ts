@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { MnemoqError } from '../shared/errors.ts';
 import { MAX_ROWS } from '../shared/long-term.ts';
+import { withinBudget } from '../shared/messages.ts';
 import { identifier, type MemoryRecord, recordId } from '../shared/records.ts';
 import { withinTime } from '../shared/redis.ts';
 import { countTokens, openTokens } from '../shared/tokens.ts';
@@ -13,9 +14,8 @@ import {
   fromCursor,
   toContextRecord,
   toCursor,
-  withinBudget,
 } from './context.ts';
-import type { Reading } from './context-reader.ts';
+import type { Reading } from '../shared/context-reader.ts';
 import type { Parts } from './parts.ts';
 
 /** Records of a page when no limit is given. */

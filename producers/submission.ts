@@ -86,9 +86,9 @@ export class Submission {
     this.#listening?.disconnect();
   }
 
-  /** Counts what is saved; a flush that is asked for is no save. */
+  /** Counts what is saved; a flush or a reflection that is asked for is no save. */
   async #counted<T>(name: QueueName, records: number, adding: Promise<T>): Promise<T> {
-    if (name === 'flush') return adding;
+    if (name === 'flush' || name === 'reflector') return adding;
     const added = await this.#metrics.countRefusal(() => adding);
     this.#metrics.savesAccepted.inc({ queue: name }, records);
     return added;

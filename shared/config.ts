@@ -143,6 +143,20 @@ const VARIABLES = {
     'secret',
   ),
   otlpEndpoint: variable(webUrl.optional(), 'an http:// or https:// URL, to which /v1/traces is added'),
+  reflectorUrl: variable(
+    text.refine(isWebhookUrl).optional(),
+    'an http:// or https:// URL without name and password',
+    'secret', // some carry a token
+  ),
+  reflectorSecret: variable(
+    text.refine(isWebhookSecret).optional(),
+    'whsec_ and base64 of 24 to 64 random bytes (echo "whsec_$(openssl rand -base64 32)")',
+    'secret',
+  ),
+  reflectorTimeoutMs: variable(wholeNumber(100, 600_000, 60_000), 'a whole number of ms from 100 to 600000'),
+  reflectEveryTurns: variable(wholeNumber(0, 1_000_000, 0), 'a whole number of turns from 0 to 1000000; 0 is never'),
+  reflectIdleMs: variable(wholeNumber(0, 2_592_000_000, 0), 'a whole number of ms from 0 to 2592000000; 0 is never'),
+  reflectMaxTokens: variable(wholeNumber(1, 10_000_000, 4_000), 'a whole number of tokens from 1 to 10000000'),
   logLevel: variable(
     oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], 'info'),
     'trace, debug, info, warn, error, fatal or silent',
@@ -198,6 +212,12 @@ export const VARIABLE_NAMES = {
   webhookUrl: 'MEMORY_WEBHOOK_URL',
   webhookSecret: 'MEMORY_WEBHOOK_SECRET',
   otlpEndpoint: 'OTEL_EXPORTER_OTLP_ENDPOINT',
+  reflectorUrl: 'MEMORY_REFLECTOR_URL',
+  reflectorSecret: 'MEMORY_REFLECTOR_SECRET',
+  reflectorTimeoutMs: 'MEMORY_REFLECTOR_TIMEOUT_MS',
+  reflectEveryTurns: 'MEMORY_REFLECT_EVERY_TURNS',
+  reflectIdleMs: 'MEMORY_REFLECT_IDLE_MS',
+  reflectMaxTokens: 'MEMORY_REFLECT_MAX_TOKENS',
   logLevel: 'MEMORY_LOG_LEVEL',
 } as const satisfies Record<keyof typeof VARIABLES, string>;
 

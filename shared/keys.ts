@@ -8,6 +8,7 @@
  * | `memory:uncommitted:<contextId>` | sorted set | positions of those not yet in Supabase |
  * | `memory:refill:<contextId>` | string | token of the one refill under way |
  * | `memory:reflection:<id>` | string | a reflection's summary with its CID (JSON) |
+ * | `memory:reflector:<contextId>` | hash | by user: turns so far, those of them reflected on, when the last came, what was asked for |
  * | `memory:pending` | stream | one entry per record to flush: contextId, id, size, its trace |
  * | `memory:pending-index` | hash | record id → `<stream entry> <contextId>`, while pending |
  * | `memory:erased` | hash | `user:<id>` or `conversation:<id>` → when it was erased: nothing of it is taken any more |
@@ -68,6 +69,15 @@ export class Keys {
 
   refill(contextId: string): string {
     return this.#of('memory:refill', contextId);
+  }
+
+  reflector(contextId: string): string {
+    return this.#of('memory:reflector', contextId);
+  }
+
+  /** A pattern for SCAN that finds the conversations in which something is counted or asked for. */
+  get reflectors(): string {
+    return 'memory:reflector:*';
   }
 
   reflection(id: string): string {

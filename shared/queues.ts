@@ -1,5 +1,5 @@
 /** The queues, by the name other programs use. Each has one job name, the same. */
-export const QUEUES = ['chat', 'reflection', 'flush', 'quarantine', 'webhook'] as const;
+export const QUEUES = ['chat', 'reflection', 'flush', 'quarantine', 'webhook', 'reflector'] as const;
 export type QueueName = (typeof QUEUES)[number];
 
 /** What `chat` jobs return. */

@@ -24,7 +24,8 @@ export function identifierUpTo(length: number) {
 /** Conversation and user ids, idempotency keys. */
 export const identifier = identifierUpTo(ID_LENGTH);
 
-const text = z
+/** Text of a record: not empty, and of bounded size. */
+export const textOfRecord = z
   .string()
   .min(1)
   .refine((value) => Buffer.byteLength(value) <= TEXT_BYTES, `at most ${TEXT_BYTES} bytes of UTF-8`);
@@ -44,8 +45,8 @@ export const chatJob = z.strictObject({
   id: recordId,
   contextId: identifier,
   userId: identifier,
-  userMessage: text,
-  assistantMessage: text,
+  userMessage: textOfRecord,
+  assistantMessage: textOfRecord,
   createdAt: moment,
   important: z.boolean().optional(),
 });
@@ -73,7 +74,7 @@ const reflectionFields = z.strictObject({
   id: recordId,
   contextId: identifier,
   userId: identifier.optional(),
-  reflectionText: text,
+  reflectionText: textOfRecord,
   visibility,
   module: z.enum(PINNED_MODULES).optional(),
   sourceIds: sourceIds.optional(),
@@ -90,6 +91,29 @@ export const reflectionJob = reflectionFields
     message: 'knowledge: nothing else is imported',
   });
 export type ReflectionJob = z.infer<typeof reflectionJob>;
+
+/** Most text of a focus, in UTF-16 units. */
+const FOCUS_LENGTH = 2_000;
+const focus = identifierUpTo(FOCUS_LENGTH);
+
+/** Data of a job in queue `reflector`: whose turns are to be looked at; `begun` is what the last attempt began with. */
+export const reflectorJob = z.strictObject({
+  contextId: identifier,
+  userId: identifier.optional(),
+  begun: z
+    .strictObject({
+      turns: z.int().min(0),
+      request: z.string().nullable(),
+      reason: z.enum(['turns', 'idle', 'request']),
+      focus: focus.nullable(),
+    })
+    .optional(),
+});
+export type ReflectorJob = z.infer<typeof reflectorJob>;
+
+/** What `requestReflection` takes. */
+export const reflectionRequest = reflectorJob.omit({ begun: true }).extend({ focus: focus.optional() });
+export type ReflectionRequest = z.input<typeof reflectionRequest>;
 
 /** Data of a job in queue `flush`. */
 export const flushJob = z.strictObject({
@@ -113,7 +137,7 @@ export const reflectionInput = reflectionFields
 export type ReflectionInput = z.input<typeof reflectionInput>;
 
 /** What `saveFinetuneOutput` takes. */
-export const finetuneInput = reflectionInput.omit({ reflectionText: true }).extend({ text });
+export const finetuneInput = reflectionInput.omit({ reflectionText: true }).extend({ text: textOfRecord });
 export type FinetuneInput = z.input<typeof finetuneInput>;
 
 /** What `saveKnowledge` takes: it is always public. */

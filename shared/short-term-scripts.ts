@@ -47,20 +47,36 @@ local function tell(events, kept, type, data)
 end
 `;
 
+/** Counts a turn of a user for the policy by which reflections come, and tells how many there are since the last one. */
+const COUNT_TURN = `
+local function countTurn(reflector, userId, keptMs)
+  redis.call('HINCRBY', reflector, 'turns:' .. userId, 1)
+  local time = redis.call('TIME')
+  redis.call('HSET', reflector, 'last:' .. userId, time[1] .. string.format('%03d', math.floor(time[2] / 1000)))
+  redis.call('PEXPIRE', reflector, keptMs)
+end
+local function due(reflector, userId)
+  local found = redis.call('HMGET', reflector, 'turns:' .. userId, 'reflected:' .. userId, 'request:' .. userId)
+  return tonumber(found[1] or 0) - tonumber(found[2] or 0), found[3] and 1 or 0
+end
+`;
+
 /**
- * KEYS conversation order uncommitted pending index erased events; ARGV id position json contextId limit bytes userId kept
- * event traceparent, which is '' where nobody traces.
- * Returns {1 if added, pending length, its stream entry or ''}; {-1, …} where its user or conversation was erased.
+ * KEYS conversation order uncommitted pending index erased events reflector; ARGV id position json contextId limit bytes
+ * userId kept event traceparent, which is '' where nobody traces, countedMs, which is how long the count of its user's
+ * turns is kept, 0 where none is counted.
+ * Returns {1 if added, pending length, its stream entry or '', turns since the user's last reflection, 1 if one is asked
+ * for}; {-1, …} where its user or conversation was erased.
  */
-export const REMEMBER = `${TRIM}${TELL}
-local conversation, order, uncommitted, pending, index, erased, events = unpack(KEYS)
-local id, position, json, contextId, limit, bytes, userId, kept, event, traceparent = unpack(ARGV)
+export const REMEMBER = `${TRIM}${TELL}${COUNT_TURN}
+local conversation, order, uncommitted, pending, index, erased, events, reflector = unpack(KEYS)
+local id, position, json, contextId, limit, bytes, userId, kept, event, traceparent, countedMs = unpack(ARGV)
 if redis.call('HEXISTS', erased, 'conversation:' .. contextId) + redis.call('HEXISTS', erased, 'user:' .. userId) > 0 then
   return {-1, 0, ''}
 end
 local known = redis.call('HGET', index, id)
-if known then return {0, redis.call('XLEN', pending), string.match(known, '^%S*')} end
-if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN', pending), ''} end
+if known then return {0, redis.call('XLEN', pending), string.match(known, '^%S*'), due(reflector, userId)} end
+if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN', pending), '', due(reflector, userId)} end
 local fields = {'contextId', contextId, 'id', id, 'bytes', bytes}
 if traceparent ~= '' then
   fields[7], fields[8] = 'traceparent', traceparent
@@ -74,7 +90,8 @@ redis.call('PERSIST', conversation)
 redis.call('PERSIST', order)
 trim(conversation, order, uncommitted, tonumber(limit), 2)
 tell(events, kept, 'record.cached', event)
-return {1, redis.call('XLEN', pending), entry}
+if countedMs ~= '0' then countTurn(reflector, userId, countedMs) end
+return {1, redis.call('XLEN', pending), entry, due(reflector, userId)}
 `;
 
 /** The entry under which a record is pending now, or false. A worker that comes late may know an older one. */

@@ -14,6 +14,9 @@ const REFILL_LOCK_MS = 10_000;
 /** Keys Redis looks at in one step of a scan. */
 const SCANNED_AT_ONCE = 1_000;
 
+/** How long turns stay counted after the last one, for the policy by which reflections come: 30 days. */
+export const TURNS_COUNTED_MS = 30 * 86_400_000;
+
 /** The floor of a conversation that is cached from its first record on: sorts before every position. */
 const BEGINNING = '0';
 
@@ -24,6 +27,10 @@ export interface Remembered {
   pendingLength: number;
   /** Its entry in the pending stream; empty when it is no longer pending. */
   entry: string;
+  /** Turns of its user in its conversation since the last reflection on them, where they are counted. */
+  turnsDue: number;
+  /** Whether a reflection is asked for. */
+  isReflectionAsked: boolean;
 }
 
 /** A record that Supabase has now; `inserted` is false when it had a row with this id before. */
@@ -82,10 +89,11 @@ export class ShortTerm {
   readonly #keys: Keys;
   readonly #limit: number;
   readonly #ttlMs: number;
+  readonly #countsTurns: boolean;
   readonly #eventsKept: number;
 
-  constructor(redis: RedisClient, keys: Keys, options: { limit: number; ttlSeconds: number }) {
-    redis.defineCommand('mnemoqRemember', { lua: REMEMBER, numberOfKeys: 7 });
+  constructor(redis: RedisClient, keys: Keys, options: { limit: number; ttlSeconds: number; countsTurns?: boolean }) {
+    redis.defineCommand('mnemoqRemember', { lua: REMEMBER, numberOfKeys: 8 });
     redis.defineCommand('mnemoqAcknowledge', { lua: ACKNOWLEDGE, numberOfKeys: 7 });
     redis.defineCommand('mnemoqSetAside', { lua: SET_ASIDE, numberOfKeys: 3 });
     redis.defineCommand('mnemoqRecent', { lua: RECENT, numberOfKeys: 2, readOnly: true });
@@ -98,6 +106,7 @@ export class ShortTerm {
     this.#keys = keys;
     this.#limit = options.limit;
     this.#ttlMs = options.ttlSeconds * 1000;
+    this.#countsTurns = options.countsTurns ?? false;
     this.#eventsKept = Math.ceil(EVENTS_KEPT / keys.shards.length);
   }
 
@@ -114,12 +123,14 @@ export class ShortTerm {
     const { contextId, id, userId } = record;
     const json = toCached(record);
     const shard = this.#keys.shardOf(contextId);
-    const [added, pendingLength, entry] = (await this.#redis.mnemoqRemember(
+    const counts = this.#countsTurns && record.module === 'chat';
+    const [added, pendingLength, entry, turnsDue, asked] = (await this.#redis.mnemoqRemember(
       ...this.#conversation(contextId),
       this.#keys.pending(shard),
       this.#keys.pendingIndex(shard),
       this.#keys.erased(shard),
       this.#keys.events(shard),
+      this.#keys.reflector(contextId),
       id,
       positionOf(record),
       json,
@@ -130,9 +141,10 @@ export class ShortTerm {
       this.#eventsKept,
       JSON.stringify(cachedEvent(record)),
       activeTraceparent(),
-    )) as [number, number, string];
+      counts ? TURNS_COUNTED_MS : 0,
+    )) as [number, number, string, number, number];
     if (added === -1) throw new MnemoqError('erased', ERASED_MESSAGE);
-    return { added: added === 1, pendingLength, entry };
+    return { added: added === 1, pendingLength, entry, turnsDue, isReflectionAsked: asked === 1 };
   }
 
   /** Marks records of one conversation as committed: off the stream, free to be trimmed and to expire. */

@@ -6,6 +6,7 @@ import { Keys } from './keys.ts';
 import { LongTerm } from './long-term.ts';
 import { Pending } from './pending.ts';
 import type { RedisClient } from './redis.ts';
+import { ReflectorState } from './reflector-state.ts';
 import { ShortTerm } from './short-term.ts';
 
 export type StoreConfig = ConfigWith<(typeof STORE_SETTINGS)[number]>;
@@ -20,6 +21,7 @@ export interface Stores {
   longTerm: LongTerm;
   keyring: Keyring | null;
   erasures: Erasures;
+  reflectorState: ReflectorState;
 }
 
 /** Over a connection of the caller's own kind: one waits for Redis, another gives up. */
@@ -29,12 +31,17 @@ export function createStores(config: StoreConfig, redis: RedisClient): Stores {
     config,
     redis,
     keys,
-    shortTerm: new ShortTerm(redis, keys, { limit: config.shortTermLimit, ttlSeconds: config.redisTtlSeconds }),
+    shortTerm: new ShortTerm(redis, keys, {
+      limit: config.shortTermLimit,
+      ttlSeconds: config.redisTtlSeconds,
+      countsTurns: config.reflectEveryTurns > 0 || config.reflectIdleMs > 0,
+    }),
     pending: new Pending(redis, keys),
     longTerm: new LongTerm(config),
     keyring: config.encryptionKeys
       ? new Keyring(config.encryptionKeys, { refusePlain: config.encryptTokens && !config.allowPlainRows })
       : null,
     erasures: new Erasures(redis, keys),
+    reflectorState: new ReflectorState(redis, keys),
   };
 }

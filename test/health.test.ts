@@ -4,7 +4,7 @@ import { loadConfig, STORE_SETTINGS } from '../shared/config.ts';
 import { createLogger } from '../shared/log.ts';
 import { type Health, Progress } from '../workers/health.ts';
 import { connectParts, type Parts } from '../workers/parts.ts';
-import { startQueueWorker } from '../workers/queue-worker.ts';
+import { startQueueWorker } from '../shared/queue-worker.ts';
 import type { WorkerKind } from '../workers/worker.ts';
 import { eventually } from './support/eventually.ts';
 import { startStack, type Stack } from './support/stack.ts';

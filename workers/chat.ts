@@ -8,6 +8,7 @@ import { validate } from '../shared/validate.ts';
 import { commit } from './commit.ts';
 import { requestFlush } from './flush-schedule.ts';
 import type { Parts } from './parts.ts';
+import { askReflector } from './reflection-policy.ts';
 import { remember } from './remember.ts';
 
 /** One turn: validate, tokenize, remember; commit at once when it matters, else leave it to the flush. */
@@ -17,6 +18,7 @@ export async function processChat(data: unknown, parts: Parts): Promise<ChatResu
   const text = { user: turn.userMessage, assistant: turn.assistantMessage };
   const record = newRecord({ id, contextId, userId, createdAt, module: 'chat' }, text, parts);
   const remembered = await remember(record, parts);
+  await askReflector(turn, remembered, parts);
   const result = { tokenCount: countTokens(record.tokens), supabaseStored: false };
   if (commitsAtOnce(turn, parts)) {
     // A repeated delivery finds no entry when the first one is through: inserting again changes nothing and tells.

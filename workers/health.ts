@@ -3,7 +3,7 @@ import { messageOf } from '../shared/errors.ts';
 import type { QueueName } from '../shared/queues.ts';
 import { withinTime } from '../shared/redis.ts';
 import type { Parts } from './parts.ts';
-import type { QueueWorker } from './queue-worker.ts';
+import type { QueueWorker } from '../shared/queue-worker.ts';
 
 /**
  * A worker that has jobs and gets on with none for this long is stuck, whatever its connection says. With a probe every

@@ -8,12 +8,14 @@ import {
   type Setting,
   STORE_SETTINGS,
 } from '../shared/config.ts';
+import { ContextReader } from '../shared/context-reader.ts';
 import { Keyring } from '../shared/encryption.ts';
 import { type HealthServer, startHealthServer } from '../shared/health-server.ts';
 import { Ipfs } from '../shared/ipfs.ts';
 import { messageOf } from '../shared/errors.ts';
 import { createLogger, type Logger } from '../shared/log.ts';
 import { refuseEvictingRedis } from '../shared/redis.ts';
+import { processReflector } from '../shared/reflector.ts';
 import { Signer } from '../shared/signing.ts';
 import { exposeState } from '../shared/state-metrics.ts';
 import { processChat } from './chat.ts';
@@ -22,14 +24,15 @@ import { scheduleFlushes } from './flush-schedule.ts';
 import { Progress } from './health.ts';
 import { connectParts, type Parts } from './parts.ts';
 import { processQuarantined } from './quarantine.ts';
-import { type QueueWorker, startQueueWorker } from './queue-worker.ts';
+import { type QueueWorker, startQueueWorker } from '../shared/queue-worker.ts';
+import { reflectorAt, type ReflectorConfig } from './reflector.ts';
 import { processReflection } from './reflection.ts';
 import { keepUp } from './upkeep.ts';
 import { deliver, dispatchEvents, type WebhookConfig } from './webhook.ts';
 
 export const WORKER_KINDS = ['chat', 'reflection', 'flush'] as const;
 /** Only where it is configured. */
-export const OPTIONAL_WORKER_KINDS = ['webhook'] as const;
+export const OPTIONAL_WORKER_KINDS = ['webhook', 'reflector'] as const;
 export type WorkerKind = (typeof WORKER_KINDS | typeof OPTIONAL_WORKER_KINDS)[number];
 
 /** How long handing jobs back and letting go of connections may take once the time to finish is over. */
@@ -37,6 +40,9 @@ const HAND_BACK_MS = 2_000;
 
 /** Reflections under way at once: each waits for Supabase and IPFS more than it computes. */
 const REFLECTION_CONCURRENCY = 10;
+
+/** Calls of the reflector under way at once: models are slow, and not cheap. */
+const REFLECTORS_AT_ONCE = 5;
 
 /** Deliveries under way at once: an endpoint should not feel attacked. */
 const DELIVERIES_AT_ONCE = 10;
@@ -85,6 +91,7 @@ async function run(kind: WorkerKind, parts: Parts): Promise<RunningWorker> {
 /** What each kind needs beyond the stores. */
 function settingsOf(kind: WorkerKind, { textCache = 'encrypted', encryptTokens }: Partial<Config>): Setting[] {
   if (kind === 'flush') return [];
+  if (kind === 'reflector') return encryptTokens ? ['reflectorUrl', 'encryptionKeys'] : ['reflectorUrl'];
   if (kind === 'webhook') return ['webhookUrl', 'webhookSecret'];
   if (kind === 'reflection') return ['ipfsApiUrl', 'signingKey', 'encryptionKeys'];
   return textCache === 'encrypted' || encryptTokens ? ['encryptionKeys'] : [];
@@ -127,6 +134,17 @@ const STARTERS: Record<WorkerKind, Starter> = {
       await Promise.all([flushes.handBack(), parts.pending.releaseAll(consumer)]);
     };
     return [{ ...flushes, handBack }, quarantine];
+  },
+
+  async reflector(parts) {
+    const { shortTerm, longTerm, metrics } = parts;
+    const reflectorParts = { ...parts, reader: new ContextReader(shortTerm, longTerm, metrics) };
+    const reflect = reflectorAt(parts.config as ReflectorConfig);
+    return [
+      startQueueWorker('reflector', REFLECTORS_AT_ONCE, parts, async (job) =>
+        processReflector(job, reflect, reflectorParts),
+      ),
+    ];
   },
 
   async webhook(parts, stopping) {

@@ -1,5 +1,5 @@
 import { type Job, UnrecoverableError, Worker } from 'bullmq';
-import { ContextReader } from '../../producers/context-reader.ts';
+import { ContextReader } from '../../shared/context-reader.ts';
 import { loadConfig, STORE_SETTINGS } from '../../shared/config.ts';
 import { Ipfs } from '../../shared/ipfs.ts';
 import { createLogger } from '../../shared/log.ts';

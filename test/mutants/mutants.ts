@@ -132,7 +132,7 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
   {
     name: 'merge-without-order',
     breaks: 'reads are in (createdAt, id) order',
-    file: 'producers/context-reader.ts',
+    file: 'shared/context-reader.ts',
     text: 'return [...byId.values()].toSorted(byPosition);',
     instead: 'return [...byId.values()];',
     ...MODEL,
@@ -140,7 +140,7 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
   {
     name: 'supabase-before-redis',
     breaks: 'a record committed during a read is in it',
-    file: 'producers/context-reader.ts',
+    file: 'shared/context-reader.ts',
     text: `const cached = await this.#cachedAfter(contextId, position, limit, userId);
     this.#count(cached.complete);
     if (cached.complete) return cached;`,
@@ -218,7 +218,7 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
   {
     name: 'outage-fails-the-job',
     breaks: 'a job that an outage stops is put off, not failed',
-    file: 'workers/queue-worker.ts',
+    file: 'shared/queue-worker.ts',
     text: 'await putOff(job, error, logger);\n        throw new DelayedError();',
     instead: 'throw new UnrecoverableError(messageOf(error));',
     caughtBy: 'test/reflection.test.ts',

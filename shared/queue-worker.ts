@@ -1,9 +1,11 @@
 import { DelayedError, type Job, UnrecoverableError, Worker, type WorkerOptions } from 'bullmq';
-import { isError, messageOf } from '../shared/errors.ts';
-import type { QueueName } from '../shared/queues.ts';
-import { backoffMs } from '../shared/retry.ts';
-import { describeSpan, queueTelemetry } from '../shared/tracing.ts';
-import type { Parts } from './parts.ts';
+import { isError, messageOf } from './errors.ts';
+import type { QueueName } from './queues.ts';
+import { backoffMs } from './retry.ts';
+import { describeSpan, queueTelemetry } from './tracing.ts';
+import type { Logger } from './log.ts';
+import type { Metrics } from './metrics.ts';
+import type { Stores } from './stores.ts';
 
 /**
  * A job that is in hand when its process dies is taken up again by another. BullMQ fails it for good after this many
@@ -28,9 +30,13 @@ const RETENTION: Record<QueueName, Pick<WorkerOptions, 'removeOnComplete' | 'rem
   reflection: { removeOnComplete: { age: HOUR, count: 10_000 }, removeOnFail: { age: 30 * DAY, count: 100_000 } },
   flush: { removeOnComplete: { age: DAY, count: 1_000 }, removeOnFail: { age: DAY, count: 1_000 } },
   quarantine: { removeOnComplete: { age: DAY, count: 1_000 } },
+  reflector: { removeOnComplete: { age: HOUR, count: 1_000 }, removeOnFail: { age: 30 * DAY, count: 10_000 } },
   // Longer than a dispatcher may lag behind itself: by these an event it takes twice is one delivery.
   webhook: { removeOnComplete: { age: HOUR, count: 20_000 }, removeOnFail: { age: 30 * DAY, count: 10_000 } },
 };
+
+/** What running a queue takes. */
+export type QueueParts = Pick<Stores, 'redis' | 'keys'> & { logger: Logger; metrics: Metrics };
 
 export interface QueueWorker {
   worker: Worker;
@@ -57,7 +63,7 @@ export interface QueueWorker {
 export function startQueueWorker(
   name: QueueName,
   concurrency: number,
-  parts: Parts,
+  parts: QueueParts,
   process: (job: Job) => Promise<unknown>,
 ): QueueWorker {
   const logger = parts.logger.child({ queue: name });
@@ -119,14 +125,14 @@ export function startQueueWorker(
 }
 
 /** A finished job stays for a while: its text may not. */
-async function forgetData(job: Job, logger: Parts['logger']): Promise<{ erased: true }> {
+async function forgetData(job: Job, logger: Logger): Promise<{ erased: true }> {
   await job.updateData({ id: job.id });
   logger.info({ id: job.id }, 'a record of an erased user or conversation was not taken');
   return { erased: true };
 }
 
-/** What ends the job as failed; null when it is to be put off. */
-function failureOf(error: unknown): UnrecoverableError | null {
+/** What ends a job as failed; null when it is to be put off. */
+export function failureOf(error: unknown): UnrecoverableError | null {
   if (error instanceof UnrecoverableError) return error;
   return isError(error, 'invalid_input') ? new UnrecoverableError(error.message) : null;
 }
@@ -135,7 +141,7 @@ function failureOf(error: unknown): UnrecoverableError | null {
  * Where Redis does not take even this (it is full, or a replica since a moment ago), the job stays active and is taken up
  * again when its lock has run out. Thrown on, that error would end the job as failed.
  */
-async function putOff(job: Job, error: unknown, logger: Parts['logger']): Promise<void> {
+async function putOff(job: Job, error: unknown, logger: Logger): Promise<void> {
   const { id, attemptsStarted: start } = job;
   const wait = backoffMs(start);
   logger.warn({ id, start, wait, reason: messageOf(error) }, 'job put off');

@@ -1,0 +1,55 @@
+import { v7 as uuidv7 } from 'uuid';
+import { z } from 'zod';
+import { type ReflectionRequest, reflectionRequest } from '../shared/records.ts';
+import { connectWorkerRedis, withinTime } from '../shared/redis.ts';
+import { startQueueWorker } from '../shared/queue-worker.ts';
+import { processReflector, type Reflector, ring } from '../shared/reflector.ts';
+import { validate } from '../shared/validate.ts';
+import type { Parts } from './parts.ts';
+
+export interface ReflectionRequestReceipt {
+  /** Names the request, in the reflector's queue and nowhere else. */
+  id: string;
+  contextId: string;
+  userId: string | null;
+  note: string;
+}
+
+const reflector = z.custom<Reflector>((value) => typeof value === 'function', 'a function');
+const reflectorOptions = z.strictObject({ concurrency: z.int().min(1).max(1_000).optional() });
+export type ReflectorOptions = z.input<typeof reflectorOptions>;
+
+/** Reflections under way at once in one process, unless told otherwise. */
+const AT_ONCE = 5;
+
+/** One waits for a user in a conversation: the latest request takes the place of one that was not begun yet. */
+export async function requestReflection(input: ReflectionRequest, parts: Parts): Promise<ReflectionRequestReceipt> {
+  const { focus = null, contextId, userId } = validate(reflectionRequest, input, 'the request');
+  const { admission, config, reflectorState, submission } = parts;
+  const id = uuidv7();
+  const asking = async () => {
+    await admission.admit();
+    await reflectorState.ask({ contextId, userId }, { id, focus });
+  };
+  await withinTime(asking(), config.redisTimeoutMs, 'asking for a reflection');
+  const add = async (data: object, options: object) =>
+    submission.add('reflector', data, options, 'asking for a reflection');
+  await ring(add, { contextId, userId }, { reschedule: true });
+  return { id, contextId, userId: userId ?? null, note: 'asked for; the latest request of those that wait is begun' };
+}
+
+/** Runs the queue in this process; the function it gives lets what is in hand end, within `redisTimeoutMs`. */
+export function reflectWith(reflect: Reflector, options: ReflectorOptions, parts: Parts): () => Promise<void> {
+  validate(reflector, reflect, 'the reflector');
+  const { concurrency = AT_ONCE } = validate(reflectorOptions, options, 'the options');
+  const { config, logger, submission } = parts;
+  const redis = connectWorkerRedis(config.redisUrl, logger);
+  const queue = submission.queue.bind(submission);
+  const { worker } = startQueueWorker('reflector', concurrency, { ...parts, redis }, async (job) =>
+    processReflector(job, reflect, { ...parts, queue }),
+  );
+  return async () => {
+    await withinTime(worker.close(), config.redisTimeoutMs, 'closing').catch(() => undefined);
+    redis.disconnect();
+  };
+}

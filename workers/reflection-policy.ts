@@ -1,0 +1,24 @@
+import type { ChatJob } from '../shared/records.ts';
+import { ring } from '../shared/reflector.ts';
+import type { Remembered } from '../shared/short-term.ts';
+import type { Parts } from './parts.ts';
+
+/**
+ * Rings for the reflector where a turn makes a reflection due, now or when it stays quiet. A repeated delivery rings too:
+ * the first one may have died before it could. Where the reflector has put its job off, only every so many turns it is
+ * tried sooner.
+ */
+export async function askReflector(
+  { contextId, userId }: ChatJob,
+  remembered: Remembered,
+  parts: Parts,
+): Promise<void> {
+  const { turnsDue, isReflectionAsked } = remembered;
+  const { reflectEveryTurns: every, reflectIdleMs: idle } = parts.config;
+  const owner = { contextId, userId };
+  const add = async (data: object, options: object) => parts.queue('reflector').add('reflector', data, options);
+  if (turnsDue === 0) return;
+  const isFull = every > 0 && turnsDue >= every;
+  if (isFull || isReflectionAsked) await ring(add, owner, { reschedule: isFull && turnsDue % every === 0 });
+  else if (idle > 0) await ring(add, owner, { delay: idle, reschedule: true });
+}
