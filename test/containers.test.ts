@@ -203,7 +203,17 @@ describe.each([LOCAL, HOSTED])('%s', (file) => {
       .toSorted();
     const talkToSupabase = file === HOSTED ? ['chat', 'cli', 'flush', 'reflection'] : [];
     expect(open).toEqual(
-      [...talkToSupabase, 'api', 'dashboard', 'grafana', 'ipfs', 'mcp', 'prometheus', 'webhook'].toSorted(),
+      [
+        ...talkToSupabase,
+        'api',
+        'dashboard',
+        'grafana',
+        'ipfs',
+        'mcp',
+        'prometheus',
+        'reflector',
+        'webhook',
+      ].toSorted(),
     );
   });
 

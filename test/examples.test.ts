@@ -17,7 +17,7 @@ let api: Api;
 let environment: Record<string, string>;
 
 beforeAll(async () => {
-  stack = await startStack({ environment: { MEMORY_API_PORT: '0' } });
+  stack = await startStack({ environment: { MEMORY_API_PORT: '0', MEMORY_REFLECT_EVERY_TURNS: '2' } });
   await stack.startWorkers();
   api = await startApi(stack.environment, '1.0.0');
   const bin = stack.environment['MNEMOQ_DATA_DIR'] ?? '';
@@ -71,6 +71,7 @@ describe('each example ends with the output it promises', () => {
   test.each([
     ['plain-bullmq.mjs', process.execPath, 'plain-bullmq.mjs'],
     ['chat-loop.ts', process.execPath, FROM_SOURCES, 'chat-loop.ts'],
+    ['reflection-loop.ts', process.execPath, FROM_SOURCES, 'reflection-loop.ts'],
     ['mcp-agent.ts', process.execPath, 'mcp-agent.ts'],
     ['curl.sh', 'sh', 'curl.sh'],
   ])('%s', async (file, command, ...args) => {

@@ -13,6 +13,8 @@ interface ReflectOptions {
   public?: true;
   source?: string[];
   idempotencyKey?: string;
+  request?: true;
+  focus?: string;
   wait: number;
   json?: true;
 }
@@ -26,6 +28,8 @@ export function reflectCommand(): Command {
     .option('--public', 'pin it in clear, for everybody; private without it')
     .option('-s, --source <id...>', 'ids of the turns it came from')
     .option('-k, --idempotency-key <key>', 'saving again with the same key changes nothing')
+    .option('--request', 'ask the reflector for one instead, and do not wait for it')
+    .option('--focus <words>', 'with --request: what it should be about')
     .option('-w, --wait <ms>', 'how long to wait for the CID', wholeNumber(600_000), 30_000)
     .option('--json', 'print the receipt as JSON')
     .allowExcessArguments()
@@ -33,6 +37,8 @@ export function reflectCommand(): Command {
       // Commander's own refusal quotes them, and a text without quotes is the likely mistake.
       const { length } = command.args;
       if (length > 2) command.error(`error: expected the text in quotes, as one argument; received ${length - 1}`);
+      if (options.request) return request(contextId, text, options, command);
+      if (options.focus !== undefined) command.error('error: --focus goes with --request');
       const receipt = await withMemory(async (memory) => {
         const input = {
           contextId,
@@ -49,6 +55,25 @@ export function reflectCommand(): Command {
       print(`${receipt.note}: ${receipt.id}`);
       if (receipt.cid) print(`${colors.bold('CID')} ${receipt.cid}`);
     });
+}
+
+async function request(
+  contextId: string,
+  text: string | undefined,
+  { userId, focus, json }: ReflectOptions,
+  command: Command,
+): Promise<void> {
+  if (text !== undefined)
+    command.error('error: with --request the text is the reflector’s; say --focus what it is about');
+  const asked = await withMemory((memory) =>
+    memory.requestReflection({
+      contextId,
+      ...(userId !== undefined && { userId }),
+      ...(focus !== undefined && { focus }),
+    }),
+  );
+  if (json) printJson(asked);
+  else print(asked.note);
 }
 
 async function readStandardInput(): Promise<string> {

@@ -10,6 +10,7 @@ import type { ConversationPage } from '../conversations.ts';
 import type { ErasureReceipt } from '../erasure.ts';
 import type { KnowledgePage } from '../knowledge.ts';
 import type { Trace } from '../provenance.ts';
+import type { ReflectionRequestReceipt } from '../reflecting.ts';
 import type { ReflectionPage } from '../reflections.ts';
 import type { SearchResult } from '../search.ts';
 import type { Trends } from '../trends.ts';
@@ -179,6 +180,14 @@ const newestCidFields = z.strictObject({
   cid: z.string().nullable().describe('Of the newest pinned reflection; null when there is none.'),
 });
 export const newestCid = named('NewestCid', newestCidFields, "The address of a conversation's newest reflection.");
+
+const askedFields = z.strictObject({
+  id: z.string().meta({ description: "The request's own UUID.", format: 'uuid' }),
+  contextId,
+  userId: z.string().nullable().describe("Whose turns are reflected on; null for everybody's."),
+  note: z.string().describe('What happened so far, in words.'),
+}) satisfies z.ZodType<ReflectionRequestReceipt>;
+export const askedReflection = named('AskedReflection', askedFields, 'What asking for a reflection gives.');
 
 const statusFields = z.strictObject({
   id,

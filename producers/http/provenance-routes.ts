@@ -1,17 +1,35 @@
 import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { MemoryCore } from '../index.ts';
-import { reflectionPage, trace } from './answers.ts';
+import { askedReflection, reflectionPage, trace } from './answers.ts';
 import { operation } from './operation.ts';
 import { LINK, nextLink } from './paging.ts';
 import { scoped } from './read-routes.ts';
-import { reflectionsQuery, tracePath, traceQuery } from './requests.ts';
+import { reflectionRequestBody, reflectionsQuery, tracePath, traceQuery } from './requests.ts';
 import { toSnake } from './snake-case.ts';
 
-/** `GET /memory/reflections` and `/memory/trace/…`. */
+/** `POST /memory/reflection/request`, `GET /memory/reflections` and `/memory/trace/…`. */
 export function addProvenanceRoutes(plain: FastifyInstance, memory: MemoryCore): void {
   const server = plain.withTypeProvider<ZodTypeProvider>();
   const outages = ['redis_unavailable', 'timeout'] as const;
+  server.post(
+    '/memory/reflection/request',
+    {
+      schema: operation({
+        id: 'requestReflection',
+        summary: "Ask the reflector for a reflection now, of a user's turns or of everybody's",
+        description: 'One waits for each user of a conversation: a request that was not begun yet is replaced.',
+        tag: 'reflections',
+        parts: { body: reflectionRequestBody },
+        answers: { 202: { schema: askedReflection, description: 'Redis has the request.' } },
+        problems: ['erased', 'redis_full', ...outages],
+      }),
+    },
+    async (request, reply) => {
+      const asked = await memory.requestReflection(scoped(request, request.body) as never);
+      return reply.code(202).send(toSnake(asked));
+    },
+  );
   server.get(
     '/memory/reflections',
     {

@@ -6,6 +6,7 @@ import {
   knowledgeInput,
   recordId,
   reflectionInput,
+  reflectionRequest,
   TEXT_BYTES,
 } from '../../shared/records.ts';
 import { conversationsOptions } from '../conversations.ts';
@@ -73,6 +74,11 @@ export const chatBody = snakeCase(chatInput.partial(withoutUser), {
 export const reflectionBody = snakeCase(reflectionInput, {
   ...textWords,
   reflectionText: text('What the agent writes.', 'Alice likes blue.'),
+});
+export const reflectionRequestBody = snakeCase(reflectionRequest, {
+  contextId: recordWords.contextId,
+  userId: { ...recordWords.userId, description: "Only this user's turns; everybody's without it." },
+  focus: { description: 'What the reflection should be about, for the reflector.', maxLength: 2_000 },
 });
 export const finetuneBody = snakeCase(finetuneInput, {
   ...textWords,

@@ -152,6 +152,12 @@ const WRONG: Record<string, [expected: string, ...values: string[]]> = {
   MEMORY_MCP_HOST: ['address or a host name', 'http://0.0.0.0', '*'],
   MEMORY_MCP_PORT: ['0 to 65535', '-1', '65536'],
   MEMORY_WEBHOOK_URL: ['http', 'ftp://hook.example', 'hook.example', 'https://'],
+  MEMORY_REFLECTOR_URL: ['http', 'ftp://reflect.example', 'reflect.example', 'https://'],
+  MEMORY_REFLECTOR_SECRET: ['whsec_', 'whsec_', 'whsec_c2hvcnQ=', 'c2VjcmV0LXdpdGhvdXQtaXRzLXByZWZpeC0xMjM='],
+  MEMORY_REFLECTOR_TIMEOUT_MS: ['a whole number of ms from 100 to 600000', '99', '600001', '1e3'],
+  MEMORY_REFLECT_EVERY_TURNS: ['a whole number of turns from 0 to 1000000; 0 is never', '-1', '1000001', 'many'],
+  MEMORY_REFLECT_IDLE_MS: ['a whole number of ms from 0 to 2592000000; 0 is never', '-1', '2592000001', '1d'],
+  MEMORY_REFLECT_MAX_TOKENS: ['a whole number of tokens from 1 to 10000000', '0', '10000001', '4k'],
   MEMORY_WEBHOOK_SECRET: ['whsec_', 'whsec_', 'whsec_c2hvcnQ=', 'c2VjcmV0LXdpdGhvdXQtaXRzLXByZWZpeC0xMjM='],
   OTEL_EXPORTER_OTLP_ENDPOINT: ['http', 'localhost:4318', 'grpc://collector:4317', 'http://collector:4318?key=x'],
   MEMORY_LOG_LEVEL: ['debug', 'verbose', 'INFO'],
@@ -189,7 +195,7 @@ test.each(wrongCases)('%s=%j is refused', (name, value, expected) => {
   expect(rest).toEqual([]);
   expect(line).toMatch(new RegExp(`^${name}: expected .*${expected}.*, found `));
   // A secret is told by its length alone.
-  const found = /KEYS?$|SECRET$|REDIS_URL|WEBHOOK_URL/.test(name)
+  const found = /KEYS?$|SECRET$|REDIS_URL|WEBHOOK_URL|REFLECTOR_URL/.test(name)
     ? `a value of ${value.length} characters`
     : JSON.stringify(value);
   expect(line.endsWith(`, found ${found}`)).toBe(true);

@@ -69,6 +69,7 @@ function callsOf({ contextId, turnId, cid }: Owned): Record<string, Call> {
   return {
     saveChat: { body: { context_id: contextId, user_id: BEN, user_message: 'x', assistant_message: 'y' } },
     saveReflection: { body: { context_id: contextId, reflection_text: 'x' } },
+    requestReflection: { body: { context_id: contextId } },
     saveFinetuneOutput: { body: texts },
     saveKnowledge: { body: texts },
     getMemoryContext: { path },
@@ -217,10 +218,9 @@ describe.each(BENS)('with %s of one user', (_name, keyOf) => {
       ['exportTrainingData', { query: { ...query, format: 'tokens' } }],
       ['forgetContext', { path, query }],
       ['forgetUser', { path: { user_id: ANN } }],
-      ...['saveChat', 'saveReflection', 'saveFinetuneOutput', 'saveKnowledge'].map((id): [string, Call] => [
-        id,
-        { body: { ...(callsOf(anns)[id]?.body as object), user_id: ANN } },
-      ]),
+      ...['saveChat', 'saveReflection', 'requestReflection', 'saveFinetuneOutput', 'saveKnowledge'].map(
+        (id): [string, Call] => [id, { body: { ...(callsOf(anns)[id]?.body as object), user_id: ANN } }],
+      ),
     ];
     for (const [id, call] of named) expect([id, (await client.call(id, { key, ...call })).status]).toEqual([id, 403]);
   });

@@ -110,6 +110,14 @@ describe('reading', () => {
     expect((await client.call('getReflectionCid', { key, path })).json).toEqual({ context_id, cid });
   });
 
+  test('a reflection is asked for', async () => {
+    const body = { context_id: stack.newContextId(), user_id: 'ann', focus: 'colours' };
+    const asked = await client.call('requestReflection', { key, body });
+    expect(asked).toMatchObject({ status: 202, json: { context_id: body.context_id, user_id: 'ann' } });
+    const wrong = await client.call('requestReflection', { key, body: { ...body, focus: '' } });
+    expect(wrong).toMatchObject({ status: 400, json: { problems: [{ field: 'focus' }] } });
+  });
+
   test('reflections are listed by pages, and traced to what they came from', async () => {
     const context_id = stack.newContextId();
     const turnSaved = await client.call('saveChat', { key, body: turnOf(context_id), headers: WAIT });
