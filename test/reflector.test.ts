@@ -1,6 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { Webhook } from 'standardwebhooks';
@@ -41,7 +47,7 @@ beforeEach(async () => {
   asked = [];
   signed = [];
   answer = ({ messages }) => ofText(`they spoke ${messages.length / 2} times`);
-  server = createServer(async (request, response) => {
+  const serve = async (request: IncomingMessage, response: ServerResponse) => {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const body = Buffer.concat(chunks).toString();
@@ -49,7 +55,8 @@ beforeEach(async () => {
     asked.push(JSON.parse(body));
     const { status, body: answered, headers } = await answer(JSON.parse(body));
     response.writeHead(status, headers).end(answered);
-  });
+  };
+  server = createServer((request, response) => void serve(request, response));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
 });
@@ -143,7 +150,7 @@ describe('the policy', () => {
     await stack.client.hdel(`memory:reflector:${contextId}`, 'reflected:user-1');
     await (await stack.queue('chat').getJob(id))?.remove();
     await stack.memory.saveChat({ ...turn(contextId, 1), id }, { wait: true });
-    await pinnedOf(contextId, 2);
+    expect(await pinnedOf(contextId, 2)).toHaveLength(2);
   });
 });
 
@@ -231,6 +238,7 @@ describe('a reflector', () => {
     answer = () => (asked.length === 1 ? never.promise : ofText('at last'));
     await stack.memory.saveChat(turn(contextId, 1), { wait: true });
     await pinnedOf(contextId, 1);
+    expect(asked.map(({ id }) => id)).toEqual([asked[0]?.id, asked[0]?.id]);
     never.resolve({ status: 204 });
   });
 

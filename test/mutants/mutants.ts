@@ -107,8 +107,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'remember-without-guards',
     breaks: 'a repeated delivery adds nothing',
     file: SCRIPTS,
-    text: `if known then return {0, redis.call('XLEN', pending), string.match(known, '^%S*')} end
-if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN', pending), ''} end`,
+    text: `if known then return {0, redis.call('XLEN', pending), string.match(known, '^%S*'), due(reflector, userId)} end
+if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN', pending), '', due(reflector, userId)} end`,
     instead: '',
     ...MODEL,
   },
