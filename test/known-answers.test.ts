@@ -110,8 +110,6 @@ describe('JSON canonicalization of RFC 8785', () => {
 
   test('section 3.2.3: names in the order of their UTF-16 code units', () => {
     const names = { '\u20ac': 5, '\r': 1, '\ufb33': 7, 1: 2, '\ud83d\ude00': 6, '\u0080': 3, '\u00f6': 4 };
-    const [first, ...rest] = Object.values(JSON.parse(canonical(names)) as Record<string, number>);
-    expect([first, ...rest].toSorted()).toEqual([1, 2, 3, 4, 5, 6, 7]);
     expect(canonical(names)).toBe('{"\\r":1,"1":2,"\u0080":3,"ö":4,"€":5,"😀":6,"\ufb33":7}');
   });
 });
