@@ -1,7 +1,7 @@
 import { execFile, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -11,9 +11,9 @@ import { parse as parseDotenv } from 'dotenv';
 import { parse as parseYaml } from 'yaml';
 import { loadConfig, VARIABLE_NAMES } from '../shared/config.ts';
 import { WORKER_KINDS } from '../workers/worker.ts';
+import { compose, type Model, parseModel, read, ROOT, type Service, withDefaults } from './support/compose.ts';
 import { supabaseService } from './support/stack.ts';
 
-const ROOT = path.join(import.meta.dirname, '..');
 const LOCAL = 'docker-compose.yml';
 const HOSTED = 'docker-compose.hosted.yml';
 const SUPABASE = 'deploy/supabase/compose.yml';
@@ -42,62 +42,8 @@ const SHARED_SECRETS = [
 ];
 const SUPABASE_SECRETS = ['POSTGRES_PASSWORD', 'POSTGREST_PASSWORD', 'SUPABASE_JWT_SECRET'];
 
-interface Service {
-  image: string;
-  build?: string;
-  extends?: { file: string; service: string };
-  profiles?: string[];
-  command?: string[];
-  entrypoint?: string[];
-  volumes?: string[];
-  environment?: Record<string, string | number | null>;
-  ports?: string[];
-  networks: string[];
-  depends_on?: Record<string, { condition: string }>;
-  healthcheck?: { test?: string[]; disable?: boolean };
-  stop_grace_period?: string;
-  read_only?: boolean;
-  cap_drop?: string[];
-  security_opt?: string[];
-  tmpfs?: string[];
-}
-
-interface Model {
-  services: Record<string, Service>;
-  networks: Record<string, { internal?: boolean } | null>;
-}
-
 const scratch = mkdtempSync(path.join(tmpdir(), 'mnemoq-containers-'));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
-
-const read = (file: string) => readFileSync(path.join(ROOT, file), 'utf8');
-
-function parseModel(file: string): Model {
-  // `!override` concerns how files are merged, which `compose` below does in the same way.
-  return parseYaml(read(file), { merge: true, logLevel: 'error' }) as Model;
-}
-
-/** A compose file with what it includes and extends. */
-function compose(file: string): Model {
-  const { services, networks, include = [] } = parseModel(file) as Model & { include?: string[] };
-  const included = include.map(parseModel);
-  const resolved = Object.entries(services).map(([name, service]) => {
-    if (!service.extends) return [name, service] as const;
-    const base = parseModel(service.extends.file).services[service.extends.service];
-    return [name, { ...base, ...service, environment: { ...base?.environment, ...service.environment } }] as const;
-  });
-  return {
-    services: Object.assign({}, ...included.map((each) => each.services), Object.fromEntries(resolved)),
-    networks: Object.assign({}, ...included.map((each) => each.networks), networks),
-  };
-}
-
-/** `${NAME}`, `${NAME:-default}` and `${NAME:?message}` when nothing is set. */
-function withDefaults(value: string): string {
-  return value.replaceAll(/\$\{\w+(?::([-?])([^}]*))?\}/g, (_, kind: string, rest: string) =>
-    kind === '-' ? rest : '',
-  );
-}
 
 const seconds = (duration: string) => Number.parseInt(duration, 10) * (duration.endsWith('m') ? 60 : 1);
 const ownServices = (model: Model) => Object.entries(model.services).filter(([, { build }]) => build !== undefined);
@@ -488,9 +434,8 @@ describe('.env.example', () => {
 
   test('shows the defaults there are', () => {
     const { REDIS_URL, SUPABASE_URL, IPFS_API_URL, ...defaults } = commented;
-    expect(
-      loadConfig({ REDIS_URL, SUPABASE_URL, IPFS_API_URL }, ['redisUrl', 'supabaseUrl', 'ipfsApiUrl']),
-    ).toBeTruthy();
+    const stores = { REDIS_URL, SUPABASE_URL, IPFS_API_URL };
+    expect(loadConfig(stores, ['redisUrl', 'supabaseUrl', 'ipfsApiUrl'])).toBeTruthy();
     expect(loadConfig(defaults, [])).toEqual(loadConfig({}, []));
     const inCompose = [LOCAL, HOSTED, SUPABASE, MONITORING].flatMap((file) => [
       ...read(file).matchAll(/\$\{(\w+):-([^}]*)\}/g),

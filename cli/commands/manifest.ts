@@ -8,7 +8,7 @@ import { type PackageManifest, packageFile, readPackage } from '../package.ts';
 const LOAD_PRIORITY = 0;
 
 /** What a module loader registers: where the module is and what it needs. */
-export interface ModuleManifest {
+interface ModuleManifest {
   name: string;
   /** The package's folder, absolute. */
   path: string;

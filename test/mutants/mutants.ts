@@ -124,7 +124,7 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
   {
     name: 'order-by-id-in-supabase',
     breaks: 'reads are in (createdAt, id) order',
-    file: 'shared/long-term.ts',
+    file: 'shared/supabase.ts',
     text: ".order('created_at').order('id').limit(limit)",
     instead: ".order('id').limit(limit)",
     ...MODEL,

@@ -1,4 +1,4 @@
--- Version 6: trends of very many records. Asking for each bucket's span by itself reads the index in its order; grouping by
+-- Version 5: trends of very many records. Asking for each bucket's span by itself reads the index in its order; grouping by
 -- a truncated time sorted a million rows first, for want of a guess how few groups there would be.
 
 -- Of a conversation, too, from the index alone.
@@ -55,4 +55,4 @@ $$;
 create or replace function public.mnemoq_schema_version() returns integer
 language sql immutable
 set search_path = ''
-as $$ select 6 $$;
+as $$ select 5 $$;
