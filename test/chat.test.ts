@@ -33,4 +33,20 @@ describe.each(['embedded', 'postgrest'] as const)('a turn, on the %s Supabase', 
     expect(data).toHaveLength(1);
     expect((await stack.memory.getMemoryContext(contextId)).records).toMatchObject([expected]);
   });
+
+  test('under the id of a pending record of another conversation is refused, and that one is committed', async () => {
+    const [contextId, other] = [stack.newContextId(), stack.newContextId()];
+    const turn = { userId: 'user-1', userMessage: 'the first', assistantMessage: 'yes' };
+    const { id } = await stack.memory.saveChat({ ...turn, contextId }, { wait: true });
+    const second = { ...turn, id, contextId: other, createdAt: new Date().toISOString(), important: true };
+    const job = await stack.queue('chat').add('chat', second, { jobId: `again-${id}` });
+    await stack.idle('chat');
+    expect((await stack.queue('chat').getJob(job.id ?? ''))?.failedReason).toContain(
+      'another conversation has this id',
+    );
+    expect((await stack.memory.getMemoryContext(other)).records).toEqual([]);
+    expect((await stack.memory.flushRedisToSupabase()).flushedCount).toBe(1);
+    const { data } = await stack.supabase.from('memories').select('id').eq('context_id', contextId);
+    expect(data).toEqual([{ id }]);
+  });
 });

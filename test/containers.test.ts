@@ -102,7 +102,8 @@ describe.each([LOCAL, HOSTED])('%s', (file) => {
     const holders = (name: string) =>
       own.filter(([, service]) => environmentOf(service).includes(name)).map(([n]) => n);
     expect(holders('MEMORY_SIGNING_KEY')).toEqual(['reflection', 'api', 'cli']);
-    expect(holders('MEMORY_ENCRYPTION_KEYS')).toEqual(['chat', 'reflection', 'api', 'dashboard', 'mcp', 'cli']);
+    const readers = ['chat', 'reflection', 'reflector', 'api', 'dashboard', 'mcp', 'cli'];
+    expect(holders('MEMORY_ENCRYPTION_KEYS')).toEqual(readers);
     expect(holders('SUPABASE_SERVICE_ROLE_KEY')).toEqual(own.map(([name]) => name));
     expect(holders('MEMORY_API_KEYS')).toEqual(['api', 'dashboard', 'mcp']);
   });
