@@ -16,7 +16,7 @@ let authorization: string;
 const jobIds: Record<string, string> = {};
 
 beforeAll(async () => {
-  stack = await startStack({ environment: { MEMORY_DASHBOARD_PORT: '0' } });
+  stack = await startStack({ environment: { MEMORY_DASHBOARD_PORT: '0', MEMORY_TEXT_CACHE: 'plain' } });
   const contextId = stack.newContextId();
   // Any BullMQ client may add jobs, also with a field nobody has heard of.
   const texts = { userMessage: MARKER, assistantMessage: MARKER, userMesage: MARKER, more: [{ text: MARKER }] };

@@ -269,9 +269,9 @@ describe('an import that is large in one way or another', () => {
 
   test('the longest turns go in transactions that Redis and this process can hold', async () => {
     const longest = turn('c', 1, { userMessage: 'x'.repeat(TEXT_BYTES), assistantMessage: 'y'.repeat(TEXT_BYTES) });
-    const count = (3 * TURNS_BYTES) / (2 * TEXT_BYTES) + 1;
+    const count = (5 * TURNS_BYTES) / (2 * TEXT_BYTES) + 1;
     const input = gzipSync(`${JSON.stringify(longest)}\n`.repeat(count));
-    const { report } = await measured(input, ['--max-old-space-size=96']);
+    const { report } = await measured(input, ['--max-old-space-size=112']);
     expect(report).toMatchObject({ lines: count, queued: count, bad: 0 });
     await stack.queue('chat').obliterate({ force: true });
   }, 120_000);

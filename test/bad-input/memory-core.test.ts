@@ -285,7 +285,9 @@ describe('a wrong argument', () => {
     expect(memory.decode([15_339])).toBe('hello');
     await stack.startWorkers('flush');
     await expect(memory.flushRedisToSupabase()).resolves.toMatchObject({ success: true });
-    await expect(memory.retryQuarantined(ID, { ...QUARANTINED, context_id: CONTEXT })).resolves.toMatchObject({
+    await expect(
+      memory.retryQuarantined(ID, { ...QUARANTINED, context_id: CONTEXT, text_cache: null }),
+    ).resolves.toMatchObject({
       committed: true,
     });
   });
