@@ -1,7 +1,12 @@
 import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { type Ended, type RunningCli, runCli, startCli } from './support/cli.ts';
 import { eventually } from './support/eventually.ts';
@@ -21,8 +26,8 @@ afterAll(async () => {
   rmSync(dir, { recursive: true });
 });
 
-async function startDev(): Promise<number[]> {
-  dev = startCli(['dev'], { cwd: dir, limitMs: 3 * UP_MS });
+async function startDev(environment: Record<string, string> = {}): Promise<number[]> {
+  dev = startCli(['dev'], { cwd: dir, environment, limitMs: 3 * UP_MS });
   await Promise.race([
     eventually(() => dev.said.stdout.includes('Ctrl-C stops it'), UP_MS),
     dev.ended.then(({ stderr }) => Promise.reject(new Error(stderr))),
@@ -74,10 +79,24 @@ test('dev runs everything, commands beside it find it, and Ctrl-C leaves no proc
   expect(await cli(['stats'])).toMatchObject({ code: 2, stderr: expect.stringContaining('run `mnemoq dev`') });
 }, 240_000);
 
-test('the data is there again the next time, and when dev is killed everything it started ends', async () => {
-  const pids = await startDev();
+test('the data is there again the next time, events go out, and when dev is killed everything it started ends', async () => {
+  const types: string[] = [];
+  const hook = createServer((request, response) => {
+    void text(request).then((body) => {
+      types.push((JSON.parse(body) as { type: string }).type);
+      response.end();
+    });
+  });
+  await once(hook.listen(0, '127.0.0.1'), 'listening');
+  const secret = `whsec_${randomBytes(32).toString('base64')}`;
+  const url = `http://127.0.0.1:${(hook.address() as AddressInfo).port}/`;
+  const pids = await startDev({ MEMORY_WEBHOOK_URL: url, MEMORY_WEBHOOK_SECRET: secret });
   const { stdout } = await cli(['context', 'kept', '-f', 'messages']);
   expect(stdout).toBe([0, 1, 2].map((n) => `user question ${n}\nassistant answer ${n}\n`).join(''));
+  expect(await cli(['reflect', 'kept', 'It went well.'])).toMatchObject({ code: 0 });
+  await eventually(() => types.includes('reflection.pinned'));
+  hook.close();
+  hook.closeAllConnections();
 
   dev.process.kill('SIGKILL');
   await eventually(() => living(pids).length === 0);

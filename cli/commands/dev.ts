@@ -33,6 +33,9 @@ interface Doors {
   dashboard: { url: string; queuesUrl: string };
 }
 
+/** The variable without which there is nothing to do for a worker. */
+const WANTED_BY = { webhook: 'MEMORY_WEBHOOK_URL', reflector: 'MEMORY_REFLECTOR_URL' } as const;
+
 export function devCommand(): Command {
   return new Command('dev')
     .description(
@@ -93,7 +96,8 @@ function settingsOf(given: Environment): Record<string, string> {
 }
 
 async function startAll(workers: WorkerProcesses, environment: Environment): Promise<Doors> {
-  const wanted = [...WORKER_KINDS, ...(environment['MEMORY_WEBHOOK_URL'] ? OPTIONAL_WORKER_KINDS : [])];
+  const optional = OPTIONAL_WORKER_KINDS.filter((kind) => environment[WANTED_BY[kind]]);
+  const wanted = [...WORKER_KINDS, ...optional];
   const kinds = wanted.map((kind) => workers.start('worker', kind));
   const [api, dashboard] = await Promise.all([workers.start('api'), workers.start('dashboard'), ...kinds]);
   return { api, dashboard } as Doors;
