@@ -141,7 +141,8 @@ describe('Supabase', () => {
     await expect(stack.memory.getMemoryContext(contextId)).rejects.toMatchObject({ code: 'long_term_unavailable' });
     expect(await stack.memory.getStatus(ids[0] ?? '')).toMatchObject({ status: 'cached' });
     stack.proxy.fault = () => null;
-    expect(await stack.memory.flushRedisToSupabase()).toMatchObject({ success: true, flushedCount: 12 });
+    // A flush that failed comes again by itself, and may be first.
+    expect(await stack.memory.flushRedisToSupabase()).toMatchObject({ success: true });
     expect(await idsInSupabase(contextId)).toEqual(ids);
     expect((await stack.memory.getMemoryContext(contextId, { limit: 1000 })).records.map(({ id }) => id)).toEqual(ids);
   });
