@@ -4,7 +4,7 @@
 //
 // prints, the first time it runs in a conversation and while a chat worker runs:
 //
-//   tools: save_turn, save_reflection, recall, list_conversations, list_reflections, verify_cid
+//   tools: save_turn, save_reflection, recall, search_memory, list_conversations, list_reflections, verify_cid
 //   → recall: 0 items
 //   → save_turn: saved
 //   → recall: 1 items

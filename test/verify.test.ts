@@ -316,7 +316,7 @@ describe('verifying all', () => {
     '%j is told to give one of the two',
     async (args) => {
       const ended = await runCli(args, { environment: stack.environment });
-      expect([ended.code, ended.stderr]).toEqual([2, 'error: give a CID or --all\n']);
+      expect([ended.code, ended.stderr]).toEqual([2, 'error: expected a CID or --all\n']);
     },
   );
 });

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import type { Check, MemoryCore, VerifyAllOptions } from '../../producers/index.ts';
-import { CommandEnd, EXIT } from '../exit.ts';
+import { EXIT } from '../exit.ts';
 import { counted, mark, print, printJson, type ProgressBar, progressBar } from '../output.ts';
 import { withMemory } from './with-memory.ts';
 
@@ -33,8 +33,9 @@ export function verifyCommand(): Command {
     .option('-c, --context <id>', 'with --all: only of this conversation')
     .option('--json', 'print JSON')
     .addHelpText('after', '\nWhat is not pinned yet has nothing to check: it is counted and fails nothing.')
-    .action(async (cid: string | undefined, { all, user, context, json }: Options) => {
-      if ((cid === undefined) !== (all === true)) throw new CommandEnd(EXIT.usage, 'give a CID or --all');
+    .action(async (cid: string | undefined, { all, user, context, json }: Options, command: Command) => {
+      if ((cid === undefined) !== (all === true)) command.error('error: expected a CID or --all');
+      if (!all && (user ?? context) !== undefined) command.error('error: --user and --context go with --all');
       if (cid !== undefined) return verifyOne(cid, json);
       const scope = {
         ...(user !== undefined && { userId: user }),

@@ -107,7 +107,9 @@ const USAGE: [create: () => Command, cases: [args: string[], message: RegExp][]]
   [
     verifyCommand,
     [
-      [[], /missing required argument 'cid'/],
+      [[], /expected a CID or --all/],
+      [['a', '--all'], /expected a CID or --all/],
+      [['a', '--user=x'], /--user and --context go with --all/],
       [['a', 'b'], /too many/],
     ],
   ],
