@@ -82,10 +82,10 @@ test('dev runs everything, commands beside it find it, and Ctrl-C leaves no proc
 test('the data is there again the next time, events go out, and when dev is killed everything it started ends', async () => {
   const types: string[] = [];
   const hook = createServer((request, response) => {
-    void text(request).then((body) => {
-      types.push((JSON.parse(body) as { type: string }).type);
+    void (async () => {
+      types.push((JSON.parse(await text(request)) as { type: string }).type);
       response.end();
-    });
+    })();
   });
   await once(hook.listen(0, '127.0.0.1'), 'listening');
   const secret = `whsec_${randomBytes(32).toString('base64')}`;
