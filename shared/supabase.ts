@@ -1,4 +1,4 @@
-import { createClient, type SupabaseClient } from '@supabase/supabase-js';
+import { createClient, type PostgrestSingleResponse, type SupabaseClient } from '@supabase/supabase-js';
 import type { ConfigWith } from './config.ts';
 
 /** A question to one table that more conditions may be put to. */
@@ -15,7 +15,11 @@ export function connectSupabase(config: SupabaseConfig): SupabaseClient {
 }
 
 /** Rows in `(created_at, id)` order. */
-export async function inOrder(query: RowsQuery, position: string | null, limit: number) {
+export async function inOrder(
+  query: RowsQuery,
+  position: string | null,
+  limit: number,
+): Promise<PostgrestSingleResponse<unknown[]>> {
   const [createdAt, id] = position?.split('|') ?? [];
   // The plain lower bound lets the index skip to the place; the pair decides among equal times.
   const bounded =
