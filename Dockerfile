@@ -7,6 +7,7 @@ COPY package.json package-lock.json ./
 RUN --mount=type=cache,target=/root/.npm npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json ./
 COPY cli cli
+COPY doors doors
 COPY embedded embedded
 COPY producers producers
 COPY shared shared

@@ -4,8 +4,8 @@ export default {
   extensionsToTreatAsEsm: ['.ts'],
   transform: { '\\.ts$': './test/support/strip-types.mjs' },
   testMatch: ['<rootDir>/test/**/*.test.ts'],
-  globalSetup: './test/support/services.ts',
-  globalTeardown: './test/support/services-down.ts',
+  globalSetup: './test/support/services/services.ts',
+  globalTeardown: './test/support/services/services-down.ts',
   // Real parts on two cores: two files at once, each with a Redis of its own.
   maxWorkers: 2,
   testTimeout: 60_000,

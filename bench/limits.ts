@@ -1,9 +1,9 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { report } from '../cli/exit.ts';
-import { longConversationTable, measureLongConversation } from './long-conversation.ts';
-import { measurePending, pendingTable } from './pending.ts';
+import { report } from '../cli/terminal/exit.ts';
+import { longConversationTable, measureLongConversation } from './reading/long-conversation.ts';
+import { measurePending, pendingTable } from './writing/pending.ts';
 import { type Measurement, measurement, runMeasurements } from './run.ts';
-import { measureTrends, trendsTable } from './trends.ts';
+import { measureTrends, trendsTable } from './reading/trends.ts';
 
 interface Sizes {
   pending: number;

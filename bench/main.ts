@@ -1,10 +1,10 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { report } from '../cli/exit.ts';
-import { acknowledgeTable, measureAcknowledge } from './acknowledge.ts';
-import { chatWorkerTable, measureChatWorker } from './chat-worker.ts';
-import { flushTable, measureFlush } from './flush.ts';
-import { measureRecall, recallTable } from './recall.ts';
-import { measureSearch, searchTable } from './search.ts';
+import { report } from '../cli/terminal/exit.ts';
+import { acknowledgeTable, measureAcknowledge } from './writing/acknowledge.ts';
+import { chatWorkerTable, measureChatWorker } from './writing/chat-worker.ts';
+import { flushTable, measureFlush } from './writing/flush.ts';
+import { measureRecall, recallTable } from './reading/recall.ts';
+import { measureSearch, searchTable } from './reading/search.ts';
 import { type Measurement, measurement, runMeasurements } from './run.ts';
 
 const MEASUREMENTS: Record<string, (scale: number, turns?: string) => Measurement> = {

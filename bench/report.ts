@@ -1,4 +1,4 @@
-import { print, printTable } from '../cli/output.ts';
+import { print, printTable } from '../cli/terminal/output.ts';
 
 /** A measurement as people read it. The ratio stands first: it says more than numbers of a busy machine. */
 export interface ResultTable {

@@ -1,7 +1,7 @@
 import { availableParallelism, cpus, loadavg } from 'node:os';
-import { EXIT } from '../cli/exit.ts';
-import { print, printJson, say } from '../cli/output.ts';
-import { untilSignal } from '../cli/until-signal.ts';
+import { EXIT } from '../cli/terminal/exit.ts';
+import { print, printJson, say } from '../cli/terminal/output.ts';
+import { untilSignal } from '../cli/process/until-signal.ts';
 import { printResult, type ResultTable } from './report.ts';
 import { Stage } from './stage.ts';
 

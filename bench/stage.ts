@@ -5,13 +5,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient, type SupabaseClient } from '@supabase/supabase-js';
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
-import { say } from '../cli/output.ts';
-import { WorkerProcesses } from '../cli/worker-processes.ts';
+import { say } from '../cli/terminal/output.ts';
+import { WorkerProcesses } from '../cli/process/worker-processes.ts';
 import { type EmbeddedParts, startEmbeddedParts } from '../embedded/parts.ts';
 import { MemoryCore } from '../producers/index.ts';
 import { messageOf } from '../shared/errors.ts';
 import type { WorkerKind } from '../workers/worker.ts';
-import { type Postgrest, startPostgrest } from '../test/support/postgrest.ts';
+import { type Postgrest, startPostgrest } from '../test/support/services/postgrest.ts';
 
 /** Often enough that the end of a queue is seen to a hundredth of its time, seldom enough to cost Redis nothing. */
 const POLL_MS = 10;

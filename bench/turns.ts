@@ -1,8 +1,8 @@
 import { v7 as uuidv7 } from 'uuid';
-import type { Config } from '../shared/config.ts';
-import { Keyring } from '../shared/encryption.ts';
-import { type ChatJob, type MemoryRow, toRow } from '../shared/records.ts';
-import { newRecord } from '../shared/new-record.ts';
+import type { Config } from '../shared/settings/config.ts';
+import { Keyring } from '../shared/secrets/encryption.ts';
+import { type ChatJob, type MemoryRow, toRow } from '../shared/records/records.ts';
+import { newRecord } from '../shared/tiers/new-record.ts';
 
 /** Any number does; the same one gives the same texts in every run. */
 const SEED = 20_251_019;

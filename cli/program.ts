@@ -1,33 +1,36 @@
+/**
+ * **cli/**: the `mnemoq` command. The one room that sees all others, and nothing of theirs is done here.
+ */
 import { Command } from 'commander';
-import { apiCommand } from './commands/api.ts';
-import { contextCommand } from './commands/context.ts';
-import { dashboardCommand } from './commands/dashboard.ts';
-import { demoCommand } from './commands/demo.ts';
-import { devCommand } from './commands/dev.ts';
-import { doctorCommand } from './commands/doctor.ts';
-import { exportCommand } from './commands/export.ts';
-import { flushCommand } from './commands/flush.ts';
-import { forgetCommand } from './commands/forget.ts';
-import { importCommand } from './commands/import.ts';
-import { inspectCommand } from './commands/inspect.ts';
-import { knowledgeCommand } from './commands/knowledge.ts';
-import { manifestCommand } from './commands/manifest.ts';
-import { mcpCommand } from './commands/mcp.ts';
-import { quarantineCommand } from './commands/quarantine.ts';
-import { reflectCommand } from './commands/reflect.ts';
-import { reflectionsCommand } from './commands/reflections.ts';
-import { rekeyCommand } from './commands/rekey.ts';
-import { restoreCommand } from './commands/restore.ts';
-import { searchCommand } from './commands/search.ts';
-import { statsCommand } from './commands/stats.ts';
-import { statusCommand } from './commands/status.ts';
-import { traceCommand } from './commands/trace.ts';
-import { trendsCommand } from './commands/trends.ts';
-import { verifyCommand } from './commands/verify.ts';
-import { workerCommand } from './commands/worker.ts';
-import { EXIT, report } from './exit.ts';
-import { readPackage } from './package.ts';
-import { beginTraceExport, endTraceExport } from './trace-export.ts';
+import { apiCommand } from './commands/running/api.ts';
+import { contextCommand } from './commands/reading/context.ts';
+import { dashboardCommand } from './commands/running/dashboard.ts';
+import { demoCommand } from './commands/running/demo.ts';
+import { devCommand } from './commands/running/dev.ts';
+import { doctorCommand } from './commands/running/doctor.ts';
+import { exportCommand } from './commands/keeping/export.ts';
+import { flushCommand } from './commands/saving/flush.ts';
+import { forgetCommand } from './commands/keeping/forget.ts';
+import { importCommand } from './commands/saving/import.ts';
+import { inspectCommand } from './commands/reading/inspect.ts';
+import { knowledgeCommand } from './commands/reflections/knowledge.ts';
+import { manifestCommand } from './commands/running/manifest.ts';
+import { mcpCommand } from './commands/running/mcp.ts';
+import { quarantineCommand } from './commands/saving/quarantine.ts';
+import { reflectCommand } from './commands/saving/reflect.ts';
+import { reflectionsCommand } from './commands/reflections/reflections.ts';
+import { rekeyCommand } from './commands/keeping/rekey.ts';
+import { restoreCommand } from './commands/keeping/restore.ts';
+import { searchCommand } from './commands/reading/search.ts';
+import { statsCommand } from './commands/running/stats.ts';
+import { statusCommand } from './commands/reading/status.ts';
+import { traceCommand } from './commands/reflections/trace.ts';
+import { trendsCommand } from './commands/reading/trends.ts';
+import { verifyCommand } from './commands/reflections/verify.ts';
+import { workerCommand } from './commands/running/worker.ts';
+import { EXIT, report } from './terminal/exit.ts';
+import { readPackage } from './process/package.ts';
+import { beginTraceExport, endTraceExport } from './process/trace-export.ts';
 
 const commands = [
   demoCommand,

@@ -1,3 +1,6 @@
+/**
+ * **embedded/**: Redis, Supabase and IPFS for a machine that has none of them. Production never loads anything from here.
+ */
 import path from 'node:path';
 import type { EmbeddedIpfs } from './ipfs.ts';
 import { takeLock } from './lock.ts';

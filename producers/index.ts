@@ -1,33 +1,37 @@
+/**
+ * **producers/**: what services call. `MemoryCore` has one method for each call; each call is a function of its own in
+ * the room of what the caller wants. How others reach it over a network is the matter of `doors/`.
+ */
 /** What `import … from 'mnemoq'` gives. */
-export type { ArchiveOptions, ArchivePart, MissingDocument } from './archive.ts';
-export type { CacheRestoration, CacheRestorationOptions } from './cache-restoration.ts';
-export type { ContextMessage } from '../shared/messages.ts';
-export type { ContextFormat, ContextRecord, ContextTokens } from './context.ts';
-export type { Conversation, ConversationPage, ConversationsOptions } from './conversations.ts';
-export type { DocumentRestoration, RestorationOptions } from './document-restoration.ts';
-export type { ErasureReceipt, ForgetOptions } from './erasure.ts';
-export type { FlushOptions } from './flushing.ts';
-export type { KnowledgeImportOptions } from './knowledge-import.ts';
-export type { KnowledgeItem, KnowledgeOptions, KnowledgePage } from './knowledge.ts';
+export type { ArchiveOptions, ArchivePart, MissingDocument } from './keeping/archive.ts';
+export type { CacheRestoration, CacheRestorationOptions } from './keeping/cache-restoration.ts';
+export type { ContextMessage } from '../shared/records/messages.ts';
+export type { ContextFormat, ContextRecord, ContextTokens } from './reading/context.ts';
+export type { Conversation, ConversationPage, ConversationsOptions } from './reading/conversations.ts';
+export type { DocumentRestoration, RestorationOptions } from './keeping/document-restoration.ts';
+export type { ErasureReceipt, ForgetOptions } from './keeping/erasure.ts';
+export type { FlushOptions } from './saving/flushing.ts';
+export type { KnowledgeImportOptions } from './reflections/knowledge-import.ts';
+export type { KnowledgeItem, KnowledgeOptions, KnowledgePage } from './reflections/knowledge.ts';
 export { MemoryCore } from './memory-core.ts';
-export type { Link, Source, Trace, TraceOptions } from './provenance.ts';
-export type { QuarantinedRecord } from './quarantine.ts';
-export type { ContextPage, Inspection, PageOptions, RecentContext, RecentOptions, Scope } from './reading.ts';
-export type { ReflectionRequestReceipt, ReflectorOptions } from './reflecting.ts';
-export type { Receipt, SaveOptions } from './receipt.ts';
-export type { ListedReflection, Reflection, ReflectionPage, ReflectionsOptions } from './reflections.ts';
-export type { RekeyFailure, RekeyOptions, RekeyProgress, SealedTier } from './rekeying.ts';
-export type { SearchHit, SearchOptions, SearchResult } from './search.ts';
-export type { Stats } from './stats.ts';
-export type { RecordState, RecordStatus } from './status.ts';
-export type { EventHandler } from './subscriptions.ts';
-export type { ExportOptions } from './training-data.ts';
-export type { TrendBucketFigures, Trends, TrendsOptions } from './trends.ts';
-export type { Check, Verification } from './verify.ts';
-export type { VerifiedReflection, VerifyAllOptions } from './verify-all.ts';
+export type { Link, Source, Trace, TraceOptions } from './reflections/provenance.ts';
+export type { QuarantinedRecord } from './saving/quarantine.ts';
+export type { ContextPage, Inspection, PageOptions, RecentContext, RecentOptions, Scope } from './reading/reading.ts';
+export type { ReflectionRequestReceipt, ReflectorOptions } from './reflections/reflecting.ts';
+export type { Receipt, SaveOptions } from './saving/receipt.ts';
+export type { ListedReflection, Reflection, ReflectionPage, ReflectionsOptions } from './reflections/reflections.ts';
+export type { RekeyFailure, RekeyOptions, RekeyProgress, SealedTier } from './keeping/rekeying.ts';
+export type { SearchHit, SearchOptions, SearchResult } from './questions/search.ts';
+export type { Stats } from './reading/stats.ts';
+export type { RecordState, RecordStatus } from './reading/status.ts';
+export type { EventHandler } from './parts/subscriptions.ts';
+export type { ExportOptions } from './questions/training-data.ts';
+export type { TrendBucketFigures, Trends, TrendsOptions } from './questions/trends.ts';
+export type { Check, Verification } from './reflections/verify.ts';
+export type { VerifiedReflection, VerifyAllOptions } from './reflections/verify-all.ts';
 export { type ErrorCode, type FieldProblem, MnemoqError } from '../shared/errors.ts';
-export type { EventType, Followed, FollowOptions, MemoryEvent } from '../shared/events.ts';
-export type { Reflector, ReflectorContext } from '../shared/reflector.ts';
+export type { EventType, Followed, FollowOptions, MemoryEvent } from '../shared/short-term/events.ts';
+export type { Reflector, ReflectorContext } from '../shared/process/reflector.ts';
 export { type FlushResult, QUEUES } from '../shared/queues.ts';
 export type {
   ChatInput,
@@ -39,4 +43,4 @@ export type {
   ReflectionInput,
   ReflectionJob,
   ReflectionRequest,
-} from '../shared/records.ts';
+} from '../shared/records/records.ts';

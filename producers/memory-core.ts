@@ -1,44 +1,44 @@
 import { z } from 'zod';
-import { readArchive } from '../shared/archive.ts';
-import { type Environment, readEnvironment } from '../shared/config.ts';
-import type { Metrics } from '../shared/metrics.ts';
-import type { Followed, FollowOptions } from '../shared/events.ts';
+import { readArchive } from '../shared/pinning/archive.ts';
+import { type Environment, readEnvironment } from '../shared/settings/config.ts';
+import type { Metrics } from '../shared/telemetry/metrics.ts';
+import type { Followed, FollowOptions } from '../shared/short-term/events.ts';
 import type { FlushResult } from '../shared/queues.ts';
 import {
   type ChatInput,
   type FinetuneInput,
   type KnowledgeInput,
-  recordId,
   type ReflectionInput,
   type ReflectionRequest,
   TEXT_BYTES,
-} from '../shared/records.ts';
-import type { Reflector } from '../shared/reflector.ts';
-import { decode, type Encoding, ENCODINGS } from '../shared/tokenizer.ts';
+} from '../shared/records/records.ts';
+import { recordId } from '../shared/identifiers.ts';
+import type { Reflector } from '../shared/process/reflector.ts';
+import { decode, type Encoding, ENCODINGS } from '../shared/records/tokenizer.ts';
 import { listOf, validate } from '../shared/validate.ts';
-import { type ArchiveOptions, type ArchivePart, countArchive, exportArchive } from './archive.ts';
+import { type ArchiveOptions, type ArchivePart, countArchive, exportArchive } from './keeping/archive.ts';
 import {
   type CacheRestoration,
   type CacheRestorationOptions,
   countConversations,
   restoreCache,
-} from './cache-restoration.ts';
-import type { ContextFormat } from './context.ts';
-import { type ConversationPage, type ConversationsOptions, listConversations } from './conversations.ts';
+} from './keeping/cache-restoration.ts';
+import type { ContextFormat } from './reading/context.ts';
+import { type ConversationPage, type ConversationsOptions, listConversations } from './reading/conversations.ts';
 import {
   type DocumentRestoration,
   fetchDocuments,
   type RestorationOptions,
   restoreDocuments,
-} from './document-restoration.ts';
-import { type ErasureReceipt, forget, type ForgetOptions, forgetOptions } from './erasure.ts';
-import { flushNow, type FlushOptions } from './flushing.ts';
-import { type KnowledgeOptions, type KnowledgePage, listKnowledge } from './knowledge.ts';
-import { importKnowledge, type KnowledgeImportOptions } from './knowledge-import.ts';
-import { newFinetuneJob, newKnowledgeJob, newReflectionJob } from './new-job.ts';
-import { connectParts, type Parts } from './parts.ts';
-import { type Trace, type TraceOptions, traceReflection } from './provenance.ts';
-import { listQuarantined, type QuarantinedRecord, retryQuarantined } from './quarantine.ts';
+} from './keeping/document-restoration.ts';
+import { type ErasureReceipt, forget, type ForgetOptions, forgetOptions } from './keeping/erasure.ts';
+import { flushNow, type FlushOptions } from './saving/flushing.ts';
+import { type KnowledgeOptions, type KnowledgePage, listKnowledge } from './reflections/knowledge.ts';
+import { importKnowledge, type KnowledgeImportOptions } from './reflections/knowledge-import.ts';
+import { newFinetuneJob, newKnowledgeJob, newReflectionJob } from './saving/new-job.ts';
+import { connectParts, type Parts } from './parts/parts.ts';
+import { type Trace, type TraceOptions, traceReflection } from './reflections/provenance.ts';
+import { listQuarantined, type QuarantinedRecord, retryQuarantined } from './saving/quarantine.ts';
 import {
   type ContextPage,
   inReadTime,
@@ -51,9 +51,14 @@ import {
   type RecentOptions,
   type Scope,
   userOf,
-} from './reading.ts';
-import { reflectWith, type ReflectionRequestReceipt, type ReflectorOptions, requestReflection } from './reflecting.ts';
-import type { Receipt, SaveOptions } from './receipt.ts';
+} from './reading/reading.ts';
+import {
+  reflectWith,
+  type ReflectionRequestReceipt,
+  type ReflectorOptions,
+  requestReflection,
+} from './reflections/reflecting.ts';
+import type { Receipt, SaveOptions } from './saving/receipt.ts';
 import {
   cidText,
   listReflections,
@@ -61,17 +66,17 @@ import {
   type Reflection,
   type ReflectionPage,
   type ReflectionsOptions,
-} from './reflections.ts';
-import { rekey, type RekeyOptions, type RekeyProgress } from './rekeying.ts';
-import { savePinned, saveTurn, saveTurns } from './saving.ts';
-import { search, type SearchOptions, type SearchResult } from './search.ts';
-import { collectStats, type Stats } from './stats.ts';
-import { findStatus, type RecordStatus } from './status.ts';
-import type { EventHandler } from './subscriptions.ts';
-import { countTrainingData, type ExportOptions, exportTrainingData } from './training-data.ts';
-import { readTrends, type Trends, type TrendsOptions } from './trends.ts';
-import { requireOwner, type Verification, verifyCid, verifyParts } from './verify.ts';
-import { type VerifiedReflection, verifyAll, type VerifyAllOptions } from './verify-all.ts';
+} from './reflections/reflections.ts';
+import { rekey, type RekeyOptions, type RekeyProgress } from './keeping/rekeying.ts';
+import { savePinned, saveTurn, saveTurns } from './saving/saving.ts';
+import { search, type SearchOptions, type SearchResult } from './questions/search.ts';
+import { collectStats, type Stats } from './reading/stats.ts';
+import { findStatus, type RecordStatus } from './reading/status.ts';
+import type { EventHandler } from './parts/subscriptions.ts';
+import { countTrainingData, type ExportOptions, exportTrainingData } from './questions/training-data.ts';
+import { readTrends, type Trends, type TrendsOptions } from './questions/trends.ts';
+import { requireOwner, type Verification, verifyCid, verifyParts } from './reflections/verify.ts';
+import { type VerifiedReflection, verifyAll, type VerifyAllOptions } from './reflections/verify-all.ts';
 
 /** A retry is one request. */
 const RETRY_WAIT_MS = 30_000;

@@ -6,9 +6,9 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { startEmbeddedParts } from '../embedded/parts.ts';
-import { startDashboard } from '../producers/dashboard/dashboard.ts';
+import { startDashboard } from '../doors/dashboard/dashboard.ts';
 import { MemoryCore } from '../producers/index.ts';
-import { launchChromium } from '../test/support/chromium.ts';
+import { launchChromium } from '../test/support/clients/chromium.ts';
 import { startWorker } from '../workers/worker.ts';
 
 const root = path.join(import.meta.dirname, '..');

@@ -1,3 +1,7 @@
+/**
+ * **shared/**: what producers and workers both need, in floors: a folder imports only floors below it. The files here are
+ * the lowest floor, which every room uses. Nothing of a caller's wishes and nothing of a job's steps.
+ */
 /** Everything that can go wrong, as a closed set: a program branches on `code`, a person reads `message`. */
 export type ErrorCode =
   | 'invalid_input' // the caller's value is wrong; trying again with the same value is pointless

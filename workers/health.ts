@@ -1,9 +1,9 @@
-import { measure, reasonsFor } from '../shared/condition.ts';
+import { measure, reasonsFor } from '../shared/tiers/condition.ts';
 import { messageOf } from '../shared/errors.ts';
 import type { QueueName } from '../shared/queues.ts';
-import { withinTime } from '../shared/redis.ts';
-import type { Parts } from './parts.ts';
-import type { QueueWorker } from '../shared/queue-worker.ts';
+import { withinTime } from '../shared/short-term/redis.ts';
+import type { Parts } from './steps/parts.ts';
+import type { QueueWorker } from '../shared/process/queue-worker.ts';
 
 /**
  * A worker that has jobs and gets on with none for this long is stuck, whatever its connection says. With a probe every

@@ -1,3 +1,7 @@
+/**
+ * **workers/**: what takes jobs from queues. This file starts any kind of worker; the kinds stand in folders, and
+ * producers are not known here.
+ */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
@@ -7,28 +11,28 @@ import {
   loadConfig,
   type Setting,
   STORE_SETTINGS,
-} from '../shared/config.ts';
-import { ContextReader } from '../shared/context-reader.ts';
-import { Keyring } from '../shared/encryption.ts';
-import { type HealthServer, startHealthServer } from '../shared/health-server.ts';
-import { Ipfs } from '../shared/ipfs.ts';
+} from '../shared/settings/config.ts';
+import { ContextReader } from '../shared/tiers/context-reader.ts';
+import { Keyring } from '../shared/secrets/encryption.ts';
+import { type HealthServer, startHealthServer } from '../shared/process/health-server.ts';
+import { Ipfs } from '../shared/pinning/ipfs.ts';
 import { messageOf } from '../shared/errors.ts';
-import { createLogger, type Logger } from '../shared/log.ts';
-import { refuseEvictingRedis } from '../shared/redis.ts';
-import { processReflector } from '../shared/reflector.ts';
-import { Signer } from '../shared/signing.ts';
-import { exposeState } from '../shared/state-metrics.ts';
-import { processChat } from './chat.ts';
-import { processFlush } from './flush-job.ts';
-import { scheduleFlushes } from './flush-schedule.ts';
+import { createLogger, type Logger } from '../shared/telemetry/log.ts';
+import { refuseEvictingRedis } from '../shared/short-term/redis.ts';
+import { processReflector } from '../shared/process/reflector.ts';
+import { Signer } from '../shared/secrets/signing.ts';
+import { exposeState } from '../shared/process/state-metrics.ts';
+import { processChat } from './saving/chat.ts';
+import { processFlush } from './flush/flush-job.ts';
+import { scheduleFlushes } from './steps/flush-schedule.ts';
 import { Progress } from './health.ts';
-import { connectParts, type Parts } from './parts.ts';
-import { processQuarantined } from './quarantine.ts';
-import { type QueueWorker, startQueueWorker } from '../shared/queue-worker.ts';
-import { reflectorAt, type ReflectorConfig } from './reflector.ts';
-import { processReflection } from './reflection.ts';
-import { keepUp } from './upkeep.ts';
-import { deliver, dispatchEvents, type WebhookConfig } from './webhook.ts';
+import { connectParts, type Parts } from './steps/parts.ts';
+import { processQuarantined } from './flush/quarantine.ts';
+import { type QueueWorker, startQueueWorker } from '../shared/process/queue-worker.ts';
+import { reflectorAt, type ReflectorConfig } from './outside/reflector.ts';
+import { processReflection } from './saving/reflection.ts';
+import { keepUp } from './flush/upkeep.ts';
+import { deliver, dispatchEvents, type WebhookConfig } from './outside/webhook.ts';
 
 export const WORKER_KINDS = ['chat', 'reflection', 'flush'] as const;
 /** Only where it is configured. */

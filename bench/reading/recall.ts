@@ -1,11 +1,11 @@
-import { progressBar } from '../cli/output.ts';
-import type { MemoryCore } from '../producers/index.ts';
-import { Keys } from '../shared/keys.ts';
-import { type ResultTable, times } from './report.ts';
-import { cache } from './saving.ts';
-import type { Place, Stage } from './stage.ts';
-import { median, quantile, rounded, timed } from './statistics.ts';
-import { generateTurns, take } from './turns.ts';
+import { progressBar } from '../../cli/terminal/output.ts';
+import type { MemoryCore } from '../../producers/index.ts';
+import { Keys } from '../../shared/short-term/keys.ts';
+import { type ResultTable, times } from '../report.ts';
+import { cache } from '../writing/saving.ts';
+import type { Place, Stage } from '../stage.ts';
+import { median, quantile, rounded, timed } from '../statistics.ts';
+import { generateTurns, take } from '../turns.ts';
 
 const SIZES = [100, 1_000, 10_000] as const;
 const SAMPLES = 200;

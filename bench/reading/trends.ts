@@ -1,8 +1,8 @@
-import { progressBar } from '../cli/output.ts';
-import type { TrendsOptions } from '../producers/index.ts';
-import type { ResultTable } from './report.ts';
-import type { Stage } from './stage.ts';
-import { median, quantile, rounded, timed } from './statistics.ts';
+import { progressBar } from '../../cli/terminal/output.ts';
+import type { TrendsOptions } from '../../producers/index.ts';
+import type { ResultTable } from '../report.ts';
+import type { Stage } from '../stage.ts';
+import { median, quantile, rounded, timed } from '../statistics.ts';
 
 const SAMPLES = 20;
 const WARM_UP = 2;

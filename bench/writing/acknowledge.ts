@@ -1,10 +1,10 @@
-import { progressBar } from '../cli/output.ts';
-import { loadConfig } from '../shared/config.ts';
-import type { MemoryRow } from '../shared/records.ts';
-import { type ResultTable, times } from './report.ts';
-import { drained, type Place, type Stage } from './stage.ts';
-import { type Latency, latencyRound, medians } from './statistics.ts';
-import { type BenchTurn, generateTurns, take, toBenchRow } from './turns.ts';
+import { progressBar } from '../../cli/terminal/output.ts';
+import { loadConfig } from '../../shared/settings/config.ts';
+import type { MemoryRow } from '../../shared/records/records.ts';
+import { type ResultTable, times } from '../report.ts';
+import { drained, type Place, type Stage } from '../stage.ts';
+import { type Latency, latencyRound, medians } from '../statistics.ts';
+import { type BenchTurn, generateTurns, take, toBenchRow } from '../turns.ts';
 
 const ROUNDS = 3;
 /** How many saves in a round, by how many are under way at once. */

@@ -1,15 +1,15 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import type { Queue } from 'bullmq';
-import { progressBar } from '../cli/output.ts';
-import type { MemoryCore } from '../producers/index.ts';
-import { loadConfig } from '../shared/config.ts';
-import { Keys } from '../shared/keys.ts';
-import { type ResultTable, times } from './report.ts';
+import { progressBar } from '../../cli/terminal/output.ts';
+import type { MemoryCore } from '../../producers/index.ts';
+import { loadConfig } from '../../shared/settings/config.ts';
+import { Keys } from '../../shared/short-term/keys.ts';
+import { type ResultTable, times } from '../report.ts';
 import { enqueue } from './saving.ts';
-import { drained, type Stage } from './stage.ts';
-import { medians, timed } from './statistics.ts';
-import { type BenchTurn, generateTurns, take } from './turns.ts';
+import { drained, type Stage } from '../stage.ts';
+import { medians, timed } from '../statistics.ts';
+import { type BenchTurn, generateTurns, take } from '../turns.ts';
 
 const TURNS = 10_000;
 const WARM_UP_TURNS = 2_000;

@@ -1,12 +1,12 @@
-import { progressBar } from '../cli/output.ts';
-import type { MemoryCore } from '../producers/index.ts';
-import { loadConfig } from '../shared/config.ts';
-import type { MemoryRow } from '../shared/records.ts';
-import { type ResultTable, times } from './report.ts';
+import { progressBar } from '../../cli/terminal/output.ts';
+import type { MemoryCore } from '../../producers/index.ts';
+import { loadConfig } from '../../shared/settings/config.ts';
+import type { MemoryRow } from '../../shared/records/records.ts';
+import { type ResultTable, times } from '../report.ts';
 import { cache } from './saving.ts';
-import type { Place, Stage } from './stage.ts';
-import { latencies, medians, timed } from './statistics.ts';
-import { generateTurns, take, toBenchRow } from './turns.ts';
+import type { Place, Stage } from '../stage.ts';
+import { latencies, medians, timed } from '../statistics.ts';
+import { generateTurns, take, toBenchRow } from '../turns.ts';
 
 const RECORDS = 5_000;
 const WARM_UP_RECORDS = 1_000;

@@ -1,10 +1,10 @@
 import { v7 as uuidv7 } from 'uuid';
-import { loadConfig } from '../shared/config.ts';
-import { Keyring } from '../shared/encryption.ts';
-import type { MemoryRecord } from '../shared/records.ts';
-import type { ShortTerm } from '../shared/short-term.ts';
-import { newRecord } from '../shared/new-record.ts';
-import { generateTurns, take } from './turns.ts';
+import { loadConfig } from '../../shared/settings/config.ts';
+import { Keyring } from '../../shared/secrets/encryption.ts';
+import type { MemoryRecord } from '../../shared/records/records.ts';
+import type { ShortTerm } from '../../shared/short-term/short-term.ts';
+import { newRecord } from '../../shared/tiers/new-record.ts';
+import { generateTurns, take } from '../turns.ts';
 
 /** Texts that are tokenized; after these they come again, under other ids. A million would take five minutes. */
 const TEXTS = 2_000;

@@ -1,18 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
-import { progressBar } from '../cli/output.ts';
-import type { MemoryCore } from '../producers/index.ts';
-import { Keys } from '../shared/keys.ts';
-import { Pending } from '../shared/pending.ts';
-import type { MemoryRecord } from '../shared/records.ts';
-import { ShortTerm } from '../shared/short-term.ts';
-import { kill, startWorkerProcess } from '../test/support/worker-process.ts';
+import { progressBar } from '../../cli/terminal/output.ts';
+import type { MemoryCore } from '../../producers/index.ts';
+import { Keys } from '../../shared/short-term/keys.ts';
+import { Pending } from '../../shared/short-term/pending.ts';
+import type { MemoryRecord } from '../../shared/records/records.ts';
+import { ShortTerm } from '../../shared/short-term/short-term.ts';
+import { kill, startWorkerProcess } from '../../test/support/clients/worker-process.ts';
 import { generateRecords, rememberAll } from './pending-record.ts';
-import { readProcessLoad } from './process-load.ts';
-import { readRedisLoad, type RedisLoad, usecBetween, usedMemory } from './redis-load.ts';
-import { type ResultTable, times } from './report.ts';
-import type { Place, Stage } from './stage.ts';
-import { latencies, median, rounded, timed } from './statistics.ts';
+import { readProcessLoad } from '../process-load.ts';
+import { readRedisLoad, type RedisLoad, usecBetween, usedMemory } from '../redis-load.ts';
+import { type ResultTable, times } from '../report.ts';
+import type { Place, Stage } from '../stage.ts';
+import { latencies, median, rounded, timed } from '../statistics.ts';
 
 /** Looks at a flush this often. */
 const POLL_MS = 50;

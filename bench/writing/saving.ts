@@ -1,7 +1,7 @@
 import type { Queue } from 'bullmq';
-import type { MemoryCore } from '../producers/index.ts';
-import { drained } from './stage.ts';
-import type { BenchTurn } from './turns.ts';
+import type { MemoryCore } from '../../producers/index.ts';
+import { drained } from '../stage.ts';
+import type { BenchTurn } from '../turns.ts';
 
 /** Turns put into the queue at once: BullMQ is fastest around this. */
 const CHUNK = 500;

@@ -1,7 +1,11 @@
+/**
+ * **cli/commands/**: the commands, in folders by what their user wants; each says what it takes and calls the code that
+ * does it.
+ */
 import { MemoryCore } from '../../producers/index.ts';
-import { readEnvironment } from '../../shared/config.ts';
+import { readEnvironment } from '../../shared/settings/config.ts';
 import { isError, MnemoqError } from '../../shared/errors.ts';
-import { say, sayColors } from '../output.ts';
+import { say, sayColors } from '../terminal/output.ts';
 
 /** After this long without a sign of life it is time to say what is being waited for. */
 const SILENCE_MS = 5_000;

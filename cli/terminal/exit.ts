@@ -1,5 +1,5 @@
 import { CommanderError } from 'commander';
-import { type ErrorCode, MnemoqError, messageOf } from '../shared/errors.ts';
+import { type ErrorCode, MnemoqError, messageOf } from '../../shared/errors.ts';
 import { say, sayColors } from './output.ts';
 
 /** What the exit code of a command means. */

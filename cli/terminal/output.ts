@@ -1,3 +1,7 @@
+/**
+ * **cli/terminal/**: how a command speaks with a person or a program: output, colours, exit codes, arguments, lines of a
+ * file.
+ */
 import { SingleBar, Presets } from 'cli-progress';
 import Table from 'cli-table3';
 import picocolors from 'picocolors';

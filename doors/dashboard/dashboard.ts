@@ -1,20 +1,23 @@
+/**
+ * **doors/dashboard/**: the memory page and Bull Board, for people. What runs in the browser stands in `page/`.
+ */
 import { Queue } from 'bullmq';
 import fastify, { type FastifyInstance } from 'fastify';
-import { isClusterUrl } from '../../shared/cluster-url.ts';
-import { type ConfigWith, type Environment, loadConfig } from '../../shared/config.ts';
-import { type HealthServer, startHealthServer } from '../../shared/health-server.ts';
-import { Keys } from '../../shared/keys.ts';
-import { listen } from '../../shared/listen.ts';
-import { createLogger } from '../../shared/log.ts';
-import { Metrics } from '../../shared/metrics.ts';
-import { addMetricsRoute, timeRequests } from '../../shared/metrics-route.ts';
+import { isClusterUrl } from '../../shared/settings/cluster-url.ts';
+import { type ConfigWith, type Environment, loadConfig } from '../../shared/settings/config.ts';
+import { type HealthServer, startHealthServer } from '../../shared/process/health-server.ts';
+import { Keys } from '../../shared/short-term/keys.ts';
+import { listen } from '../../shared/process/listen.ts';
+import { createLogger } from '../../shared/telemetry/log.ts';
+import { Metrics } from '../../shared/telemetry/metrics.ts';
+import { addMetricsRoute, timeRequests } from '../../shared/telemetry/metrics-route.ts';
 import { QUEUES } from '../../shared/queues.ts';
-import { connectWorkerRedis, type RedisClient, withinTime } from '../../shared/redis.ts';
-import { Authenticator, requireService } from '../auth.ts';
-import { callerOf } from '../http/guard.ts';
-import { sendProblem } from '../http/problem.ts';
+import { connectWorkerRedis, type RedisClient, withinTime } from '../../shared/short-term/redis.ts';
+import { Authenticator, requireService } from '../web/auth.ts';
+import { callerOf } from '../web/guard.ts';
+import { sendProblem } from '../web/problem.ts';
 import { PARAMETER_LENGTH } from '../http/server.ts';
-import { MemoryCore } from '../memory-core.ts';
+import { MemoryCore } from '../../producers/memory-core.ts';
 import { BOARD_PATH, registerBoard } from './board.ts';
 import { guard } from './door.ts';
 import { registerPage } from './page.ts';

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { Caller } from '../auth.ts';
-import { callerOf } from '../http/guard.ts';
+import type { Caller } from '../web/auth.ts';
+import { callerOf } from '../web/guard.ts';
 import { BOARD_ACTIONS, BOARD_PATH } from './board.ts';
 
 /** Besides the board's: asking for a flush. What else the API can do is no business of a page that is for looking. */

@@ -19,8 +19,8 @@ const FROM_PACKAGES: [url: string, root: string, file: string][] = [
 /** Serves the page at `/` and its files under `/page/`. */
 export async function servePageFiles(server: FastifyInstance): Promise<void> {
   await server.register(fastifyStatic, { serve: false });
-  const files = readdirSync(PAGE).filter((file) => /\.(css|js|svg|webmanifest)$/.test(file));
-  const own = files.map((file): [string, string, string] => [`/page/${file}`, PAGE, file]);
+  const files = readdirSync(PAGE, { recursive: true, encoding: 'utf8' }).filter((file) => /\.(css|js|svg)$/.test(file));
+  const own = files.map((file): [string, string, string] => [`/page/${file.replaceAll(path.sep, '/')}`, PAGE, file]);
   for (const [url, root, file] of [['/', PAGE, 'index.html'] as const, ...own, ...FROM_PACKAGES]) {
     // With every release the files may change; asking whether they have costs little.
     server.get(url, async (_request, reply) => reply.sendFile(file, root, { maxAge: 0 }));

@@ -1,6 +1,6 @@
 import type { FastifySchema } from 'fastify';
 import type { z } from 'zod';
-import { problem, PROBLEM_TYPE, type ProblemCode, statusOf, titleOf } from './problem.ts';
+import { problem, PROBLEM_TYPE, type ProblemCode, statusOf, titleOf } from '../web/problem.ts';
 
 interface AnswerHeader {
   description: string;

@@ -1,31 +1,34 @@
+/**
+ * **doors/http/**: the HTTP API: the server and its description. Its routes stand in `routes/`.
+ */
 import { randomUUID } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import cors from '@fastify/cors';
 import fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify';
-import { type Environment, loadConfig, STORE_SETTINGS } from '../../shared/config.ts';
+import { type Environment, loadConfig, STORE_SETTINGS } from '../../shared/settings/config.ts';
 import { MnemoqError } from '../../shared/errors.ts';
-import { type HealthServer, startHealthServer } from '../../shared/health-server.ts';
-import { listen } from '../../shared/listen.ts';
-import { createLogger, type Logger } from '../../shared/log.ts';
-import { timeRequests } from '../../shared/metrics-route.ts';
-import { Authenticator, requireKeysBeyondLoopback } from '../auth.ts';
-import { MemoryCore } from '../index.ts';
-import { addEventRoute } from './events.ts';
-import { guard, type GuardParts } from './guard.ts';
-import { addEraseRoutes } from './erase-routes.ts';
-import { addHealthRoutes, readinessOf } from './health-routes.ts';
-import { addLearningRoutes } from './learning-routes.ts';
-import { refuseOtherMethods } from './methods.ts';
+import { type HealthServer, startHealthServer } from '../../shared/process/health-server.ts';
+import { listen } from '../../shared/process/listen.ts';
+import { createLogger, type Logger } from '../../shared/telemetry/log.ts';
+import { timeRequests } from '../../shared/telemetry/metrics-route.ts';
+import { Authenticator, requireKeysBeyondLoopback } from '../web/auth.ts';
+import { MemoryCore } from '../../producers/index.ts';
+import { addEventRoute } from './routes/events.ts';
+import { guard, type GuardParts } from '../web/guard.ts';
+import { addEraseRoutes } from './routes/erase-routes.ts';
+import { addHealthRoutes, readinessOf } from './routes/health-routes.ts';
+import { addLearningRoutes } from './routes/learning-routes.ts';
+import { refuseOtherMethods } from '../web/methods.ts';
 import { addOpenApi } from './openapi.ts';
-import { PROBLEM_TYPE, sendNotFound, sendProblem, toProblem } from './problem.ts';
-import { addProvenanceRoutes } from './provenance-routes.ts';
-import { addReadRoutes } from './read-routes.ts';
-import { traceRequests } from './request-spans.ts';
-import { addSaveRoutes } from './save-routes.ts';
-import { addServiceRoutes } from './service-routes.ts';
-import { TURN_BYTES } from './turn-bytes.ts';
-import { compileSerializer, compileValidator } from './validation.ts';
+import { PROBLEM_TYPE, sendNotFound, sendProblem, toProblem } from '../web/problem.ts';
+import { addProvenanceRoutes } from './routes/provenance-routes.ts';
+import { addReadRoutes } from './routes/read-routes.ts';
+import { traceRequests } from '../web/request-spans.ts';
+import { addSaveRoutes } from './routes/save-routes.ts';
+import { addServiceRoutes } from './routes/service-routes.ts';
+import { TURN_BYTES } from '../web/turn-bytes.ts';
+import { compileSerializer, compileValidator } from '../web/validation.ts';
 
 export interface Api {
   url: string;

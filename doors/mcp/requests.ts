@@ -1,9 +1,10 @@
 import { z } from 'zod';
-import { chatInput, identifier, reflectionInput } from '../../shared/records.ts';
-import { conversationsOptions } from '../conversations.ts';
-import { snakeCase, type Words } from '../http/snake-case.ts';
-import { recentOptions, scope } from '../reading.ts';
-import { searchOptions } from '../search.ts';
+import { chatInput, reflectionInput } from '../../shared/records/records.ts';
+import { identifier } from '../../shared/identifiers.ts';
+import { conversationsOptions } from '../../producers/reading/conversations.ts';
+import { snakeCase, type Words } from '../wire/snake-case.ts';
+import { recentOptions, scope } from '../../producers/reading/reading.ts';
+import { searchOptions } from '../../producers/questions/search.ts';
 
 /** As much as fits an agent's prompt beside everything else in it. */
 export const RECALLED_TOKENS = 4_000;

@@ -1,5 +1,5 @@
 import { type McpServer, ResourceNotFoundError, ResourceTemplate } from '@modelcontextprotocol/server';
-import { toSnake } from '../http/snake-case.ts';
+import { toSnake } from '../wire/snake-case.ts';
 import type { ToolParts } from './tool.ts';
 
 /** A client asks for every page there is at once, so there is one: list_conversations and completion find the others. */

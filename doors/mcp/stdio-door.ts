@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { serveStdio, StdioServerTransport } from '@modelcontextprotocol/server/stdio';
-import { type Environment, loadConfig, STORE_SETTINGS } from '../../shared/config.ts';
-import { createLogger } from '../../shared/log.ts';
-import { identifier } from '../../shared/records.ts';
+import { type Environment, loadConfig, STORE_SETTINGS } from '../../shared/settings/config.ts';
+import { createLogger } from '../../shared/telemetry/log.ts';
+import { identifier } from '../../shared/identifiers.ts';
 import { validate } from '../../shared/validate.ts';
-import { MemoryCore } from '../index.ts';
-import { TURN_BYTES } from '../http/turn-bytes.ts';
+import { MemoryCore } from '../../producers/index.ts';
+import { TURN_BYTES } from '../web/turn-bytes.ts';
 import { createMemoryServer } from './memory-server.ts';
 
 export interface StdioDoor {

@@ -1,11 +1,11 @@
 import type { CallToolResult, McpServer, ToolAnnotations } from '@modelcontextprotocol/server';
 import { z } from 'zod';
 import { MnemoqError } from '../../shared/errors.ts';
-import type { Logger } from '../../shared/log.ts';
+import type { Logger } from '../../shared/telemetry/log.ts';
 import { validate } from '../../shared/validate.ts';
-import type { Caller } from '../auth.ts';
-import { type CamelKeys, snakeName, toCamel, toSnake } from '../http/snake-case.ts';
-import type { MemoryCore } from '../index.ts';
+import type { Caller } from '../web/auth.ts';
+import { type CamelKeys, snakeName, toCamel, toSnake } from '../wire/snake-case.ts';
+import type { MemoryCore } from '../../producers/index.ts';
 
 export interface ToolParts {
   memory: MemoryCore;

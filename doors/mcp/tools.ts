@@ -1,6 +1,9 @@
+/**
+ * **doors/mcp/**: the Model Context Protocol: tools and resources for agents, over standard input and output or HTTP.
+ */
 import type { McpServer, ToolAnnotations } from '@modelcontextprotocol/server';
 import { MnemoqError } from '../../shared/errors.ts';
-import { type Caller, requireService, userFor } from '../auth.ts';
+import { type Caller, requireService, userFor } from '../web/auth.ts';
 import {
   conversationPage,
   recentContext,
@@ -9,7 +12,7 @@ import {
   searchResult,
   stats,
   verification,
-} from '../http/answers.ts';
+} from '../wire/answers.ts';
 import {
   conversationsRequest,
   RECALLED_TOKENS,

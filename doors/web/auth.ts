@@ -8,10 +8,10 @@ import {
   type JWTVerifyOptions,
 } from 'jose';
 import { z } from 'zod';
-import type { ApiKey } from '../shared/api-keys.ts';
-import { type Config, type Environment, loadConfig } from '../shared/config.ts';
-import { MnemoqError, messageOf } from '../shared/errors.ts';
-import type { Logger } from '../shared/log.ts';
+import type { ApiKey } from '../../shared/secrets/api-keys.ts';
+import { type Config, type Environment, loadConfig } from '../../shared/settings/config.ts';
+import { MnemoqError, messageOf } from '../../shared/errors.ts';
+import type { Logger } from '../../shared/telemetry/log.ts';
 
 /** Who is asking. */
 export interface Caller {

@@ -1,8 +1,12 @@
+/**
+ * **doors/web/**: what every server here does with a request before a route sees it: who is asking, what is valid, how an
+ * error is told.
+ */
 import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { Config } from '../../shared/config.ts';
+import type { Config } from '../../shared/settings/config.ts';
 import { MnemoqError } from '../../shared/errors.ts';
-import type { Authenticator, Caller } from '../auth.ts';
+import type { Authenticator, Caller } from './auth.ts';
 import { HttpRefusal } from './problem.ts';
 
 declare module 'fastify' {

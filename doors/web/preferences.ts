@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { MnemoqError } from '../../shared/errors.ts';
-import { identifier } from '../../shared/records.ts';
+import { identifier } from '../../shared/identifiers.ts';
 import { validate } from '../../shared/validate.ts';
 
 /** Proxies tend to give up on a connection that says nothing for longer. */

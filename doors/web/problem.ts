@@ -1,7 +1,7 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { type ErrorCode, type FieldProblem, MnemoqError } from '../../shared/errors.ts';
-import { snakeName } from './snake-case.ts';
+import { snakeName } from '../wire/snake-case.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json';
 

@@ -1,6 +1,6 @@
 import { context, propagation, ROOT_CONTEXT, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { SCOPE } from '../../shared/tracing.ts';
+import { SCOPE } from '../../shared/telemetry/tracing.ts';
 
 /**
  * Gives each request to the routes added to `server` after this a span, as part of the trace the caller names in

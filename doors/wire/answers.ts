@@ -1,19 +1,31 @@
+/**
+ * **doors/wire/**: names and shapes as they travel: snake_case, requests, answers, pages. Servers are the matter of the
+ * folders above.
+ */
 import { z } from 'zod';
 import { QUEUES } from '../../shared/queues.ts';
-import { MODULES, PINNED_MODULES } from '../../shared/records.ts';
-import { ENCODINGS } from '../../shared/tokenizer.ts';
-import type { ContextMessage } from '../../shared/messages.ts';
-import type { ContextRecord, ContextTokens } from '../context.ts';
-import type { ContextPage, Inspection, Receipt, RecordStatus, Reflection, Stats, Verification } from '../index.ts';
+import { MODULES, PINNED_MODULES } from '../../shared/records/records.ts';
+import { ENCODINGS } from '../../shared/records/tokenizer.ts';
+import type { ContextMessage } from '../../shared/records/messages.ts';
+import type { ContextRecord, ContextTokens } from '../../producers/reading/context.ts';
+import type {
+  ContextPage,
+  Inspection,
+  Receipt,
+  RecordStatus,
+  Reflection,
+  Stats,
+  Verification,
+} from '../../producers/index.ts';
 import type { FlushResult } from '../../shared/queues.ts';
-import type { ConversationPage } from '../conversations.ts';
-import type { ErasureReceipt } from '../erasure.ts';
-import type { KnowledgePage } from '../knowledge.ts';
-import type { Trace } from '../provenance.ts';
-import type { ReflectionRequestReceipt } from '../reflecting.ts';
-import type { ReflectionPage } from '../reflections.ts';
-import type { SearchResult } from '../search.ts';
-import type { Trends } from '../trends.ts';
+import type { ConversationPage } from '../../producers/reading/conversations.ts';
+import type { ErasureReceipt } from '../../producers/keeping/erasure.ts';
+import type { KnowledgePage } from '../../producers/reflections/knowledge.ts';
+import type { Trace } from '../../producers/reflections/provenance.ts';
+import type { ReflectionRequestReceipt } from '../../producers/reflections/reflecting.ts';
+import type { ReflectionPage } from '../../producers/reflections/reflections.ts';
+import type { SearchResult } from '../../producers/questions/search.ts';
+import type { Trends } from '../../producers/questions/trends.ts';
 import { snakeAnswer } from './snake-case.ts';
 
 /** Words for what appears in more than one answer. */

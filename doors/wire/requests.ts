@@ -2,23 +2,22 @@ import { z } from 'zod';
 import {
   chatInput,
   finetuneInput,
-  identifier,
   knowledgeInput,
-  recordId,
   reflectionInput,
   reflectionRequest,
   TEXT_BYTES,
-} from '../../shared/records.ts';
-import { conversationsOptions } from '../conversations.ts';
-import { flushOptions } from '../flushing.ts';
-import { importOptions } from '../knowledge-import.ts';
-import { knowledgeOptions } from '../knowledge.ts';
-import { traceOptions } from '../provenance.ts';
-import { pageOptions, recentOptions, scope } from '../reading.ts';
-import { cidText, reflectionsOptions } from '../reflections.ts';
-import { searchOptions } from '../search.ts';
-import { exportOptions } from '../training-data.ts';
-import { trendsOptions } from '../trends.ts';
+} from '../../shared/records/records.ts';
+import { identifier, recordId } from '../../shared/identifiers.ts';
+import { conversationsOptions } from '../../producers/reading/conversations.ts';
+import { flushOptions } from '../../producers/saving/flushing.ts';
+import { importOptions } from '../../producers/reflections/knowledge-import.ts';
+import { knowledgeOptions } from '../../producers/reflections/knowledge.ts';
+import { traceOptions } from '../../producers/reflections/provenance.ts';
+import { pageOptions, recentOptions, scope } from '../../producers/reading/reading.ts';
+import { cidText, reflectionsOptions } from '../../producers/reflections/reflections.ts';
+import { searchOptions } from '../../producers/questions/search.ts';
+import { exportOptions } from '../../producers/questions/training-data.ts';
+import { trendsOptions } from '../../producers/questions/trends.ts';
 import { snakeCase, type Words } from './snake-case.ts';
 
 /** Of JSON Schema, which cannot say it as zod does: it counts code points, where the limit is in UTF-16 units. */

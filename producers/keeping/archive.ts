@@ -1,16 +1,17 @@
 import type { CID } from 'multiformats/cid';
 import { z } from 'zod';
-import { type ArchivedRow, createPage, PAGE_BYTES, PAGE_DOCUMENTS } from '../shared/archive.ts';
-import { isError, messageOf } from '../shared/errors.ts';
-import { type Block, type Ipfs, splitIntoBlocks } from '../shared/ipfs.ts';
-import type { ReflectionRow } from '../shared/long-term.ts';
-import { PinnedRows } from '../shared/pinned-rows.ts';
-import { identifier, moment, positionOf } from '../shared/records.ts';
-import { DOCUMENT_BYTES } from '../shared/reflection-document.ts';
-import { validate } from '../shared/validate.ts';
-import { ipfsNode } from './ipfs-node.ts';
-import type { Parts } from './parts.ts';
-import { inReadTime } from './reading.ts';
+import { type ArchivedRow, createPage, PAGE_BYTES, PAGE_DOCUMENTS } from '../../shared/pinning/archive.ts';
+import { isError, messageOf } from '../../shared/errors.ts';
+import { type Block, type Ipfs, splitIntoBlocks } from '../../shared/pinning/ipfs.ts';
+import type { ReflectionRow } from '../../shared/long-term/long-term.ts';
+import { PinnedRows } from '../../shared/long-term/pinned-rows.ts';
+import { positionOf } from '../../shared/records/records.ts';
+import { identifier, moment } from '../../shared/identifiers.ts';
+import { DOCUMENT_BYTES } from '../../shared/pinning/reflection-document.ts';
+import { validate } from '../../shared/validate.ts';
+import { ipfsNode } from '../reflections/ipfs-node.ts';
+import type { Parts } from '../parts/parts.ts';
+import { inReadTime } from '../reading/reading.ts';
 
 const ROWS_AT_ONCE = 100;
 /** Documents fetched at once: each may be DOCUMENT_BYTES long. */

@@ -1,9 +1,9 @@
 import { z } from 'zod';
-import { MAX_ROWS } from '../shared/long-term.ts';
-import { moment } from '../shared/records.ts';
-import { validate } from '../shared/validate.ts';
-import type { Parts } from './parts.ts';
-import { inReadTime } from './reading.ts';
+import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
+import { moment } from '../../shared/identifiers.ts';
+import { validate } from '../../shared/validate.ts';
+import type { Parts } from '../parts/parts.ts';
+import { inReadTime } from '../reading/reading.ts';
 
 /** Conversations filled at once: each is a request to Supabase. */
 const AT_ONCE = 8;

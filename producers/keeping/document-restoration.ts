@@ -1,20 +1,20 @@
 import { z } from 'zod';
-import type { ArchivedDocument, ArchivedRow } from '../shared/archive.ts';
-import { MnemoqError, messageOf } from '../shared/errors.ts';
-import type { Ipfs } from '../shared/ipfs.ts';
-import type { ReflectionRow } from '../shared/long-term.ts';
-import { newRecord } from '../shared/new-record.ts';
-import { PinnedRows } from '../shared/pinned-rows.ts';
-import { proveDocument, proveText, requireSigner, toJob } from '../shared/proof.ts';
-import type { MemoryRecord } from '../shared/records.ts';
-import { DOCUMENT_BYTES, type ReflectionDocument } from '../shared/reflection-document.ts';
-import { ownPublicKeys } from '../shared/signing.ts';
-import { listOf, validate } from '../shared/validate.ts';
-import { ipfsNode } from './ipfs-node.ts';
-import { publicKey } from './knowledge-import.ts';
-import type { Parts } from './parts.ts';
-import { inReadTime } from './reading.ts';
-import { cidText } from './reflections.ts';
+import type { ArchivedDocument, ArchivedRow } from '../../shared/pinning/archive.ts';
+import { MnemoqError, messageOf } from '../../shared/errors.ts';
+import type { Ipfs } from '../../shared/pinning/ipfs.ts';
+import type { ReflectionRow } from '../../shared/long-term/long-term.ts';
+import { newRecord } from '../../shared/tiers/new-record.ts';
+import { PinnedRows } from '../../shared/long-term/pinned-rows.ts';
+import { proveDocument, proveText, requireSigner, toJob } from '../../shared/pinning/proof.ts';
+import type { MemoryRecord } from '../../shared/records/records.ts';
+import { DOCUMENT_BYTES, type ReflectionDocument } from '../../shared/pinning/reflection-document.ts';
+import { ownPublicKeys } from '../../shared/secrets/signing.ts';
+import { listOf, validate } from '../../shared/validate.ts';
+import { ipfsNode } from '../reflections/ipfs-node.ts';
+import { publicKey } from '../reflections/knowledge-import.ts';
+import type { Parts } from '../parts/parts.ts';
+import { inReadTime } from '../reading/reading.ts';
+import { cidText } from '../reflections/reflections.ts';
 
 /** Records written at once. */
 const BATCH = 50;

@@ -1,16 +1,20 @@
+/**
+ * **producers/keeping/**: what is done to records long after they were saved: erased, sealed with another key, archived,
+ * restored.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Job, JobType } from 'bullmq';
 import canonicalize from 'canonicalize';
 import { v7 as uuidv7 } from 'uuid';
 import { z } from 'zod';
-import type { ErasureScope } from '../shared/erasures.ts';
-import { MnemoqError } from '../shared/errors.ts';
-import { Ipfs } from '../shared/ipfs.ts';
-import { identifier } from '../shared/records.ts';
-import { withinTime } from '../shared/redis.ts';
-import { Signer } from '../shared/signing.ts';
-import { validate } from '../shared/validate.ts';
-import type { Parts } from './parts.ts';
+import type { ErasureScope } from '../../shared/short-term/erasures.ts';
+import { MnemoqError } from '../../shared/errors.ts';
+import { Ipfs } from '../../shared/pinning/ipfs.ts';
+import { identifier } from '../../shared/identifiers.ts';
+import { withinTime } from '../../shared/short-term/redis.ts';
+import { Signer } from '../../shared/secrets/signing.ts';
+import { validate } from '../../shared/validate.ts';
+import type { Parts } from '../parts/parts.ts';
 
 /**
  * Where a record may be before or after it is one, in the order in which a job goes through them, so that one that moves

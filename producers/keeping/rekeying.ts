@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
-import { isSealed, type Keyring } from '../shared/encryption.ts';
-import { MnemoqError, messageOf } from '../shared/errors.ts';
-import { withinTime } from '../shared/redis.ts';
-import { sealTokens } from '../shared/tokens.ts';
-import { validate } from '../shared/validate.ts';
-import type { Parts } from './parts.ts';
+import { isSealed, type Keyring } from '../../shared/secrets/encryption.ts';
+import { MnemoqError, messageOf } from '../../shared/errors.ts';
+import { withinTime } from '../../shared/short-term/redis.ts';
+import { sealTokens } from '../../shared/records/tokens.ts';
+import { validate } from '../../shared/validate.ts';
+import type { Parts } from '../parts/parts.ts';
 import { SealedCache } from './sealed-cache.ts';
 import { type Sealable, type SealedRow, SealedRows, WINDOW } from './sealed-rows.ts';
 

@@ -1,7 +1,7 @@
 import type { Queue } from 'bullmq';
-import type { Keys } from '../shared/keys.ts';
-import { fromCached, quarantineJob, type QuarantineJob, toCached } from '../shared/records.ts';
-import { type RedisClient, scanKeys } from '../shared/redis.ts';
+import type { Keys } from '../../shared/short-term/keys.ts';
+import { fromCached, quarantineJob, type QuarantineJob, toCached } from '../../shared/records/records.ts';
+import { type RedisClient, scanKeys } from '../../shared/short-term/redis.ts';
 import type { Sealable, SealedRow } from './sealed-rows.ts';
 
 /** Keys, fields and jobs looked at in one step. */

@@ -1,7 +1,7 @@
 import type { SupabaseClient } from '@supabase/supabase-js';
-import { unwrap } from '../shared/long-term.ts';
-import { connectSupabase, type SupabaseConfig } from '../shared/supabase.ts';
-import type { Tokens } from '../shared/tokens.ts';
+import { unwrap } from '../../shared/long-term/long-term.ts';
+import { connectSupabase, type SupabaseConfig } from '../../shared/long-term/supabase.ts';
+import type { Tokens } from '../../shared/records/tokens.ts';
 
 /** Rows looked at in one request: bounded work for the database, however few of them are found. */
 export const WINDOW = 500;

@@ -1,12 +1,15 @@
-import { type Environment, loadConfig, STORE_SETTINGS } from '../shared/config.ts';
-import { EventFeed } from '../shared/events.ts';
-import { createLogger, type Logger } from '../shared/log.ts';
-import { Metrics } from '../shared/metrics.ts';
-import { connectProducerRedis, connectWorkerRedis } from '../shared/redis.ts';
-import { exposeState } from '../shared/state-metrics.ts';
-import { createStores, type Stores } from '../shared/stores.ts';
+/**
+ * **producers/parts/**: what all calls work with: connections, queues, limits, events. No call stands here.
+ */
+import { type Environment, loadConfig, STORE_SETTINGS } from '../../shared/settings/config.ts';
+import { EventFeed } from '../../shared/short-term/events.ts';
+import { createLogger, type Logger } from '../../shared/telemetry/log.ts';
+import { Metrics } from '../../shared/telemetry/metrics.ts';
+import { connectProducerRedis, connectWorkerRedis } from '../../shared/short-term/redis.ts';
+import { exposeState } from '../../shared/process/state-metrics.ts';
+import { createStores, type Stores } from '../../shared/tiers/stores.ts';
 import { Admission } from './admission.ts';
-import { ContextReader } from '../shared/context-reader.ts';
+import { ContextReader } from '../../shared/tiers/context-reader.ts';
 import { Submission } from './submission.ts';
 import { Subscriptions } from './subscriptions.ts';
 

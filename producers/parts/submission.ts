@@ -1,11 +1,11 @@
 import type { EventEmitter } from 'node:events';
 import { type Job, type JobsOptions, Queue, QueueEvents } from 'bullmq';
-import { isError } from '../shared/errors.ts';
-import type { Keys } from '../shared/keys.ts';
-import type { Metrics } from '../shared/metrics.ts';
-import type { QueueName } from '../shared/queues.ts';
-import { type RedisClient, withinTime } from '../shared/redis.ts';
-import { queueTelemetry } from '../shared/tracing.ts';
+import { isError } from '../../shared/errors.ts';
+import type { Keys } from '../../shared/short-term/keys.ts';
+import type { Metrics } from '../../shared/telemetry/metrics.ts';
+import type { QueueName } from '../../shared/queues.ts';
+import { type RedisClient, withinTime } from '../../shared/short-term/redis.ts';
+import { queueTelemetry } from '../../shared/telemetry/tracing.ts';
 
 /** How a waited-for job ended: with its result, or with the reason it failed. */
 export type Ending<Result> = { result: Result } | { failedReason: string; job: Job };

@@ -1,6 +1,6 @@
-import type { EventFeed, EventOf, EventType } from '../shared/events.ts';
-import { messageOf } from '../shared/errors.ts';
-import type { Logger } from '../shared/log.ts';
+import type { EventFeed, EventOf, EventType } from '../../shared/short-term/events.ts';
+import { messageOf } from '../../shared/errors.ts';
+import type { Logger } from '../../shared/telemetry/log.ts';
 
 /** Called for each event, one after the other; the next waits until all handlers are through with this one. */
 export type EventHandler<T extends EventType> = (event: EventOf<T>) => unknown;

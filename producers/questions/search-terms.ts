@@ -1,4 +1,4 @@
-import { encode, type Encoding, vocabulary } from '../shared/tokenizer.ts';
+import { encode, type Encoding, vocabulary } from '../../shared/records/tokenizer.ts';
 
 /** What a query asks for: a word, or two neighbouring characters of a script that puts no spaces between words. */
 export interface SearchTerm {

@@ -1,13 +1,18 @@
+/**
+ * **producers/questions/**: answers that are computed out of many records: what fits some words, how much there was when,
+ * what to train with.
+ */
 import { z } from 'zod';
-import { MnemoqError } from '../shared/errors.ts';
-import type { SearchAnswer } from '../shared/long-term.ts';
-import { identifier, type MemoryRecord, positionOf } from '../shared/records.ts';
-import type { Encoding } from '../shared/tokenizer.ts';
-import { countTokens, decodeTokens, openTokens } from '../shared/tokens.ts';
-import { validate } from '../shared/validate.ts';
-import { type ContextRecord, toContextRecord } from './context.ts';
-import type { Parts } from './parts.ts';
-import { inReadTime, scope } from './reading.ts';
+import { MnemoqError } from '../../shared/errors.ts';
+import type { SearchAnswer } from '../../shared/long-term/long-term.ts';
+import { type MemoryRecord, positionOf } from '../../shared/records/records.ts';
+import { identifier } from '../../shared/identifiers.ts';
+import type { Encoding } from '../../shared/records/tokenizer.ts';
+import { countTokens, decodeTokens, openTokens } from '../../shared/records/tokens.ts';
+import { validate } from '../../shared/validate.ts';
+import { type ContextRecord, toContextRecord } from '../reading/context.ts';
+import type { Parts } from '../parts/parts.ts';
+import { inReadTime, scope } from '../reading/reading.ts';
 import {
   encodingOf,
   letterOf,
@@ -19,7 +24,7 @@ import {
   textTerms,
   toTsquery,
 } from './search-terms.ts';
-import { readUncommitted } from './uncommitted.ts';
+import { readUncommitted } from '../reading/uncommitted.ts';
 
 const LIMIT = 10;
 const MOST_HITS = 100;

@@ -1,11 +1,12 @@
 import { z } from 'zod';
-import type { Keyring } from '../shared/encryption.ts';
-import { MAX_ROWS } from '../shared/long-term.ts';
-import { identifier, type MemoryRecord, MODULES, moment, type PinnedModule, positionOf } from '../shared/records.ts';
-import { decodeTokens, openTokens } from '../shared/tokens.ts';
-import { validate } from '../shared/validate.ts';
-import type { Parts } from './parts.ts';
-import { inReadTime } from './reading.ts';
+import type { Keyring } from '../../shared/secrets/encryption.ts';
+import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
+import { type MemoryRecord, MODULES, type PinnedModule, positionOf } from '../../shared/records/records.ts';
+import { identifier, moment } from '../../shared/identifiers.ts';
+import { decodeTokens, openTokens } from '../../shared/records/tokens.ts';
+import { validate } from '../../shared/validate.ts';
+import type { Parts } from '../parts/parts.ts';
+import { inReadTime } from '../reading/reading.ts';
 
 /** What a text that is no reply answers to, where a format needs a question. */
 const INSTRUCTIONS: Record<PinnedModule, string> = {

@@ -1,10 +1,10 @@
 import { z } from 'zod';
-import { MAX_ROWS, type TrendRow } from '../shared/long-term.ts';
-import { identifier, moment } from '../shared/records.ts';
-import { timeZone } from '../shared/time-zone.ts';
-import { validate } from '../shared/validate.ts';
-import type { Parts } from './parts.ts';
-import { inReadTime } from './reading.ts';
+import { MAX_ROWS, type TrendRow } from '../../shared/long-term/long-term.ts';
+import { identifier, moment } from '../../shared/identifiers.ts';
+import { timeZone } from '../../shared/settings/time-zone.ts';
+import { validate } from '../../shared/validate.ts';
+import type { Parts } from '../parts/parts.ts';
+import { inReadTime } from '../reading/reading.ts';
 
 const HOUR_MS = 3_600_000;
 const BUCKET_MS = { hour: HOUR_MS, day: 24 * HOUR_MS, week: 168 * HOUR_MS } as const;

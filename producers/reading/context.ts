@@ -1,10 +1,11 @@
-import type { Keyring } from '../shared/encryption.ts';
-import { MnemoqError } from '../shared/errors.ts';
-import { type ContextMessage, toMessages } from '../shared/messages.ts';
-import { type MemoryRecord, type Module, moment, positionOf, recordId } from '../shared/records.ts';
-import type { Encoding } from '../shared/tokenizer.ts';
-import { countTokens, decodeTokens, openTokens } from '../shared/tokens.ts';
-import { describe } from '../shared/validate.ts';
+import type { Keyring } from '../../shared/secrets/encryption.ts';
+import { MnemoqError } from '../../shared/errors.ts';
+import { type ContextMessage, toMessages } from '../../shared/records/messages.ts';
+import { type MemoryRecord, type Module, positionOf } from '../../shared/records/records.ts';
+import { moment, recordId } from '../../shared/identifiers.ts';
+import type { Encoding } from '../../shared/records/tokenizer.ts';
+import { countTokens, decodeTokens, openTokens } from '../../shared/records/tokens.ts';
+import { describe } from '../../shared/validate.ts';
 
 /** A record as text. A turn has `userMessage` and `assistantMessage`, everything else `text`. */
 export interface ContextRecord {

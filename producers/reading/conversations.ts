@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { MAX_ROWS } from '../shared/long-term.ts';
-import { identifier } from '../shared/records.ts';
-import { validate } from '../shared/validate.ts';
-import type { Parts } from './parts.ts';
+import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
+import { identifier } from '../../shared/identifiers.ts';
+import { validate } from '../../shared/validate.ts';
+import type { Parts } from '../parts/parts.ts';
 import { inReadTime, scope } from './reading.ts';
 
 const PAGE = 100;

@@ -1,11 +1,16 @@
+/**
+ * **producers/reading/**: records given back as they are: conversations, pages, states. What is computed out of many
+ * records is the matter of `producers/questions/`.
+ */
 import { z } from 'zod';
-import { MnemoqError } from '../shared/errors.ts';
-import { MAX_ROWS } from '../shared/long-term.ts';
-import { withinBudget } from '../shared/messages.ts';
-import { identifier, type MemoryRecord, recordId } from '../shared/records.ts';
-import { withinTime } from '../shared/redis.ts';
-import { countTokens, openTokens } from '../shared/tokens.ts';
-import { validate } from '../shared/validate.ts';
+import { MnemoqError } from '../../shared/errors.ts';
+import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
+import { withinBudget } from '../../shared/records/messages.ts';
+import { type MemoryRecord } from '../../shared/records/records.ts';
+import { identifier, recordId } from '../../shared/identifiers.ts';
+import { withinTime } from '../../shared/short-term/redis.ts';
+import { countTokens, openTokens } from '../../shared/records/tokens.ts';
+import { validate } from '../../shared/validate.ts';
 import {
   type ContextFormat,
   type ContextRecord,
@@ -15,8 +20,8 @@ import {
   toContextRecord,
   toCursor,
 } from './context.ts';
-import type { Reading } from '../shared/context-reader.ts';
-import type { Parts } from './parts.ts';
+import type { Reading } from '../../shared/tiers/context-reader.ts';
+import type { Parts } from '../parts/parts.ts';
 
 /** Records of a page when no limit is given. */
 const PAGE = 100;

@@ -1,7 +1,7 @@
-import { type ConditionParts, type Figures, measure, reasonsFor } from '../shared/condition.ts';
-import { QUEUES, type QueueName } from '../shared/queues.ts';
-import type { Encoding } from '../shared/tokenizer.ts';
-import type { Submission } from './submission.ts';
+import { type ConditionParts, type Figures, measure, reasonsFor } from '../../shared/tiers/condition.ts';
+import { QUEUES, type QueueName } from '../../shared/queues.ts';
+import type { Encoding } from '../../shared/records/tokenizer.ts';
+import type { Submission } from '../parts/submission.ts';
 
 export interface Stats extends Figures {
   status: 'ok' | 'degraded';

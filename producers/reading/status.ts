@@ -1,12 +1,12 @@
 import type { Job } from 'bullmq';
-import { MnemoqError } from '../shared/errors.ts';
-import type { LongTerm } from '../shared/long-term.ts';
-import type { Pending } from '../shared/pending.ts';
-import type { QueueName } from '../shared/queues.ts';
-import type { MemoryRecord } from '../shared/records.ts';
-import type { ShortTerm } from '../shared/short-term.ts';
-import { quarantinedOf } from './quarantine.ts';
-import type { Submission } from './submission.ts';
+import { MnemoqError } from '../../shared/errors.ts';
+import type { LongTerm } from '../../shared/long-term/long-term.ts';
+import type { Pending } from '../../shared/short-term/pending.ts';
+import type { QueueName } from '../../shared/queues.ts';
+import type { MemoryRecord } from '../../shared/records/records.ts';
+import type { ShortTerm } from '../../shared/short-term/short-term.ts';
+import { quarantinedOf } from '../saving/quarantine.ts';
+import type { Submission } from '../parts/submission.ts';
 
 /** How far a record has come. */
 export type RecordState = 'queued' | 'cached' | 'committed' | 'pinned' | 'quarantined' | 'failed';

@@ -1,6 +1,6 @@
-import type { MemoryRecord } from '../shared/records.ts';
-import type { Parts } from './parts.ts';
-import { quarantinedOf } from './quarantine.ts';
+import type { MemoryRecord } from '../../shared/records/records.ts';
+import type { Parts } from '../parts/parts.ts';
+import { quarantinedOf } from '../saving/quarantine.ts';
 
 /** Uncommitted records one search looks through: five times as many as start a flush unless told otherwise. */
 const MOST_RECORDS = 5_000;

@@ -1,6 +1,6 @@
-import type { Config } from '../shared/config.ts';
-import { MnemoqError } from '../shared/errors.ts';
-import { Ipfs } from '../shared/ipfs.ts';
+import type { Config } from '../../shared/settings/config.ts';
+import { MnemoqError } from '../../shared/errors.ts';
+import { Ipfs } from '../../shared/pinning/ipfs.ts';
 
 /** The IPFS node of the configuration; throws `invalid_configuration` where there is none. */
 export function ipfsNode({ ipfsApiUrl, ipfsTimeoutMs }: Pick<Config, 'ipfsApiUrl' | 'ipfsTimeoutMs'>): Ipfs {

@@ -1,20 +1,21 @@
 import { z } from 'zod';
-import { proveDocument, proveText, requireSigner, toJob, unproven } from '../shared/proof.ts';
-import { identifier, type ReflectionJob } from '../shared/records.ts';
+import { proveDocument, proveText, requireSigner, toJob, unproven } from '../../shared/pinning/proof.ts';
+import { type ReflectionJob } from '../../shared/records/records.ts';
+import { identifier } from '../../shared/identifiers.ts';
 import {
   createReflectionDocument,
   DOCUMENT_BYTES,
   type ReflectionDocument,
   toBytes,
-} from '../shared/reflection-document.ts';
-import { ownPublicKeys, signerOnce } from '../shared/signing.ts';
-import { countTokens } from '../shared/tokens.ts';
-import { listOf, validate } from '../shared/validate.ts';
+} from '../../shared/pinning/reflection-document.ts';
+import { ownPublicKeys, signerOnce } from '../../shared/secrets/signing.ts';
+import { countTokens } from '../../shared/records/tokens.ts';
+import { listOf, validate } from '../../shared/validate.ts';
 import { ipfsNode } from './ipfs-node.ts';
-import type { Parts } from './parts.ts';
+import type { Parts } from '../parts/parts.ts';
 import { cidText } from './reflections.ts';
-import { type Receipt, receiptOf, type SaveOptions } from './receipt.ts';
-import { savePinned } from './saving.ts';
+import { type Receipt, receiptOf, type SaveOptions } from '../saving/receipt.ts';
+import { savePinned } from '../saving/saving.ts';
 
 /** As documents carry it. */
 export const publicKey = z.string().regex(/^[\w-]{43}$/, 'an Ed25519 public key, 32 bytes in base64url');

@@ -1,10 +1,11 @@
 import { z } from 'zod';
-import { type ReflectionRow, MAX_ROWS } from '../shared/long-term.ts';
-import { identifier, positionOf } from '../shared/records.ts';
-import { validate } from '../shared/validate.ts';
-import { fromCursor, toContextRecord, toCursor } from './context.ts';
-import type { Parts } from './parts.ts';
-import { inReadTime, scope } from './reading.ts';
+import { type ReflectionRow, MAX_ROWS } from '../../shared/long-term/long-term.ts';
+import { positionOf } from '../../shared/records/records.ts';
+import { identifier } from '../../shared/identifiers.ts';
+import { validate } from '../../shared/validate.ts';
+import { fromCursor, toContextRecord, toCursor } from '../reading/context.ts';
+import type { Parts } from '../parts/parts.ts';
+import { inReadTime, scope } from '../reading/reading.ts';
 
 const PAGE = 100;
 /** Items looked through for one page of a query: what matches beyond them comes with the next page. */

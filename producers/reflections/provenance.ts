@@ -1,10 +1,11 @@
 import { z } from 'zod';
-import { MnemoqError } from '../shared/errors.ts';
-import type { RecordHead, ReflectionRow } from '../shared/long-term.ts';
-import { type Module, recordId } from '../shared/records.ts';
-import { validate } from '../shared/validate.ts';
-import type { Parts } from './parts.ts';
-import { inReadTime, scope } from './reading.ts';
+import { MnemoqError } from '../../shared/errors.ts';
+import type { RecordHead, ReflectionRow } from '../../shared/long-term/long-term.ts';
+import { type Module } from '../../shared/records/records.ts';
+import { recordId } from '../../shared/identifiers.ts';
+import { validate } from '../../shared/validate.ts';
+import type { Parts } from '../parts/parts.ts';
+import { inReadTime, scope } from '../reading/reading.ts';
 import { ASKED_AT_ONCE, cidText, type ListedReflection, withPrevious } from './reflections.ts';
 
 /** Links followed when no limit is given, and at most: each is a request or two. */

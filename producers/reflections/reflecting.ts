@@ -1,11 +1,11 @@
 import { v7 as uuidv7 } from 'uuid';
 import { z } from 'zod';
-import { type ReflectionRequest, reflectionRequest } from '../shared/records.ts';
-import { connectWorkerRedis, withinTime } from '../shared/redis.ts';
-import { startQueueWorker } from '../shared/queue-worker.ts';
-import { processReflector, type Reflector, ring } from '../shared/reflector.ts';
-import { validate } from '../shared/validate.ts';
-import type { Parts } from './parts.ts';
+import { type ReflectionRequest, reflectionRequest } from '../../shared/records/records.ts';
+import { connectWorkerRedis, withinTime } from '../../shared/short-term/redis.ts';
+import { startQueueWorker } from '../../shared/process/queue-worker.ts';
+import { processReflector, type Reflector, ring } from '../../shared/process/reflector.ts';
+import { validate } from '../../shared/validate.ts';
+import type { Parts } from '../parts/parts.ts';
 
 export interface ReflectionRequestReceipt {
   /** Names the request, in the reflector's queue and nowhere else. */

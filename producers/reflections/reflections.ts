@@ -1,11 +1,16 @@
+/**
+ * **producers/reflections/**: reflections and knowledge: asking for them, finding them, where they come from, whether
+ * they are what they say.
+ */
 import { z } from 'zod';
-import { isCid } from '../shared/ipfs.ts';
-import { MAX_ROWS, type ReflectionRow } from '../shared/long-term.ts';
-import { identifier, moment, PINNED_MODULES, type PinnedModule, type Visibility } from '../shared/records.ts';
-import { validate } from '../shared/validate.ts';
-import { fromCursor, toCursor } from './context.ts';
-import type { Parts } from './parts.ts';
-import { inReadTime, scope, type Scope, userOf } from './reading.ts';
+import { isCid } from '../../shared/pinning/ipfs.ts';
+import { MAX_ROWS, type ReflectionRow } from '../../shared/long-term/long-term.ts';
+import { PINNED_MODULES, type PinnedModule, type Visibility } from '../../shared/records/records.ts';
+import { identifier, moment } from '../../shared/identifiers.ts';
+import { validate } from '../../shared/validate.ts';
+import { fromCursor, toCursor } from '../reading/context.ts';
+import type { Parts } from '../parts/parts.ts';
+import { inReadTime, scope, type Scope, userOf } from '../reading/reading.ts';
 
 /** Reflections of a page when no limit is given. */
 const PAGE = 100;

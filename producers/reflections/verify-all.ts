@@ -1,9 +1,9 @@
 import { z } from 'zod';
-import type { ReflectionRow } from '../shared/long-term.ts';
-import { identifier } from '../shared/records.ts';
-import { validate } from '../shared/validate.ts';
-import type { Parts } from './parts.ts';
-import { inReadTime } from './reading.ts';
+import type { ReflectionRow } from '../../shared/long-term/long-term.ts';
+import { identifier } from '../../shared/identifiers.ts';
+import { validate } from '../../shared/validate.ts';
+import type { Parts } from '../parts/parts.ts';
+import { inReadTime } from '../reading/reading.ts';
 import { type Verification, verifyCid, type VerifyParts, verifyParts } from './verify.ts';
 
 /** Rows read at once. */

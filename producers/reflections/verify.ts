@@ -1,8 +1,8 @@
-import type { Keyring } from '../shared/encryption.ts';
-import { MnemoqError, messageOf } from '../shared/errors.ts';
-import { computeCid, type Ipfs } from '../shared/ipfs.ts';
-import type { LongTerm, ReflectionRow } from '../shared/long-term.ts';
-import type { MemoryRecord } from '../shared/records.ts';
+import type { Keyring } from '../../shared/secrets/encryption.ts';
+import { MnemoqError, messageOf } from '../../shared/errors.ts';
+import { computeCid, type Ipfs } from '../../shared/pinning/ipfs.ts';
+import type { LongTerm, ReflectionRow } from '../../shared/long-term/long-term.ts';
+import type { MemoryRecord } from '../../shared/records/records.ts';
 import {
   digestOf,
   DOCUMENT_BYTES,
@@ -10,11 +10,11 @@ import {
   type ReflectionDocument,
   signatureHolds,
   textOf,
-} from '../shared/reflection-document.ts';
-import { keyIdOf, ownPublicKeys } from '../shared/signing.ts';
-import { decodeTokens, openTokens } from '../shared/tokens.ts';
+} from '../../shared/pinning/reflection-document.ts';
+import { keyIdOf, ownPublicKeys } from '../../shared/secrets/signing.ts';
+import { decodeTokens, openTokens } from '../../shared/records/tokens.ts';
 import { ipfsNode } from './ipfs-node.ts';
-import type { Parts } from './parts.ts';
+import type { Parts } from '../parts/parts.ts';
 
 export interface Check {
   name: 'fetched' | 'cid' | 'document' | 'signature' | 'key' | 'row' | 'digest' | 'record' | 'tokens';

@@ -1,9 +1,9 @@
 import { z } from 'zod';
-import { MnemoqError } from '../shared/errors.ts';
-import { MAX_ROWS } from '../shared/long-term.ts';
-import type { FlushResult } from '../shared/queues.ts';
-import { validate } from '../shared/validate.ts';
-import type { Parts } from './parts.ts';
+import { MnemoqError } from '../../shared/errors.ts';
+import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
+import type { FlushResult } from '../../shared/queues.ts';
+import { validate } from '../../shared/validate.ts';
+import type { Parts } from '../parts/parts.ts';
 
 /** A flush moves whatever is pending, which can be a lot. */
 const FLUSH_WAIT_MS = 600_000;

@@ -13,8 +13,8 @@ import {
   type ReflectionJob,
   reflectionInput,
   TEXT_BYTES,
-} from '../shared/records.ts';
-import { listOf, validate } from '../shared/validate.ts';
+} from '../../shared/records/records.ts';
+import { listOf, validate } from '../../shared/validate.ts';
 
 /** Names Mnemoq among the users of name-based UUIDs (RFC 9562, 5.5); changing it would change every derived id. */
 const IDEMPOTENCY_NAMESPACE = '5f0f7a4e-1f0e-4a51-9a6b-6d1f0c7e2b3d';

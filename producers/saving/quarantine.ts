@@ -1,9 +1,9 @@
 import type { Job } from 'bullmq';
 import { z } from 'zod';
-import { MnemoqError } from '../shared/errors.ts';
-import { quarantineJob } from '../shared/records.ts';
-import { validate } from '../shared/validate.ts';
-import type { Submission } from './submission.ts';
+import { MnemoqError } from '../../shared/errors.ts';
+import { quarantineJob } from '../../shared/records/records.ts';
+import { validate } from '../../shared/validate.ts';
+import type { Submission } from '../parts/submission.ts';
 
 /** Most records listed at once. */
 const PAGE = 1000;

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { validate } from '../shared/validate.ts';
+import { validate } from '../../shared/validate.ts';
 
 /** How long `wait: true` waits. */
 const DEFAULT_WAIT_MS = 30_000;

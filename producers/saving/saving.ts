@@ -1,11 +1,15 @@
-import { MnemoqError } from '../shared/errors.ts';
-import type { ChatResult, ReflectionResult } from '../shared/queues.ts';
-import type { ChatInput, ChatJob, ReflectionJob } from '../shared/records.ts';
-import { withinTime } from '../shared/redis.ts';
+/**
+ * **producers/saving/**: from what a caller hands over to a job in a queue, and what became of it. How records are read
+ * back is the matter of `producers/reading/`.
+ */
+import { MnemoqError } from '../../shared/errors.ts';
+import type { ChatResult, ReflectionResult } from '../../shared/queues.ts';
+import type { ChatInput, ChatJob, ReflectionJob } from '../../shared/records/records.ts';
+import { withinTime } from '../../shared/short-term/redis.ts';
 import { newChatJob, newChatJobs } from './new-job.ts';
-import type { Parts } from './parts.ts';
+import type { Parts } from '../parts/parts.ts';
 import { type Receipt, receiptOf, type SaveOptions, waitMs } from './receipt.ts';
-import type { Ending } from './submission.ts';
+import type { Ending } from '../parts/submission.ts';
 
 export async function saveTurn(input: ChatInput, options: SaveOptions, parts: Parts): Promise<Receipt> {
   const job = await parts.metrics.countRefusal(() => newChatJob(input));

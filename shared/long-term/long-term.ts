@@ -1,5 +1,9 @@
+/**
+ * **shared/long-term/**: everything that is kept in Supabase: queries, and what a failed answer means. No other folder
+ * asks Supabase.
+ */
 import type { PostgrestError, SupabaseClient } from '@supabase/supabase-js';
-import { MnemoqError } from './errors.ts';
+import { MnemoqError } from '../errors.ts';
 import {
   byPosition,
   fromRow,
@@ -9,7 +13,7 @@ import {
   type PinnedModule,
   toRow,
   type Visibility,
-} from './records.ts';
+} from '../records/records.ts';
 import { before, connectSupabase, inOrder, type RowsQuery, type SupabaseConfig } from './supabase.ts';
 
 /** The newest migration in supabase/migrations. */

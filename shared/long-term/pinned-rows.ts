@@ -1,6 +1,6 @@
 import type { SupabaseClient } from '@supabase/supabase-js';
 import { type RecordFilter, type ReflectionRow, unwrap } from './long-term.ts';
-import type { PinnedModule } from './records.ts';
+import type { PinnedModule } from '../records/records.ts';
 import { connectSupabase, inOrder, type RowsQuery, type SupabaseConfig } from './supabase.ts';
 
 /** Which pinned records; what is undefined is not looked at. */

@@ -1,5 +1,5 @@
 import { createClient, type PostgrestSingleResponse, type SupabaseClient } from '@supabase/supabase-js';
-import type { ConfigWith } from './config.ts';
+import type { ConfigWith } from '../settings/config.ts';
 
 /** A question to one table that more conditions may be put to. */
 export type RowsQuery = ReturnType<ReturnType<SupabaseClient['from']>['select']>;

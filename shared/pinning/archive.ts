@@ -4,11 +4,11 @@ import canonicalize from 'canonicalize';
 import { CID } from 'multiformats/cid';
 import { sha256 } from 'multiformats/hashes/sha2';
 import { z } from 'zod';
-import { MnemoqError, messageOf } from './errors.ts';
+import { MnemoqError, messageOf } from '../errors.ts';
 import { type Block, isCid } from './ipfs.ts';
-import { identifier, moment } from './records.ts';
+import { identifier, moment } from '../identifiers.ts';
 import { DOCUMENT_BYTES } from './reflection-document.ts';
-import { validate } from './validate.ts';
+import { validate } from '../validate.ts';
 
 /**
  * An archive of pinned documents is a CARv1 file: pages, each followed by the blocks of the documents it names. A page is a

@@ -1,10 +1,14 @@
+/**
+ * **shared/pinning/**: the documents on IPFS: what they say, how their CIDs come about, archives of them, and what one
+ * from elsewhere must prove.
+ */
 import { BlackHoleBlockstore } from 'blockstore-core';
 import { create, type KuboRPCClient } from 'ipfs-http-client';
 import { fixedSize } from 'ipfs-unixfs-importer/chunker';
 import { importBytes } from 'ipfs-unixfs-importer';
 import { balanced } from 'ipfs-unixfs-importer/layout';
 import { CID } from 'multiformats/cid';
-import { MnemoqError, messageOf } from './errors.ts';
+import { MnemoqError, messageOf } from '../errors.ts';
 
 /** Kubo's own defaults for `add`, spelled out so that the CID does not change with a node's configuration. */
 const CHUNK_BYTES = 262_144;

@@ -1,4 +1,4 @@
-import { MnemoqError } from './errors.ts';
+import { MnemoqError } from '../errors.ts';
 import { computeCid } from './ipfs.ts';
 import {
   digestOf,
@@ -8,9 +8,9 @@ import {
   textOf,
   toBytes,
 } from './reflection-document.ts';
-import { type ReflectionJob, reflectionJob } from './records.ts';
-import { keyIdOf } from './signing.ts';
-import { validate } from './validate.ts';
+import { type ReflectionJob, reflectionJob } from '../records/records.ts';
+import { keyIdOf } from '../secrets/signing.ts';
+import { validate } from '../validate.ts';
 
 /** What a document from elsewhere must prove, in the order in which it is looked at. */
 export type Link = 'cid' | 'document' | 'signature' | 'signing key' | 'digest';

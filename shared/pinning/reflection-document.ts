@@ -1,11 +1,11 @@
 import { createHash, createHmac, hkdfSync, randomBytes } from 'node:crypto';
 import canonicalize from 'canonicalize';
 import { z } from 'zod';
-import { KEY_BYTES, openWith, sealWith } from './encryption.ts';
-import { MnemoqError } from './errors.ts';
-import { type ReflectionJob, TEXT_BYTES } from './records.ts';
-import { type Signer, verifySignature } from './signing.ts';
-import { validate } from './validate.ts';
+import { KEY_BYTES, openWith, sealWith } from '../secrets/encryption.ts';
+import { MnemoqError } from '../errors.ts';
+import { type ReflectionJob, TEXT_BYTES } from '../records/records.ts';
+import { type Signer, verifySignature } from '../secrets/signing.ts';
+import { validate } from '../validate.ts';
 
 /** A document is its text, at most doubled by JSON escapes or base64, and its head. */
 export const DOCUMENT_BYTES = 8 * TEXT_BYTES;

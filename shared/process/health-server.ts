@@ -1,8 +1,8 @@
 import fastify from 'fastify';
-import type { Config } from './config.ts';
+import type { Config } from '../settings/config.ts';
 import { listen } from './listen.ts';
-import type { Metrics } from './metrics.ts';
-import { addMetricsRoute } from './metrics-route.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import { addMetricsRoute } from '../telemetry/metrics-route.ts';
 
 export interface HealthServer {
   url: string;

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import { MnemoqError } from './errors.ts';
+import { MnemoqError } from '../errors.ts';
 
 /** Listens, and gives the address. Throws `invalid_configuration`, naming the variable, where another has the port. */
 export async function listen(server: FastifyInstance, variable: string, host: string, port: number): Promise<string> {

@@ -1,11 +1,15 @@
+/**
+ * **shared/process/**: what a running process needs around its work: queues and how a job ends, waiting times, health and
+ * the state it shows, the runs of the reflector.
+ */
 import { DelayedError, type Job, UnrecoverableError, Worker, type WorkerOptions } from 'bullmq';
-import { isError, messageOf } from './errors.ts';
-import type { QueueName } from './queues.ts';
+import { isError, messageOf } from '../errors.ts';
+import type { QueueName } from '../queues.ts';
 import { backoffMs } from './retry.ts';
-import { describeSpan, queueTelemetry } from './tracing.ts';
-import type { Logger } from './log.ts';
-import type { Metrics } from './metrics.ts';
-import type { Stores } from './stores.ts';
+import { describeSpan, queueTelemetry } from '../telemetry/tracing.ts';
+import type { Logger } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import type { Stores } from '../tiers/stores.ts';
 
 /**
  * A job that is in hand when its process dies is taken up again by another. BullMQ fails it for good after this many

@@ -2,15 +2,21 @@ import { createHash } from 'node:crypto';
 import type { Job, Queue } from 'bullmq';
 import { v5 as uuidFromName } from 'uuid';
 import { z } from 'zod';
-import type { ContextReader } from './context-reader.ts';
-import { type ContextMessage, toMessages, withinBudget } from './messages.ts';
+import type { ContextReader } from '../tiers/context-reader.ts';
+import { type ContextMessage, toMessages, withinBudget } from '../records/messages.ts';
 import { failureOf } from './queue-worker.ts';
-import type { QueueName } from './queues.ts';
-import { type MemoryRecord, type ReflectionJob, type ReflectorJob, reflectorJob, textOfRecord } from './records.ts';
-import type { ReflectionOwner, ReflectorLook } from './reflector-state.ts';
-import type { Stores } from './stores.ts';
-import { countTokens, decodeTokens, openTokens } from './tokens.ts';
-import { validate } from './validate.ts';
+import type { QueueName } from '../queues.ts';
+import {
+  type MemoryRecord,
+  type ReflectionJob,
+  type ReflectorJob,
+  reflectorJob,
+  textOfRecord,
+} from '../records/records.ts';
+import type { ReflectionOwner, ReflectorLook } from '../short-term/reflector-state.ts';
+import type { Stores } from '../tiers/stores.ts';
+import { countTokens, decodeTokens, openTokens } from '../records/tokens.ts';
+import { validate } from '../validate.ts';
 
 /** Names reflections by the jobs they come from (RFC 9562, 5.5); changing it would make a retry a second reflection. */
 const JOB_NAMESPACE = '0d9e4f6c-3b0f-4c55-9d1e-6a3c1f0b7a52';

@@ -1,9 +1,9 @@
 import type { Queue } from 'bullmq';
 import { Gauge } from 'prom-client';
-import { type ConditionParts, measure } from './condition.ts';
-import type { Metrics } from './metrics.ts';
-import { QUEUES, type QueueName } from './queues.ts';
-import { type RedisClient, withinTime } from './redis.ts';
+import { type ConditionParts, measure } from '../tiers/condition.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import { QUEUES, type QueueName } from '../queues.ts';
+import { type RedisClient, withinTime } from '../short-term/redis.ts';
 
 /** How long Redis may take to answer a scrape; Prometheus itself waits for ten seconds. */
 const SCRAPE_MS = 2_000;

@@ -1,28 +1,15 @@
+/**
+ * **shared/records/**: what a record, a job and a row are, and how text becomes tokens and comes back. It knows no store.
+ */
 import { z } from 'zod';
-import { isSealed } from './encryption.ts';
+import { identifier, identifierUpTo, moment, recordId } from '../identifiers.ts';
+import { isSealed } from '../secrets/encryption.ts';
 import { type Encoding, ENCODINGS, isToken } from './tokenizer.ts';
 import type { Tokens } from './tokens.ts';
-import { listOf } from './validate.ts';
+import { listOf } from '../validate.ts';
 
-/** Longest contextId, userId and idempotency key, in UTF-16 units: fits a PostgreSQL index row whatever the script. */
-const ID_LENGTH = 512;
 /** Longest text, in bytes of UTF-8: 2 MiB keeps a job far below Redis's 512 MB value limit and a row below a request's. */
 export const TEXT_BYTES = 2 * 1024 * 1024;
-
-/** Any text but NUL (PostgreSQL cannot store it) and lone surrogates (UTF-8 cannot). zod's own `max` counts code points. */
-export function identifierUpTo(length: number) {
-  return z
-    .string()
-    .min(1)
-    .refine((value) => value.length <= length, `at most ${length} characters`)
-    .refine(
-      (value) => value.isWellFormed() && !value.includes('\0'),
-      'text without NUL characters and lone surrogates',
-    );
-}
-
-/** Conversation and user ids, idempotency keys. */
-export const identifier = identifierUpTo(ID_LENGTH);
 
 /** Text of a record: not empty, and of bounded size. */
 export const textOfRecord = z
@@ -30,13 +17,6 @@ export const textOfRecord = z
   .min(1)
   .refine((value) => Buffer.byteLength(value) <= TEXT_BYTES, `at most ${TEXT_BYTES} bytes of UTF-8`);
 
-/** An existing moment, normalised to UTC and milliseconds. The year range keeps the text sortable. */
-export const moment = z.iso
-  .datetime({ offset: true })
-  .transform((value) => new Date(value).toISOString())
-  .refine((value) => value >= '1970' && value < '9999', 'a date from 1970 to 9998');
-
-export const recordId = z.uuid().toLowerCase();
 const visibility = z.enum(['private', 'public']);
 const sourceIds = listOf(recordId, 1000);
 

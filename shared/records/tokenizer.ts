@@ -1,6 +1,6 @@
 import { get_encoding, type Tiktoken } from '@dqbd/tiktoken';
-import { MnemoqError } from './errors.ts';
-import { describe } from './validate.ts';
+import { MnemoqError } from '../errors.ts';
+import { describe } from '../validate.ts';
 
 /** The encodings @dqbd/tiktoken ships. */
 export const ENCODINGS = ['cl100k_base', 'o200k_base', 'p50k_base', 'p50k_edit', 'r50k_base', 'gpt2'] as const;

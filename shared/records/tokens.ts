@@ -1,5 +1,5 @@
-import { type Keyring, kidOf } from './encryption.ts';
-import { MnemoqError } from './errors.ts';
+import { type Keyring, kidOf } from '../secrets/encryption.ts';
+import { MnemoqError } from '../errors.ts';
 import { decode, encode, type Encoding } from './tokenizer.ts';
 
 /** Token ids of a turn, or of a record with one text. */

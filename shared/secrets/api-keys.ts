@@ -1,4 +1,4 @@
-import { identifier } from './records.ts';
+import { identifier } from '../identifiers.ts';
 
 /** Who may come in through a door, as MEMORY_API_KEYS has it. */
 export interface ApiKey {

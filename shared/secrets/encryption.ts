@@ -1,5 +1,9 @@
+/**
+ * **shared/secrets/**: what keeps things secret and proves who wrote them: encryption, signatures, API keys. It knows
+ * bytes and keys, not records.
+ */
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
-import { MnemoqError } from './errors.ts';
+import { MnemoqError } from '../errors.ts';
 
 /** AES-256 key length, and the IV length NIST SP 800-38D recommends for GCM with random IVs; the tag is 128 bits. */
 export const KEY_BYTES = 32;

@@ -1,16 +1,20 @@
+/**
+ * **shared/settings/**: the environment, read once, checked, and refused with a clear message. Nothing else in the code
+ * looks at it.
+ */
 import { readFileSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
 import path from 'node:path';
 import { CronExpressionParser } from 'cron-parser';
 import { parse as parseDotenv } from 'dotenv';
 import { z } from 'zod';
-import { parseApiKeys } from './api-keys.ts';
+import { parseApiKeys } from '../secrets/api-keys.ts';
 import { isClusterUrl, parseClusterUrl } from './cluster-url.ts';
-import { type EncryptionKey, KEY_BYTES } from './encryption.ts';
-import { MnemoqError, messageOf } from './errors.ts';
+import { type EncryptionKey, KEY_BYTES } from '../secrets/encryption.ts';
+import { MnemoqError, messageOf } from '../errors.ts';
 import { isTimeZone } from './time-zone.ts';
-import { ENCODINGS } from './tokenizer.ts';
-import { describe } from './validate.ts';
+import { ENCODINGS } from '../records/tokenizer.ts';
+import { describe } from '../validate.ts';
 
 /** Two days, in seconds. */
 const TWO_DAYS = 172_800;

@@ -1,4 +1,4 @@
-import { MnemoqError } from './errors.ts';
+import { MnemoqError } from '../errors.ts';
 import type { Keys } from './keys.ts';
 import type { RedisClient } from './redis.ts';
 

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ErasureScope } from './erasures.ts';
-import { MnemoqError } from './errors.ts';
+import { MnemoqError } from '../errors.ts';
 import type { Keys } from './keys.ts';
-import type { MemoryRecord, Module, PinnedModule, Visibility } from './records.ts';
+import type { MemoryRecord, Module, PinnedModule, Visibility } from '../records/records.ts';
 import type { RedisClient } from './redis.ts';
-import { countTokens } from './tokens.ts';
+import { countTokens } from '../records/tokens.ts';
 
 /**
  * What has happened to records. The first two and the last are written by the script that makes the change

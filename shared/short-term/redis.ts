@@ -1,7 +1,7 @@
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
-import { isClusterUrl, parseClusterUrl } from './cluster-url.ts';
-import { MnemoqError, messageOf } from './errors.ts';
-import type { Logger } from './log.ts';
+import { isClusterUrl, parseClusterUrl } from '../settings/cluster-url.ts';
+import { MnemoqError, messageOf } from '../errors.ts';
+import type { Logger } from '../telemetry/log.ts';
 
 export type RedisClient = Redis | Cluster;
 

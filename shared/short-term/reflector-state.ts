@@ -1,5 +1,5 @@
 import { ERASED_MESSAGE, type ErasureScope } from './erasures.ts';
-import { MnemoqError } from './errors.ts';
+import { MnemoqError } from '../errors.ts';
 import type { Keys } from './keys.ts';
 import { type RedisClient, scanKeys } from './redis.ts';
 import { TURNS_COUNTED_MS } from './short-term.ts';

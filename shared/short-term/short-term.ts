@@ -1,12 +1,23 @@
+/**
+ * **shared/short-term/**: everything that is kept in Redis: keys, connections, scripts and what they mean. No other
+ * folder knows a key or a script.
+ */
 import { ERASED_MESSAGE } from './erasures.ts';
-import { MnemoqError } from './errors.ts';
+import { MnemoqError } from '../errors.ts';
 import { cachedEvent, committedRecord, EVENTS_KEPT, pinnedEvent, quarantinedEvent } from './events.ts';
 import type { Keys } from './keys.ts';
 import { PENDING_GROUP } from './pending.ts';
-import { fromCached, type MemoryRecord, type PinnedModule, positionOf, toCached, type Visibility } from './records.ts';
+import {
+  fromCached,
+  type MemoryRecord,
+  type PinnedModule,
+  positionOf,
+  toCached,
+  type Visibility,
+} from '../records/records.ts';
 import { type RedisClient, scanKeys } from './redis.ts';
-import { ACKNOWLEDGE, AFTER, DROP, ERASE, RECENT, REFILL, REMEMBER, REPLACE, SET_ASIDE } from './short-term-scripts.ts';
-import { activeTraceparent } from './tracing.ts';
+import { ACKNOWLEDGE, AFTER, DROP, ERASE, RECENT, REFILL, REMEMBER, REPLACE, SET_ASIDE } from './scripts.ts';
+import { activeTraceparent } from '../telemetry/tracing.ts';
 
 /** How long one process may take to refill a conversation before another may try. */
 const REFILL_LOCK_MS = 10_000;

@@ -1,3 +1,6 @@
+/**
+ * **shared/telemetry/**: what a process tells about itself: log lines, metrics, traces. Never a text, a token or a key.
+ */
 import { type Logger, pino } from 'pino';
 import { activeIds } from './tracing.ts';
 

@@ -1,6 +1,6 @@
 import { Counter, Histogram, Registry } from 'prom-client';
-import { isError, MnemoqError } from './errors.ts';
-import { QUEUES } from './queues.ts';
+import { isError, MnemoqError } from '../errors.ts';
+import { QUEUES } from '../queues.ts';
 
 /** In seconds: from a short Redis command to a job that waits for IPFS. */
 const DURATIONS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];

@@ -12,7 +12,7 @@ import {
 } from '@opentelemetry/api';
 import type { Telemetry } from 'bullmq';
 import { BullMQOtel } from 'bullmq-otel';
-import { MnemoqError } from './errors.ts';
+import { MnemoqError } from '../errors.ts';
 
 /** The instrumentation scope of every span of ours, BullMQ's included. */
 export const SCOPE = 'mnemoq';

@@ -1,9 +1,9 @@
 import { CronExpressionParser } from 'cron-parser';
 import type { Queue } from 'bullmq';
-import type { Config } from './config.ts';
-import type { Pending } from './pending.ts';
-import type { RedisClient } from './redis.ts';
-import { readMemory, usedPercent } from './redis-memory.ts';
+import type { Config } from '../settings/config.ts';
+import type { Pending } from '../short-term/pending.ts';
+import type { RedisClient } from '../short-term/redis.ts';
+import { readMemory, usedPercent } from '../short-term/redis-memory.ts';
 
 /** A quarantine that has grown within this time is growing: something refuses rows right now. */
 const GROWTH_MS = 600_000;

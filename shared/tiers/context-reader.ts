@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ReplyError } from 'ioredis';
-import { isError } from './errors.ts';
-import { type LongTerm, MAX_ROWS } from './long-term.ts';
-import { Metrics } from './metrics.ts';
-import { byPosition, type MemoryRecord, positionOf } from './records.ts';
-import type { CachedRecords, ShortTerm } from './short-term.ts';
+import { isError } from '../errors.ts';
+import { type LongTerm, MAX_ROWS } from '../long-term/long-term.ts';
+import { Metrics } from '../telemetry/metrics.ts';
+import { byPosition, type MemoryRecord, positionOf } from '../records/records.ts';
+import type { CachedRecords, ShortTerm } from '../short-term/short-term.ts';
 
 /** How long to wait for somebody else's refill before asking Supabase as well. */
 const REFILL_WAIT_MS = 2_000;

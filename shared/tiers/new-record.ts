@@ -1,7 +1,7 @@
-import { MnemoqError } from './errors.ts';
-import type { MemoryRecord } from './records.ts';
+import { MnemoqError } from '../errors.ts';
+import type { MemoryRecord } from '../records/records.ts';
 import type { Stores } from './stores.ts';
-import { type RecordText, sealTokens, tokenize } from './tokens.ts';
+import { type RecordText, sealTokens, tokenize } from '../records/tokens.ts';
 
 /** Tokenizes a text and prepares it for rest: tokens and text cache sealed as the configuration says. */
 export function newRecord(

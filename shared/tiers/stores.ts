@@ -1,13 +1,17 @@
-import { isClusterUrl } from './cluster-url.ts';
-import type { ConfigWith, STORE_SETTINGS } from './config.ts';
-import { Keyring } from './encryption.ts';
-import { Erasures } from './erasures.ts';
-import { Keys } from './keys.ts';
-import { LongTerm } from './long-term.ts';
-import { Pending } from './pending.ts';
-import type { RedisClient } from './redis.ts';
-import { ReflectorState } from './reflector-state.ts';
-import { ShortTerm } from './short-term.ts';
+/**
+ * **shared/tiers/**: Redis and Supabase taken together: what opens both, how a read is filled up from the second, how a
+ * new record is prepared for both.
+ */
+import { isClusterUrl } from '../settings/cluster-url.ts';
+import type { ConfigWith, STORE_SETTINGS } from '../settings/config.ts';
+import { Keyring } from '../secrets/encryption.ts';
+import { Erasures } from '../short-term/erasures.ts';
+import { Keys } from '../short-term/keys.ts';
+import { LongTerm } from '../long-term/long-term.ts';
+import { Pending } from '../short-term/pending.ts';
+import type { RedisClient } from '../short-term/redis.ts';
+import { ReflectorState } from '../short-term/reflector-state.ts';
+import { ShortTerm } from '../short-term/short-term.ts';
 
 export type StoreConfig = ConfigWith<(typeof STORE_SETTINGS)[number]>;
 

@@ -1,5 +1,5 @@
 -- Version 4: search in tokens, without any text, language model or embedding. What is looked for are token ids; what a word
--- is, and which ids may spell it, the caller knows, who has the tokenizer (producers/search-terms.ts).
+-- is, and which ids may spell it, the caller knows, who has the tokenizer (producers/questions/search-terms.ts).
 -- Whoever uses other table names than these replaces them here, in the functions too.
 
 -- The distinct token ids of a record as lexemes, each with its encoding's letter in front, for the same number is another

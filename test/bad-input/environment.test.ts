@@ -3,7 +3,13 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { MemoryCore } from '../../producers/index.ts';
-import { type Environment, loadConfig, readEnvironment, STORE_SETTINGS, VARIABLE_NAMES } from '../../shared/config.ts';
+import {
+  type Environment,
+  loadConfig,
+  readEnvironment,
+  STORE_SETTINGS,
+  VARIABLE_NAMES,
+} from '../../shared/settings/config.ts';
 import { MnemoqError } from '../../shared/errors.ts';
 import { startWorker } from '../../workers/worker.ts';
 

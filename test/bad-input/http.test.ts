@@ -1,9 +1,9 @@
 import { connect } from 'node:net';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { freePort } from '../../embedded/free-port.ts';
-import { type Dashboard, startDashboard } from '../../producers/dashboard/dashboard.ts';
-import { MARKER } from '../support/bad-values.ts';
-import { startStack, type Stack } from '../support/stack.ts';
+import { type Dashboard, startDashboard } from '../../doors/dashboard/dashboard.ts';
+import { MARKER } from '../support/inputs/bad-values.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
 let stack: Stack;
 let dashboard: Dashboard;

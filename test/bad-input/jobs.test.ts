@@ -12,10 +12,10 @@ import {
   badRowFields,
   inside,
   MARKER,
-} from '../support/bad-values.ts';
-import { startCli } from '../support/cli.ts';
-import { eventually } from '../support/eventually.ts';
-import { startStack, type Stack } from '../support/stack.ts';
+} from '../support/inputs/bad-values.ts';
+import { startCli } from '../support/clients/cli.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
 const HEAD = { contextId: 'c', createdAt: '2025-10-19T15:42:10.000Z' };
 const chat = () => ({ ...HEAD, id: uuidv7(), userId: 'u', userMessage: MARKER, assistantMessage: MARKER });

@@ -2,9 +2,9 @@ import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { v7 as uuidv7 } from 'uuid';
 import type { MemoryCore, MnemoqError } from '../../producers/index.ts';
-import { TURNS_AT_ONCE, TURNS_BYTES } from '../../producers/new-job.ts';
+import { TURNS_AT_ONCE, TURNS_BYTES } from '../../producers/saving/new-job.ts';
 import { QUEUES } from '../../shared/queues.ts';
-import { TEXT_BYTES } from '../../shared/records.ts';
+import { TEXT_BYTES } from '../../shared/records/records.ts';
 import {
   badChatFields,
   badCounts,
@@ -17,9 +17,9 @@ import {
   inside,
   MARKER,
   nested,
-} from '../support/bad-values.ts';
-import { eventually } from '../support/eventually.ts';
-import { startStack, type Stack } from '../support/stack.ts';
+} from '../support/inputs/bad-values.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
 const ID = '0199fc2a-7c1e-7b6a-9c8d-1f2e3d4c5b6a';
 /** A conversation that no other test file writes to. */

@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
-import { FAULT_KINDS } from './chaos/faults.ts';
-import { COUNTS } from './chaos/findings.ts';
-import { planFaults } from './chaos/plan.ts';
-import { runChaos } from './chaos/run.ts';
+import { FAULT_KINDS } from './faults.ts';
+import { COUNTS } from './findings.ts';
+import { planFaults } from './plan.ts';
+import { runChaos } from './run.ts';
 
 /** The short form of `npm run test:chaos`: every fault once, faster after each other than there. */
 const SHORT = {

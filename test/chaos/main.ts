@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { wholeNumber } from '../../cli/arguments.ts';
-import { EXIT, report } from '../../cli/exit.ts';
-import { printJson, progressBar, say } from '../../cli/output.ts';
-import { untilSignal } from '../../cli/until-signal.ts';
+import { wholeNumber } from '../../cli/terminal/arguments.ts';
+import { EXIT, report } from '../../cli/terminal/exit.ts';
+import { printJson, progressBar, say } from '../../cli/terminal/output.ts';
+import { untilSignal } from '../../cli/process/until-signal.ts';
 import { FAULT_KINDS, type FaultKind } from './faults.ts';
 import { printOutcome } from './report.ts';
 import { runChaos, type RunOptions } from './run.ts';

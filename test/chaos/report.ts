@@ -1,5 +1,5 @@
 import { median } from '../../bench/statistics.ts';
-import { colors, mark, print, printTable } from '../../cli/output.ts';
+import { colors, mark, print, printTable } from '../../cli/terminal/output.ts';
 import type { Audited } from './audit.ts';
 import { type FaultEntry, FAULTS, type FaultKind } from './faults.ts';
 import { type Count, COUNTS } from './findings.ts';

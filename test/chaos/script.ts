@@ -1,5 +1,5 @@
 import type { ChatInput, ReflectionInput } from '../../producers/index.ts';
-import { newChatJob, newReflectionJob } from '../../producers/new-job.ts';
+import { newChatJob, newReflectionJob } from '../../producers/saving/new-job.ts';
 import { randomOf, wholeFrom } from './random.ts';
 import { textOf } from './texts.ts';
 

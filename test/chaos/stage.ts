@@ -8,9 +8,9 @@ import { type EmbeddedIpfs, startIpfs } from '../../embedded/ipfs.ts';
 import { type EmbeddedRedis, startRedis } from '../../embedded/redis.ts';
 import { loadSecrets } from '../../embedded/secrets.ts';
 import { startSupabase } from '../../embedded/supabase.ts';
-import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
-import { type HalfOpenProxy, startHalfOpenProxy } from '../support/half-open-proxy.ts';
-import { startPostgrest } from '../support/postgrest.ts';
+import { type FaultProxy, startFaultProxy } from '../support/faults/fault-proxy.ts';
+import { type HalfOpenProxy, startHalfOpenProxy } from '../support/faults/half-open-proxy.ts';
+import { startPostgrest } from '../support/services/postgrest.ts';
 import { POISON } from './script.ts';
 
 export interface StageOptions {

@@ -2,10 +2,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { computeCid } from '../shared/ipfs.ts';
-import { type Ended, runCli, startCli } from './support/cli.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { turn, turns } from './support/turns.ts';
+import { computeCid } from '../../shared/pinning/ipfs.ts';
+import { type Ended, runCli, startCli } from '../support/clients/cli.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { turn, turns } from '../support/inputs/turns.ts';
 
 const UNKNOWN_ID = '01a200c3-1fec-7624-8835-000000000000';
 /** Every command with the arguments that make it print data as JSON; null where it prints none. */

@@ -9,10 +9,18 @@ import path from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { parse as parseDotenv } from 'dotenv';
 import { parse as parseYaml } from 'yaml';
-import { loadConfig, VARIABLE_NAMES } from '../shared/config.ts';
-import { WORKER_KINDS } from '../workers/worker.ts';
-import { compose, type Model, parseModel, read, ROOT, type Service, withDefaults } from './support/compose.ts';
-import { supabaseService } from './support/stack.ts';
+import { loadConfig, VARIABLE_NAMES } from '../../shared/settings/config.ts';
+import { WORKER_KINDS } from '../../workers/worker.ts';
+import {
+  compose,
+  type Model,
+  parseModel,
+  read,
+  ROOT,
+  type Service,
+  withDefaults,
+} from '../support/services/compose.ts';
+import { supabaseService } from '../support/services/stack.ts';
 
 const LOCAL = 'docker-compose.yml';
 const HOSTED = 'docker-compose.hosted.yml';

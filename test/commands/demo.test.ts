@@ -2,12 +2,12 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import type { ChatInput, ReflectionInput } from '../producers/index.ts';
-import { encode } from '../shared/tokenizer.ts';
-import { runCli, startCli } from './support/cli.ts';
-import { eventually } from './support/eventually.ts';
+import type { ChatInput, ReflectionInput } from '../../producers/index.ts';
+import { encode } from '../../shared/records/tokenizer.ts';
+import { runCli, startCli } from '../support/clients/cli.ts';
+import { eventually } from '../support/faults/eventually.ts';
 
-const ROOT = path.join(import.meta.dirname, '..');
+const ROOT = path.join(import.meta.dirname, '../..');
 /** Enough for a machine that runs other tests at the same time; alone it takes ten seconds. */
 const LIMIT_MS = 110_000;
 
@@ -76,7 +76,7 @@ describe('the demo of a memory that', () => {
   test.each([
     {
       name: 'loses the end of every text',
-      file: 'shared/new-record.ts',
+      file: 'shared/tiers/new-record.ts',
       right: 'const tokens = tokenize(text, config.encoding);',
       wrong:
         'const tokens = tokenize(JSON.parse(JSON.stringify(text).replaceAll(/."(?=[,}])/g, \'"\')), config.encoding);',
@@ -84,7 +84,7 @@ describe('the demo of a memory that', () => {
     },
     {
       name: 'commits all but one record of a batch',
-      file: 'shared/long-term.ts',
+      file: 'shared/long-term/long-term.ts',
       right: 'upsert(records.map(toRow)',
       wrong: 'upsert(records.slice(records.length > 1 ? 1 : 0).map(toRow)',
       fails: ['rows in Supabase', 'decoded text'],

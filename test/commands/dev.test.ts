@@ -8,9 +8,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { type Ended, type RunningCli, runCli, startCli } from './support/cli.ts';
-import { eventually } from './support/eventually.ts';
-import { turns } from './support/turns.ts';
+import { type Ended, type RunningCli, runCli, startCli } from '../support/clients/cli.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { turns } from '../support/inputs/turns.ts';
 
 const UP_MS = 90_000;
 

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
-import { runCli } from './support/cli.ts';
-import { startStack, type Stack } from './support/stack.ts';
+import { runCli } from '../support/clients/cli.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
 interface Finding {
   what: string;

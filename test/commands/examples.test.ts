@@ -3,11 +3,11 @@ import { once } from 'node:events';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Api, startApi } from '../producers/http/server.ts';
-import { eventually } from './support/eventually.ts';
-import { startStack, type Stack } from './support/stack.ts';
+import { type Api, startApi } from '../../doors/http/server.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
-const ROOT = path.join(import.meta.dirname, '..');
+const ROOT = path.join(import.meta.dirname, '../..');
 const EXAMPLES = path.join(ROOT, 'examples');
 /** `import … from 'mnemoq'` as a user writes it, of the sources and not of the last build. */
 const FROM_SOURCES = '--conditions=mnemoq-source';

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type CliOptions, type Ended, runCli, startCli } from './support/cli.ts';
-import { eventually } from './support/eventually.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { turn, turns } from './support/turns.ts';
+import { type CliOptions, type Ended, runCli, startCli } from '../support/clients/cli.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { turn, turns } from '../support/inputs/turns.ts';
 
 let stack: Stack;
 let dir: string;

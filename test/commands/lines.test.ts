@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from '@jest/globals';
-import { type Line, readLines } from '../cli/lines.ts';
+import { type Line, readLines } from '../../cli/terminal/lines.ts';
 
 const MAX = 1_000;
 

@@ -5,10 +5,10 @@ import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileS
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { eventually } from './support/eventually.ts';
-import { startStack, type Stack } from './support/stack.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
-const ROOT = path.join(import.meta.dirname, '..');
+const ROOT = path.join(import.meta.dirname, '../..');
 /** Nothing of these may come along: they are for a bare machine and for tests. */
 const EMBEDDED = [
   '@supabase/lite',
@@ -190,7 +190,9 @@ test('the memory page is served with all its files', async () => {
     files.push(
       ...[...app.matchAll(/from '\.?(\/[^']+)'/g)].map(([, file = '']) => file.replace(/^\/(?!page)/, '/page/')),
     );
-    expect(files).toEqual(expect.arrayContaining(['/page/theme.css', '/page/lit-html/lit-html.js', '/page/store.js']));
+    expect(files).toEqual(
+      expect.arrayContaining(['/page/styles/theme.css', '/page/lit-html/lit-html.js', '/page/state/store.js']),
+    );
     for (const file of [...files, '/page/uplot/uPlot.esm.js', '/queues/']) {
       expect([file, (await fetch(url + file, { headers })).status]).toEqual([file, 200]);
     }

@@ -7,9 +7,9 @@ import {
   requireKeysBeyondLoopback,
   requireService,
   userFor,
-} from '../producers/auth.ts';
-import { type Environment, loadConfig } from '../shared/config.ts';
-import { claims, hs256Token, type KeyServer, startKeyServer, unsignedToken } from './support/user-tokens.ts';
+} from '../../doors/web/auth.ts';
+import { type Environment, loadConfig } from '../../shared/settings/config.ts';
+import { claims, hs256Token, type KeyServer, startKeyServer, unsignedToken } from '../support/clients/user-tokens.ts';
 
 const [OPS, OLD_OPS, ALICES, JWT_SECRET] = [1, 2, 3, 4].map(() => randomBytes(32).toString('base64url')) as [
   string,

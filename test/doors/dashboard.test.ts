@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser } from 'playwright-core';
-import { type Dashboard, startDashboard } from '../producers/dashboard/dashboard.ts';
-import { type QueueName, QUEUES } from '../shared/queues.ts';
-import { launchChromium } from './support/chromium.ts';
-import { eventually } from './support/eventually.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { turn } from './support/turns.ts';
+import { type Dashboard, startDashboard } from '../../doors/dashboard/dashboard.ts';
+import { type QueueName, QUEUES } from '../../shared/queues.ts';
+import { launchChromium } from '../support/clients/chromium.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { turn } from '../support/inputs/turns.ts';
 
 const MARKER = 'SECRET-TEXT-5d1c';
 

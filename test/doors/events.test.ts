@@ -1,14 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { startRedis } from '../embedded/redis.ts';
-import type { MemoryCore } from '../producers/index.ts';
-import { BEGINNING, EventFeed, type EventOf, type EventType, type MemoryEvent } from '../shared/events.ts';
-import { Keys } from '../shared/keys.ts';
-import { eventually } from './support/eventually.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { turn, turns } from './support/turns.ts';
-import { kill, startWorkerProcess } from './support/worker-process.ts';
+import { startRedis } from '../../embedded/redis.ts';
+import type { MemoryCore } from '../../producers/index.ts';
+import {
+  BEGINNING,
+  EventFeed,
+  type EventOf,
+  type EventType,
+  type MemoryEvent,
+} from '../../shared/short-term/events.ts';
+import { Keys } from '../../shared/short-term/keys.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { turn, turns } from '../support/inputs/turns.ts';
+import { kill, startWorkerProcess } from '../support/clients/worker-process.ts';
 
 let stack: Stack;
 let feed: EventFeed;

@@ -4,13 +4,13 @@ import path from 'node:path';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type McpDoor, startMcpHttp } from '../producers/mcp/http-door.ts';
-import { startCli } from './support/cli.ts';
-import { eventually } from './support/eventually.ts';
-import { ODD_IDS } from './support/odd-ids.ts';
-import { startStack, type Stack } from './support/stack.ts';
+import { type McpDoor, startMcpHttp } from '../../doors/mcp/http-door.ts';
+import { startCli } from '../support/clients/cli.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { ODD_IDS } from '../support/inputs/odd-ids.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
-const MAIN = path.join(import.meta.dirname, '../cli/main.ts');
+const MAIN = path.join(import.meta.dirname, '../../cli/main.ts');
 const ALICES = 'alices-key-0123456789';
 const TEXT = 'SECRET-TEXT-77c1';
 

@@ -3,13 +3,13 @@ import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
-import { type Dashboard, startDashboard } from '../producers/dashboard/dashboard.ts';
-import { launchChromium } from './support/chromium.ts';
-import { eventually } from './support/eventually.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { turn, turns } from './support/turns.ts';
+import { type Dashboard, startDashboard } from '../../doors/dashboard/dashboard.ts';
+import { launchChromium } from '../support/clients/chromium.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { turn, turns } from '../support/inputs/turns.ts';
 
-const PAGE = path.join(import.meta.dirname, '../producers/dashboard/page');
+const PAGE = path.join(import.meta.dirname, '../../doors/dashboard/page');
 const KEYS = { tester: 'a-secret-of-the-service', mine: 'a-secret-of-one-user' };
 const HOSTILE = `<img src=x onerror="document.title='taken'"><script>document.title='taken'</script>`;
 

@@ -5,11 +5,11 @@ import { text } from 'node:stream/consumers';
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { Webhook } from 'standardwebhooks';
-import { startCli } from './support/cli.ts';
-import { eventually } from './support/eventually.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { turn } from './support/turns.ts';
-import { kill, startWorkerProcess } from './support/worker-process.ts';
+import { startCli } from '../support/clients/cli.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { turn } from '../support/inputs/turns.ts';
+import { kill, startWorkerProcess } from '../support/clients/worker-process.ts';
 
 interface Received {
   headers: Record<string, string>;

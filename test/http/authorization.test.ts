@@ -1,9 +1,9 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Api, startApi } from '../../producers/http/server.ts';
-import { type Call, OpenApiClient } from '../support/openapi-client.ts';
-import { startStack, type Stack } from '../support/stack.ts';
-import { claims, hs256Token, type KeyServer, startKeyServer, unsignedToken } from '../support/user-tokens.ts';
+import { type Api, startApi } from '../../doors/http/server.ts';
+import { type Call, OpenApiClient } from '../support/clients/openapi-client.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { claims, hs256Token, type KeyServer, startKeyServer, unsignedToken } from '../support/clients/user-tokens.ts';
 
 const [SERVICE, BOUND, SECRET] = [1, 2, 3].map(() => randomBytes(32).toString('base64url')) as [string, string, string];
 const [ANN, BEN] = [randomUUID(), randomUUID()];

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Browser } from 'playwright-core';
-import { type Api, startApi } from '../../producers/http/server.ts';
-import { launchChromium } from '../support/chromium.ts';
-import { startStack, type Stack } from '../support/stack.ts';
+import { type Api, startApi } from '../../doors/http/server.ts';
+import { launchChromium } from '../support/clients/chromium.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
 let stack: Stack;
 let api: Api;

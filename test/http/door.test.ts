@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { createConfig, lintFromString } from '@redocly/openapi-core';
-import { type Api, startApi } from '../../producers/http/server.ts';
-import { startStack, type Stack } from '../support/stack.ts';
+import { type Api, startApi } from '../../doors/http/server.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
 const ALICES = 'alices-key-0123456789';
 let stack: Stack;

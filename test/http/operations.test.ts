@@ -1,11 +1,11 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Api, startApi } from '../../producers/http/server.ts';
-import { computeCid, Ipfs } from '../../shared/ipfs.ts';
-import { createReflectionDocument, toBytes } from '../../shared/reflection-document.ts';
-import { Signer } from '../../shared/signing.ts';
-import { OpenApiClient } from '../support/openapi-client.ts';
-import { startStack, type Stack } from '../support/stack.ts';
+import { type Api, startApi } from '../../doors/http/server.ts';
+import { computeCid, Ipfs } from '../../shared/pinning/ipfs.ts';
+import { createReflectionDocument, toBytes } from '../../shared/pinning/reflection-document.ts';
+import { Signer } from '../../shared/secrets/signing.ts';
+import { OpenApiClient } from '../support/clients/openapi-client.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
 let stack: Stack;
 let api: Api;

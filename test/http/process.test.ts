@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import { type RunningCli, runCli, startCli } from '../support/cli.ts';
-import { eventually } from '../support/eventually.ts';
-import { startStack, type Stack } from '../support/stack.ts';
+import { type RunningCli, runCli, startCli } from '../support/clients/cli.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
 const TEXT = 'SECRET-TEXT-9b3e';
 const [OLD, NEW] = [1, 2].map(() => randomBytes(24).toString('base64url')) as [string, string];

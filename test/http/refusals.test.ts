@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Api, startApi } from '../../producers/http/server.ts';
-import { OpenApiClient } from '../support/openapi-client.ts';
-import { startStack, type Stack } from '../support/stack.ts';
+import { type Api, startApi } from '../../doors/http/server.ts';
+import { OpenApiClient } from '../support/clients/openapi-client.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
 const TEXT = 'SECRET-TEXT-91fe';
 let stack: Stack;

@@ -4,19 +4,19 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { CarReader, CarWriter } from '@ipld/car';
-import { writeCar } from '../cli/car-file.ts';
-import { type ArchiveOptions, MemoryCore, type MissingDocument } from '../producers/index.ts';
-import { type ArchivedDocument, createPage, readArchive } from '../shared/archive.ts';
-import { type Block, computeCid, Ipfs, splitIntoBlocks } from '../shared/ipfs.ts';
-import { Signer } from '../shared/signing.ts';
-import { runCli } from './support/cli.ts';
-import { startFaultProxy } from './support/fault-proxy.ts';
-import { startStack, type Stack } from './support/stack.ts';
+import { writeCar } from '../../cli/commands/keeping/car-file.ts';
+import { type ArchiveOptions, MemoryCore, type MissingDocument } from '../../producers/index.ts';
+import { type ArchivedDocument, createPage, readArchive } from '../../shared/pinning/archive.ts';
+import { type Block, computeCid, Ipfs, splitIntoBlocks } from '../../shared/pinning/ipfs.ts';
+import { Signer } from '../../shared/secrets/signing.ts';
+import { runCli } from '../support/clients/cli.ts';
+import { startFaultProxy } from '../support/faults/fault-proxy.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
 const WAIT = { wait: true } as const;
 /** Its blocks but the first and the last are the same. */
 const LONG = 'sixteen letters '.repeat(65_536);
-const SCRIPT = path.join(import.meta.dirname, '../examples/verify-car.mjs');
+const SCRIPT = path.join(import.meta.dirname, '../../examples/verify-car.mjs');
 
 let dir: string;
 beforeAll(() => {

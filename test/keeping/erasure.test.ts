@@ -3,10 +3,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import canonicalize from 'canonicalize';
-import { verifySignature } from '../shared/signing.ts';
-import { encode } from '../shared/tokenizer.ts';
-import { eventually } from './support/eventually.ts';
-import { startStack, type Stack } from './support/stack.ts';
+import { verifySignature } from '../../shared/secrets/signing.ts';
+import { encode } from '../../shared/records/tokenizer.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
 /** Every byte of every key of a Redis, as text. */
 async function redisContent({ client }: Stack): Promise<string> {

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { MemoryCore } from '../producers/index.ts';
-import { runCli } from './support/cli.ts';
-import { eventually } from './support/eventually.ts';
-import { startFaultProxy } from './support/fault-proxy.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { turn, turns } from './support/turns.ts';
+import { MemoryCore } from '../../producers/index.ts';
+import { runCli } from '../support/clients/cli.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startFaultProxy } from '../support/faults/fault-proxy.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { turn, turns } from '../support/inputs/turns.ts';
 
 const newKey = (kid: string) => `${kid}:${randomBytes(32).toString('base64')}`;
 

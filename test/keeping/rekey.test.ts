@@ -3,14 +3,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { loadSecrets } from '../embedded/secrets.ts';
-import { startSupabase } from '../embedded/supabase.ts';
-import { MemoryCore, type RekeyOptions, type RekeyProgress } from '../producers/index.ts';
-import { runCli } from './support/cli.ts';
-import { eventually } from './support/eventually.ts';
-import { startPostgrest } from './support/postgrest.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { turn, turns } from './support/turns.ts';
+import { loadSecrets } from '../../embedded/secrets.ts';
+import { startSupabase } from '../../embedded/supabase.ts';
+import { MemoryCore, type RekeyOptions, type RekeyProgress } from '../../producers/index.ts';
+import { runCli } from '../support/clients/cli.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startPostgrest } from '../support/services/postgrest.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { turn, turns } from '../support/inputs/turns.ts';
 
 const KEYS = Object.fromEntries(
   ['old', 'n_w', 'lost'].map((kid) => [kid, `${kid}:${randomBytes(32).toString('base64')}`]),

@@ -3,14 +3,14 @@ import { createReadStream, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { writeCar } from '../cli/car-file.ts';
-import { type ArchiveOptions, MemoryCore } from '../producers/index.ts';
-import { Ipfs } from '../shared/ipfs.ts';
-import { Signer } from '../shared/signing.ts';
-import { runCli } from './support/cli.ts';
-import { startFaultProxy } from './support/fault-proxy.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { turn } from './support/turns.ts';
+import { writeCar } from '../../cli/commands/keeping/car-file.ts';
+import { type ArchiveOptions, MemoryCore } from '../../producers/index.ts';
+import { Ipfs } from '../../shared/pinning/ipfs.ts';
+import { Signer } from '../../shared/secrets/signing.ts';
+import { runCli } from '../support/clients/cli.ts';
+import { startFaultProxy } from '../support/faults/fault-proxy.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { turn } from '../support/inputs/turns.ts';
 
 const WAIT = { wait: true } as const;
 

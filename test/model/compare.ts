@@ -1,6 +1,6 @@
 import { expect } from '@jest/globals';
 import type { ContextRecord } from '../../producers/index.ts';
-import { decodeTokens } from '../../shared/tokens.ts';
+import { decodeTokens } from '../../shared/records/tokens.ts';
 import { type Bench, CONTEXTS, SHORT_TERM_LIMIT } from './bench.ts';
 import type { Model, ModelRecord } from './model.ts';
 

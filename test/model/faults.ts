@@ -1,4 +1,4 @@
-import type { Stack } from '../support/stack.ts';
+import type { Stack } from '../support/services/stack.ts';
 import { isInsert } from './bench.ts';
 
 type Faults = Pick<Stack['proxy'], 'fault' | 'beforeAnswer'>;

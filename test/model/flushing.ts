@@ -1,7 +1,7 @@
 import { expect } from '@jest/globals';
 import * as fc from 'fast-check';
-import type { FlushOutcome } from '../../workers/flush.ts';
-import { eventually } from '../support/eventually.ts';
+import type { FlushOutcome } from '../../workers/flush/flush.ts';
+import { eventually } from '../support/faults/eventually.ts';
 import type { Bench } from './bench.ts';
 import { always, command, type ModelCommand, pick } from './command.ts';
 import { FAULTS, faultsFor, isDeaf } from './faults.ts';

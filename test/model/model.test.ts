@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { Bench } from './model/bench.ts';
-import { FLUSHING } from './model/flushing.ts';
-import { Model } from './model/model.ts';
-import { READING } from './model/reading.ts';
-import { SAVING } from './model/saving.ts';
-import { describeFailure, readReplay } from './support/replay.ts';
+import { Bench } from './bench.ts';
+import { FLUSHING } from './flushing.ts';
+import { Model } from './model.ts';
+import { READING } from './reading.ts';
+import { SAVING } from './saving.ts';
+import { describeFailure, readReplay } from '../support/inputs/replay.ts';
 
 /** About as many steps as one run can have and still be shrunk to a few; most choices of a step are not possible. */
 const MOST_STEPS = 60;
@@ -47,7 +47,7 @@ describe.each([
       });
       const total = steps.reduce((sum, each) => sum + each, 0);
       process.stderr.write(`${supabase}: MODEL_SEED=${parameters.seed}, ${steps.length} runs, ${total} steps\n`);
-      const failure = details.failed ? describeFailure(`test/model.test.ts -t ${supabase}`, details) : 'nothing';
+      const failure = details.failed ? describeFailure(`test/model/model.test.ts -t ${supabase}`, details) : 'nothing';
       expect(failure).toBe('nothing');
     },
     2 * SHRINKING_MS,

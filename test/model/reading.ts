@@ -1,6 +1,6 @@
 import { expect } from '@jest/globals';
 import * as fc from 'fast-check';
-import { toContextRecord } from '../../producers/context.ts';
+import { toContextRecord } from '../../producers/reading/context.ts';
 import { CONTEXTS, SHORT_TERM_LIMIT } from './bench.ts';
 import { always, command, type ModelCommand, pick } from './command.ts';
 import { comparePages, expectRecords } from './compare.ts';

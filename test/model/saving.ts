@@ -1,7 +1,7 @@
 import { expect } from '@jest/globals';
 import * as fc from 'fast-check';
-import type { ChatJob } from '../../shared/records.ts';
-import { moment } from '../support/turns.ts';
+import type { ChatJob } from '../../shared/records/records.ts';
+import { moment } from '../support/inputs/turns.ts';
 import { type Bench, CONTEXTS, isInsert } from './bench.ts';
 import { always, command, type ModelCommand, pick } from './command.ts';
 import type { Model, ModelRecord } from './model.ts';

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
-import { CommandEnd, EXIT, report } from '../../cli/exit.ts';
-import { counted, mark, print, printJson, printTable, say } from '../../cli/output.ts';
-import { untilSignal } from '../../cli/until-signal.ts';
+import { CommandEnd, EXIT, report } from '../../cli/terminal/exit.ts';
+import { counted, mark, print, printJson, printTable, say } from '../../cli/terminal/output.ts';
+import { untilSignal } from '../../cli/process/until-signal.ts';
 import { messageOf } from '../../shared/errors.ts';
 import { runJest } from './jest-run.ts';
 import { type Mutant, MUTANTS } from './mutants.ts';

@@ -15,15 +15,15 @@ export interface Mutant {
 }
 
 /** On PostgREST alone, where it is faster. */
-const MODEL = { caughtBy: 'test/model.test.ts', test: 'postgrest' };
-const SCRIPTS = 'shared/short-term-scripts.ts';
+const MODEL = { caughtBy: 'test/model/model.test.ts', test: 'postgrest' };
+const SCRIPTS = 'shared/short-term/scripts.ts';
 
 /** Every one is killed by its test; `npm run test:mutants` shows it. Where its text is gone, the list is out of date. */
 export const MUTANTS: readonly Mutant[] = [
   {
     name: 'acknowledge-before-commit',
     breaks: 'nothing leaves Redis before it is in Supabase',
-    file: 'workers/commit.ts',
+    file: 'workers/steps/commit.ts',
     text: 'const result = await insert(batch, parts);',
     instead: `await acknowledge(batch.map((each) => ({ ...each, inserted: true })), parts);
   const result = await insert(batch, parts);`,
@@ -91,7 +91,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: SCRIPTS,
     text: 'local again = now and now ~= entry',
     instead: 'local again = false',
-    caughtBy: 'test/short-term.test.ts',
+    caughtBy: 'test/stores/short-term.test.ts',
     test: 'a worker that comes late',
   },
   {
@@ -100,7 +100,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: SCRIPTS,
     text: 'if current(index, id) ~= entry then return end',
     instead: '',
-    caughtBy: 'test/short-term.test.ts',
+    caughtBy: 'test/stores/short-term.test.ts',
     test: 'a worker that comes late',
   },
   {
@@ -124,7 +124,7 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
   {
     name: 'order-by-id-in-supabase',
     breaks: 'reads are in (createdAt, id) order',
-    file: 'shared/supabase.ts',
+    file: 'shared/long-term/supabase.ts',
     text: ".order('created_at').order('id').limit(limit)",
     instead: ".order('id').limit(limit)",
     ...MODEL,
@@ -132,7 +132,7 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
   {
     name: 'merge-without-order',
     breaks: 'reads are in (createdAt, id) order',
-    file: 'shared/context-reader.ts',
+    file: 'shared/tiers/context-reader.ts',
     text: 'return [...byId.values()].toSorted(byPosition);',
     instead: 'return [...byId.values()];',
     ...MODEL,
@@ -140,7 +140,7 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
   {
     name: 'supabase-before-redis',
     breaks: 'a record committed during a read is in it',
-    file: 'shared/context-reader.ts',
+    file: 'shared/tiers/context-reader.ts',
     text: `const cached = await this.#cachedAfter(contextId, position, limit, userId);
     this.#count(cached.complete);
     if (cached.complete) return cached;`,
@@ -153,7 +153,7 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
   {
     name: 'release-forgets',
     breaks: 'what a failed flush had in hand is taken by the next',
-    file: 'shared/pending.ts',
+    file: 'shared/short-term/pending.ts',
     text: "await this.#redis.call('XCLAIM', key, PENDING_GROUP, consumer, 0, ...ids, 'IDLE', TAKEOVER_MS, 'JUSTID');",
     instead: 'await this.#redis.xack(key, PENDING_GROUP, ...ids);',
     ...MODEL,
@@ -161,7 +161,7 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
   {
     name: 'outage-blames-rows',
     breaks: 'an outage is never blamed on a row',
-    file: 'shared/long-term.ts',
+    file: 'shared/long-term/long-term.ts',
     text: "if (isOutage(status)) return 'outage';",
     instead: "if (isOutage(status)) return 'refused';",
     ...MODEL,
@@ -169,7 +169,7 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
   {
     name: 'refusal-stops-batch',
     breaks: 'one bad record harms only itself',
-    file: 'workers/commit.ts',
+    file: 'workers/steps/commit.ts',
     text: 'const second = await commit(rest, parts);',
     instead: 'const second = await commit(first.refused > 0 ? [] : rest, parts);',
     ...MODEL,
@@ -177,7 +177,7 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
   {
     name: 'id-from-the-text',
     breaks: 'an idempotency key is one record, whatever the text',
-    file: 'producers/new-job.ts',
+    file: 'producers/saving/new-job.ts',
     text: "newId(idempotencyKey, ['chat', given.userId, given.contextId])",
     instead: "newId(idempotencyKey, ['chat', given.userId, given.contextId, given.userMessage])",
     ...MODEL,
@@ -185,7 +185,7 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
   {
     name: 'id-from-the-clock',
     breaks: 'an idempotency key is one record, whenever it is saved',
-    file: 'producers/new-job.ts',
+    file: 'producers/saving/new-job.ts',
     text: 'JSON.stringify([...owner, idempotencyKey])',
     instead: 'JSON.stringify([...owner, performance.now()])',
     ...MODEL,
@@ -193,7 +193,7 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
   {
     name: 'special-tokens-special',
     breaks: 'every text is taken, whatever it says',
-    file: 'shared/tokenizer.ts',
+    file: 'shared/records/tokenizer.ts',
     text: 'encoder.encode_ordinary(piece)',
     instead: 'encoder.encode(piece)',
     ...MODEL,
@@ -201,7 +201,7 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
   {
     name: 'decode-swallows-mark',
     breaks: 'decoding gives back the text',
-    file: 'shared/tokenizer.ts',
+    file: 'shared/records/tokenizer.ts',
     text: "new TextDecoder('utf-8', { ignoreBOM: true })",
     instead: "new TextDecoder('utf-8')",
     ...MODEL,
@@ -209,40 +209,40 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
   {
     name: 'insert-overwrites',
     breaks: 'a row that is there is the truth',
-    file: 'shared/long-term.ts',
+    file: 'shared/long-term/long-term.ts',
     text: ".upsert(records.map(toRow), { onConflict: 'id', ignoreDuplicates: true })",
     instead: ".upsert(records.map(toRow), { onConflict: 'id', ignoreDuplicates: false })",
-    caughtBy: 'test/worker.test.ts',
+    caughtBy: 'test/processes/worker.test.ts',
     test: 'the same job twice',
   },
   {
     name: 'outage-fails-the-job',
     breaks: 'a job that an outage stops is put off, not failed',
-    file: 'shared/queue-worker.ts',
+    file: 'shared/process/queue-worker.ts',
     text: 'await putOff(job, error, logger);\n        throw new DelayedError();',
     instead: 'throw new UnrecoverableError(messageOf(error));',
-    caughtBy: 'test/reflection.test.ts',
+    caughtBy: 'test/reflections/reflection.test.ts',
     test: 'with IPFS away is committed and readable',
   },
   {
     name: 'save-resolves-early',
     breaks: 'a save that has resolved is in Redis',
-    file: 'producers/saving.ts',
+    file: 'producers/saving/saving.ts',
     text: "const queued = await parts.submission.add(queue, job, { jobId: job.id });\n  if (wait === null) return 'queued';",
     instead: `const adding = parts.submission.add(queue, job, { jobId: job.id });
   adding.catch(() => undefined);
   if (wait === null) return 'queued';
   const queued = await adding;`,
-    caughtBy: 'test/durability.test.ts',
+    caughtBy: 'test/saving/durability.test.ts',
     test: 'fails in bounded time and says why',
   },
   {
     name: 'search-sees-everybody',
     breaks: 'a search for one user finds no uncommitted record of another',
-    file: 'producers/uncommitted.ts',
+    file: 'producers/reading/uncommitted.ts',
     text: 'userId === undefined || record.userId === userId',
     instead: 'true',
-    caughtBy: 'test/search.test.ts',
+    caughtBy: 'test/reading/search.test.ts',
     test: 'one user finds only what is his',
   },
 ];

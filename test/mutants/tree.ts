@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Mutant } from './mutants.ts';
 
-const ROOT = path.join(import.meta.dirname, '..', '..');
+const ROOT = path.join(import.meta.dirname, '../..');
 /** What a copy does without. */
 const LEFT_OUT = new Set(['node_modules', '.git', '.mnemoq', 'dist']);
 

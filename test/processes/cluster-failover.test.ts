@@ -1,14 +1,14 @@
 import path from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { Queue } from 'bullmq';
-import { MemoryCore } from '../producers/index.ts';
-import { QUEUES } from '../shared/queues.ts';
-import { type RunningWorker, startWorker, WORKER_KINDS } from '../workers/worker.ts';
-import { eventually } from './support/eventually.ts';
-import { type RedisCluster, startRedisCluster } from './support/redis-cluster.ts';
-import { redisPrograms } from './support/redis-programs.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { expectAllOnce, settled, startTraffic } from './support/traffic.ts';
+import { MemoryCore } from '../../producers/index.ts';
+import { QUEUES } from '../../shared/queues.ts';
+import { type RunningWorker, startWorker, WORKER_KINDS } from '../../workers/worker.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { type RedisCluster, startRedisCluster } from '../support/services/redis-cluster.ts';
+import { redisPrograms } from '../support/services/redis-programs.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { expectAllOnce, settled, startTraffic } from '../support/inputs/traffic.ts';
 
 let stack: Stack;
 let cluster: RedisCluster;

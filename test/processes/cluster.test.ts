@@ -2,23 +2,23 @@ import type { ChildProcess } from 'node:child_process';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { Queue } from 'bullmq';
 import { v7 as uuidv7 } from 'uuid';
-import { MemoryCore } from '../producers/index.ts';
-import { Keys } from '../shared/keys.ts';
-import { QUEUES } from '../shared/queues.ts';
-import { type RunningWorker, startWorker, WORKER_KINDS } from '../workers/worker.ts';
-import { eventually } from './support/eventually.ts';
+import { MemoryCore } from '../../producers/index.ts';
+import { Keys } from '../../shared/short-term/keys.ts';
+import { QUEUES } from '../../shared/queues.ts';
+import { type RunningWorker, startWorker, WORKER_KINDS } from '../../workers/worker.ts';
+import { eventually } from '../support/faults/eventually.ts';
 import {
   type ClusterNode,
   clusterPort,
   moveSlot,
   type RedisCluster,
   startRedisCluster,
-} from './support/redis-cluster.ts';
-import { redisPrograms } from './support/redis-programs.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { expectAllOnce, settled, startTraffic, type Traffic } from './support/traffic.ts';
-import { turn } from './support/turns.ts';
-import { kill, startWorkerProcess } from './support/worker-process.ts';
+} from '../support/services/redis-cluster.ts';
+import { redisPrograms } from '../support/services/redis-programs.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { expectAllOnce, settled, startTraffic, type Traffic } from '../support/inputs/traffic.ts';
+import { turn } from '../support/inputs/turns.ts';
+import { kill, startWorkerProcess } from '../support/clients/worker-process.ts';
 
 const CONVERSATIONS = 24;
 

@@ -1,14 +1,14 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { freePort } from '../embedded/free-port.ts';
-import { loadConfig, STORE_SETTINGS } from '../shared/config.ts';
-import { createLogger } from '../shared/log.ts';
-import { type Health, Progress } from '../workers/health.ts';
-import { connectParts, type Parts } from '../workers/parts.ts';
-import { startQueueWorker } from '../shared/queue-worker.ts';
-import type { WorkerKind } from '../workers/worker.ts';
-import { eventually } from './support/eventually.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { turn, turns } from './support/turns.ts';
+import { freePort } from '../../embedded/free-port.ts';
+import { loadConfig, STORE_SETTINGS } from '../../shared/settings/config.ts';
+import { createLogger } from '../../shared/telemetry/log.ts';
+import { type Health, Progress } from '../../workers/health.ts';
+import { connectParts, type Parts } from '../../workers/steps/parts.ts';
+import { startQueueWorker } from '../../shared/process/queue-worker.ts';
+import type { WorkerKind } from '../../workers/worker.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { turn, turns } from '../support/inputs/turns.ts';
 
 /** When a worker that has not moved since now counts as stuck. */
 const THIRTY_SECONDS = 30_000;

@@ -5,16 +5,16 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import fastify from 'fastify';
 import { Registry } from 'prom-client';
-import { freePort } from '../embedded/free-port.ts';
-import { startDashboard } from '../producers/dashboard/dashboard.ts';
-import { startApi } from '../producers/http/server.ts';
-import { Metrics } from '../shared/metrics.ts';
-import { addMetricsRoute, timeRequests } from '../shared/metrics-route.ts';
-import type { WorkerKind } from '../workers/worker.ts';
-import { eventually } from './support/eventually.ts';
-import { parseMetrics } from './support/scrape.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { turn, turns } from './support/turns.ts';
+import { freePort } from '../../embedded/free-port.ts';
+import { startDashboard } from '../../doors/dashboard/dashboard.ts';
+import { startApi } from '../../doors/http/server.ts';
+import { Metrics } from '../../shared/telemetry/metrics.ts';
+import { addMetricsRoute, timeRequests } from '../../shared/telemetry/metrics-route.ts';
+import type { WorkerKind } from '../../workers/worker.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { parseMetrics } from '../support/clients/scrape.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { turn, turns } from '../support/inputs/turns.ts';
 
 let stack: Stack;
 beforeEach(async () => {
@@ -275,7 +275,7 @@ function toTable(registry: Registry): string {
 }
 
 test('docs/metrics.md lists exactly what there is', () => {
-  const page = readFileSync(path.join(import.meta.dirname, '..', 'docs', 'metrics.md'), 'utf8');
+  const page = readFileSync(path.join(import.meta.dirname, '../../docs/metrics.md'), 'utf8');
   const rows = page.split('\n').filter((line) => line.startsWith('| `mnemoq_'));
   const cells = rows.map((row) =>
     row

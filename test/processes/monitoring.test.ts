@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { stringify, parse as parseYaml } from 'yaml';
-import { startApi } from '../producers/http/server.ts';
-import { parseMetrics } from './support/scrape.ts';
-import { startStack, type Stack } from './support/stack.ts';
+import { startApi } from '../../doors/http/server.ts';
+import { parseMetrics } from '../support/clients/scrape.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
-const ROOT = path.join(import.meta.dirname, '..');
+const ROOT = path.join(import.meta.dirname, '../..');
 const MONITORING = path.join(ROOT, 'deploy/monitoring');
 const read = (file: string) => readFileSync(path.join(ROOT, file), 'utf8');
 

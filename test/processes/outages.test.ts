@@ -1,12 +1,12 @@
 import path from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { startIpfs } from '../embedded/ipfs.ts';
-import { startRedis } from '../embedded/redis.ts';
-import { MemoryCore } from '../producers/index.ts';
-import { eventually } from './support/eventually.ts';
-import { type HalfOpenProxy, startHalfOpenProxy } from './support/half-open-proxy.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { turn, turns } from './support/turns.ts';
+import { startIpfs } from '../../embedded/ipfs.ts';
+import { startRedis } from '../../embedded/redis.ts';
+import { MemoryCore } from '../../producers/index.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { type HalfOpenProxy, startHalfOpenProxy } from '../support/faults/half-open-proxy.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { turn, turns } from '../support/inputs/turns.ts';
 
 /** How long Redis is away, in seconds; OUTAGE_SECONDS=120 tries two minutes. Older BullMQ never woke up after a few. */
 const OUTAGE_SECONDS = Number(process.env['OUTAGE_SECONDS'] ?? 20);

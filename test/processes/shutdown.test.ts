@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { type Ended, type RunningCli, startCli } from './support/cli.ts';
-import { eventually } from './support/eventually.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { turn, turns } from './support/turns.ts';
+import { type Ended, type RunningCli, startCli } from '../support/clients/cli.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { turn, turns } from '../support/inputs/turns.ts';
 
 /** Supabase hangs longer than a worker has for ending. */
 const ENVIRONMENT = { MEMORY_SHUTDOWN_TIMEOUT_MS: '300', MEMORY_LOG_LEVEL: 'info' };

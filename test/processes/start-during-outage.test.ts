@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { v7 as uuidv7 } from 'uuid';
-import { MemoryCore } from '../producers/index.ts';
-import { eventually } from './support/eventually.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { turn } from './support/turns.ts';
+import { MemoryCore } from '../../producers/index.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { turn } from '../support/inputs/turns.ts';
 
 let stack: Stack;
 beforeEach(async () => {

@@ -8,13 +8,13 @@ import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-ho
 import { W3CTraceContextPropagator } from '@opentelemetry/core';
 import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
 import { v7 as uuidv7 } from 'uuid';
-import { createLogger } from '../shared/log.ts';
-import { startTraceExport, TOLD_ATTRIBUTES } from '../shared/trace-export.ts';
-import { type RunningCli, startCli } from './support/cli.ts';
-import { type Collector, type CollectedSpan, startCollector } from './support/collector.ts';
-import { eventually } from './support/eventually.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { turn } from './support/turns.ts';
+import { createLogger } from '../../shared/telemetry/log.ts';
+import { startTraceExport, TOLD_ATTRIBUTES } from '../../shared/telemetry/trace-export.ts';
+import { type RunningCli, startCli } from '../support/clients/cli.ts';
+import { type Collector, type CollectedSpan, startCollector } from '../support/clients/collector.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { turn } from '../support/inputs/turns.ts';
 
 const SECRET = 'SECRET-TEXT-51c0';
 const ENDPOINT = 'OTEL_EXPORTER_OTLP_ENDPOINT';
@@ -349,7 +349,7 @@ test('in an application that traces, a save is part of its trace, and its provid
 });
 
 test('docs/tracing.md lists every attribute', () => {
-  const text = readFileSync(path.join(import.meta.dirname, '../docs/tracing.md'), 'utf8');
+  const text = readFileSync(path.join(import.meta.dirname, '../../docs/tracing.md'), 'utf8');
   const [, told = ''] = text.split('## What is told');
   const listed = [...told.matchAll(/^\| `([\w.]+)` +\|/gm)].map(([, name]) => name ?? '');
   expect(listed.toSorted()).toEqual([...TOLD_ATTRIBUTES].toSorted());

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { ODD_IDS } from './support/odd-ids.ts';
-import { startStack, type Stack } from './support/stack.ts';
+import { ODD_IDS } from '../support/inputs/odd-ids.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
 const SUPABASES = [
   ['embedded', ODD_IDS],

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { ContextRecord } from '../producers/index.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { moment, turn, turns } from './support/turns.ts';
+import type { ContextRecord } from '../../producers/index.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { moment, turn, turns } from '../support/inputs/turns.ts';
 
 describe.each(['embedded', 'postgrest'] as const)('reads, on the %s Supabase', (supabase) => {
   let stack: Stack;

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { queryPhrases, queryTerms, textTerms, toTsquery } from '../producers/search-terms.ts';
-import { tokenize } from '../shared/tokens.ts';
-import { eventually } from './support/eventually.ts';
-import { startStack, type Stack } from './support/stack.ts';
+import { queryPhrases, queryTerms, textTerms, toTsquery } from '../../producers/questions/search-terms.ts';
+import { tokenize } from '../../shared/records/tokens.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
 /** What was said, in the languages of the people who say it. */
 const SAID = {

@@ -4,13 +4,13 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { z } from 'zod';
-import { startApi } from '../producers/http/server.ts';
-import type { MemoryCore } from '../producers/index.ts';
-import { type MemoryRecord, MODULES, toRow } from '../shared/records.ts';
-import { runCli, startCli } from './support/cli.ts';
-import { eventually } from './support/eventually.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { record } from './support/turns.ts';
+import { startApi } from '../../doors/http/server.ts';
+import type { MemoryCore } from '../../producers/index.ts';
+import { type MemoryRecord, MODULES, toRow } from '../../shared/records/records.ts';
+import { runCli, startCli } from '../support/clients/cli.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { record } from '../support/inputs/turns.ts';
 
 /**
  * A line of OpenAI's supervised fine-tuning files, as its schema FineTuneChatRequestInput and its guide have it: roles and

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { MemoryCore, TrendsOptions } from '../producers/index.ts';
-import { toRow } from '../shared/records.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { record } from './support/turns.ts';
+import type { MemoryCore, TrendsOptions } from '../../producers/index.ts';
+import { toRow } from '../../shared/records/records.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { record } from '../support/inputs/turns.ts';
 
 describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabase) => {
   let stack: Stack;

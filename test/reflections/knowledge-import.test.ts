@@ -1,12 +1,12 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import canonicalize from 'canonicalize';
-import { computeCid, Ipfs } from '../shared/ipfs.ts';
-import type { ReflectionJob } from '../shared/records.ts';
-import { createReflectionDocument, DOCUMENT_BYTES, toBytes } from '../shared/reflection-document.ts';
-import { Signer } from '../shared/signing.ts';
-import { type FaultProxy, startFaultProxy } from './support/fault-proxy.ts';
-import { startStack, type Stack } from './support/stack.ts';
+import { computeCid, Ipfs } from '../../shared/pinning/ipfs.ts';
+import type { ReflectionJob } from '../../shared/records/records.ts';
+import { createReflectionDocument, DOCUMENT_BYTES, toBytes } from '../../shared/pinning/reflection-document.ts';
+import { Signer } from '../../shared/secrets/signing.ts';
+import { type FaultProxy, startFaultProxy } from '../support/faults/fault-proxy.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
 const WAIT = { wait: true } as const;
 

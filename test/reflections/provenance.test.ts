@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { Ipfs } from '../shared/ipfs.ts';
-import type { ReflectionRow } from '../shared/long-term.ts';
-import { fromBytes } from '../shared/reflection-document.ts';
-import { eventually } from './support/eventually.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { moment, turn } from './support/turns.ts';
+import { Ipfs } from '../../shared/pinning/ipfs.ts';
+import type { ReflectionRow } from '../../shared/long-term/long-term.ts';
+import { fromBytes } from '../../shared/pinning/reflection-document.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { moment, turn } from '../support/inputs/turns.ts';
 
 describe.each(['embedded', 'postgrest'] as const)('where reflections come from, on the %s Supabase', (supabase) => {
   let stack: Stack;

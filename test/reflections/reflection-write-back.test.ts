@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { startStack, type Stack } from './support/stack.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
 let stack: Stack;
 beforeEach(async () => {

@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import type { ReflectionRow } from '../shared/long-term.ts';
-import type { MnemoqError } from '../shared/errors.ts';
-import { eventually } from './support/eventually.ts';
-import { startFaultProxy } from './support/fault-proxy.ts';
-import { startStack, type Stack } from './support/stack.ts';
+import type { ReflectionRow } from '../../shared/long-term/long-term.ts';
+import type { MnemoqError } from '../../shared/errors.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startFaultProxy } from '../support/faults/fault-proxy.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
 const TEXT = 'I answered too fast; 下次先問清楚預算。MARKER-7f3a';
 

@@ -10,10 +10,10 @@ import {
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { Webhook } from 'standardwebhooks';
-import { MemoryCore, type MemoryEvent, type ReflectorContext } from '../producers/index.ts';
-import { eventually } from './support/eventually.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { turn, turns } from './support/turns.ts';
+import { MemoryCore, type MemoryEvent, type ReflectorContext } from '../../producers/index.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { turn, turns } from '../support/inputs/turns.ts';
 
 /** What the reflector was sent, by the names of its protocol. */
 interface Asked {

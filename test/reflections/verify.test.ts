@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import canonicalize from 'canonicalize';
-import { MemoryCore, type Verification } from '../producers/index.ts';
-import { computeCid, Ipfs } from '../shared/ipfs.ts';
-import { fromBytes, type ReflectionDocument, toBytes } from '../shared/reflection-document.ts';
-import { Signer } from '../shared/signing.ts';
-import { runCli } from './support/cli.ts';
-import { eventually } from './support/eventually.ts';
-import { type FaultProxy, startFaultProxy } from './support/fault-proxy.ts';
-import { startStack, type Stack } from './support/stack.ts';
+import { MemoryCore, type Verification } from '../../producers/index.ts';
+import { computeCid, Ipfs } from '../../shared/pinning/ipfs.ts';
+import { fromBytes, type ReflectionDocument, toBytes } from '../../shared/pinning/reflection-document.ts';
+import { Signer } from '../../shared/secrets/signing.ts';
+import { runCli } from '../support/clients/cli.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { type FaultProxy, startFaultProxy } from '../support/faults/fault-proxy.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
 const NAMES = ['fetched', 'cid', 'document', 'signature', 'key', 'row', 'digest', 'record', 'tokens'];
 const newSeed = () => randomBytes(32).toString('base64');

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { startStack, type Stack } from './support/stack.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
 describe.each(['embedded', 'postgrest'] as const)('a turn, on the %s Supabase', (supabase) => {
   let stack: Stack;

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import type { ProxiedRequest } from './support/fault-proxy.ts';
-import { eventually } from './support/eventually.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { turn, turns } from './support/turns.ts';
+import type { ProxiedRequest } from '../support/faults/fault-proxy.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { turn, turns } from '../support/inputs/turns.ts';
 
 /** What PostgreSQL says of a NUL: 22021 in text, 22P05 in JSON. */
 const REFUSAL = /22021|22P05/;

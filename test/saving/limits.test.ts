@@ -1,19 +1,19 @@
 import type { ChildProcess } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { toCursor } from '../producers/context.ts';
-import { Keys } from '../shared/keys.ts';
-import { LongTerm } from '../shared/long-term.ts';
-import { Pending } from '../shared/pending.ts';
-import type { MemoryRecord } from '../shared/records.ts';
-import { ShortTerm } from '../shared/short-term.ts';
-import { loadConfig } from '../shared/config.ts';
-import { eventually } from './support/eventually.ts';
-import { type FaultProxy, startFaultProxy } from './support/fault-proxy.ts';
-import { type Postgrest, startPostgrest } from './support/postgrest.ts';
-import { commandsOf, type RanCommand } from './support/redis-feed.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { moment, record } from './support/turns.ts';
-import { kill, startWorkerProcess } from './support/worker-process.ts';
+import { toCursor } from '../../producers/reading/context.ts';
+import { Keys } from '../../shared/short-term/keys.ts';
+import { LongTerm } from '../../shared/long-term/long-term.ts';
+import { Pending } from '../../shared/short-term/pending.ts';
+import type { MemoryRecord } from '../../shared/records/records.ts';
+import { ShortTerm } from '../../shared/short-term/short-term.ts';
+import { loadConfig } from '../../shared/settings/config.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { type FaultProxy, startFaultProxy } from '../support/faults/fault-proxy.ts';
+import { type Postgrest, startPostgrest } from '../support/services/postgrest.ts';
+import { commandsOf, type RanCommand } from '../support/inputs/redis-feed.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { moment, record } from '../support/inputs/turns.ts';
+import { kill, startWorkerProcess } from '../support/clients/worker-process.ts';
 
 /**
  * Turns in Supabase: enough that a plan which reads them all is never the cheaper one. Both have more uncommitted than a

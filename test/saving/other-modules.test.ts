@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { MemoryCore } from '../producers/index.ts';
-import { startStack, type Stack } from './support/stack.ts';
+import type { MemoryCore } from '../../producers/index.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
 describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabase) => {
   let stack: Stack;

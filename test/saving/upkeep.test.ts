@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { Keys } from '../shared/keys.ts';
-import { Pending } from '../shared/pending.ts';
-import { eventually } from './support/eventually.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { turn, turns } from './support/turns.ts';
+import { Keys } from '../../shared/short-term/keys.ts';
+import { Pending } from '../../shared/short-term/pending.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { turn, turns } from '../support/inputs/turns.ts';
 
 /** Bytes of somebody else's data that fill Redis up. */
 const BALLAST = 24 * 1024 * 1024;

@@ -1,9 +1,9 @@
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { runCli } from './support/cli.ts';
-import { startStack, type Stack } from './support/stack.ts';
+import { runCli } from '../support/clients/cli.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
 
-const SAVER = path.join(import.meta.dirname, 'support/waiting-saver.ts');
+const SAVER = path.join(import.meta.dirname, '../support/clients/waiting-saver.ts');
 
 let stack: Stack;
 beforeEach(async () => {

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { isClusterUrl, parseClusterUrl } from '../shared/cluster-url.ts';
+import { isClusterUrl, parseClusterUrl } from '../../shared/settings/cluster-url.ts';
 
 const NOBODY = { username: '', password: '', tls: false };
 

@@ -5,12 +5,12 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { startRedis } from '../embedded/redis.ts';
-import { type Environment, loadConfig, STORE_SETTINGS, VARIABLE_NAMES } from '../shared/config.ts';
-import { MnemoqError } from '../shared/errors.ts';
-import { startWorker } from '../workers/worker.ts';
+import { startRedis } from '../../embedded/redis.ts';
+import { type Environment, loadConfig, STORE_SETTINGS, VARIABLE_NAMES } from '../../shared/settings/config.ts';
+import { MnemoqError } from '../../shared/errors.ts';
+import { startWorker } from '../../workers/worker.ts';
 
-const MAIN = path.join(import.meta.dirname, '../cli/main.ts');
+const MAIN = path.join(import.meta.dirname, '../../cli/main.ts');
 const PROCESS = { encoding: 'utf8', timeout: 20_000, killSignal: 'SIGKILL' } as const;
 const SEED = Buffer.alloc(32, 7).toString('base64');
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
-import { type EncryptionKey, Keyring, openWith, sealWith } from '../shared/encryption.ts';
+import { type EncryptionKey, Keyring, openWith, sealWith } from '../../shared/secrets/encryption.ts';
 
 const hex = (digits: string) => Buffer.from(digits, 'hex');
 const newKey = (kid: string): EncryptionKey => ({ kid, key: randomBytes(32) });

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
-import { type EmbeddedRedis, startRedis } from '../embedded/redis.ts';
-import { Keys } from '../shared/keys.ts';
-import { ODD_IDS } from './support/odd-ids.ts';
-import { clusterPort } from './support/redis-cluster.ts';
+import { type EmbeddedRedis, startRedis } from '../../embedded/redis.ts';
+import { Keys } from '../../shared/short-term/keys.ts';
+import { ODD_IDS } from '../support/inputs/odd-ids.ts';
+import { clusterPort } from '../support/services/redis-cluster.ts';
 
 const single = new Keys(false);
 const cluster = new Keys(true);

@@ -4,12 +4,17 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
 import { Webhook } from 'standardwebhooks';
-import { newChatJobs, newKnowledgeJob } from '../producers/new-job.ts';
-import { computeCid } from '../shared/ipfs.ts';
-import type { ReflectionJob } from '../shared/records.ts';
-import { createReflectionDocument, digestOf, newReflectionKey, toBytes } from '../shared/reflection-document.ts';
-import { Signer } from '../shared/signing.ts';
-import { decode, encode } from '../shared/tokenizer.ts';
+import { newChatJobs, newKnowledgeJob } from '../../producers/saving/new-job.ts';
+import { computeCid } from '../../shared/pinning/ipfs.ts';
+import type { ReflectionJob } from '../../shared/records/records.ts';
+import {
+  createReflectionDocument,
+  digestOf,
+  newReflectionKey,
+  toBytes,
+} from '../../shared/pinning/reflection-document.ts';
+import { Signer } from '../../shared/secrets/signing.ts';
+import { decode, encode } from '../../shared/records/tokenizer.ts';
 
 /*
  * Published answers, through the functions that Mnemoq itself uses. AES-256-GCM has its own in encryption.test.ts, Ed25519 in
@@ -163,7 +168,7 @@ test('one private document from fixed keys: what any release must be able to mak
 describe('no IV comes twice', () => {
   const PROCESSES = 4;
   const SEALS = 50_000;
-  const ENCRYPTION = path.join(import.meta.dirname, '../shared/encryption.ts');
+  const ENCRYPTION = path.join(import.meta.dirname, '../../shared/secrets/encryption.ts');
   const SCRIPT = `
     const { Keyring } = await import(${JSON.stringify(ENCRYPTION)});
     const keyring = new Keyring([{ kid: 'k', key: Buffer.alloc(32, 7) }]);

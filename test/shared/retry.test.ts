@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { backoffMs } from '../shared/retry.ts';
+import { backoffMs } from '../../shared/process/retry.ts';
 
 const least = () => 0;
 const most = () => 1;

@@ -1,6 +1,6 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
-import { keyIdOf, Signer, verifySignature } from '../shared/signing.ts';
+import { keyIdOf, Signer, verifySignature } from '../../shared/secrets/signing.ts';
 
 /** RFC 8032, section 7.1; the messages of its other tests are not text. */
 const VECTORS = [

@@ -2,13 +2,13 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { get_encoding, Tiktoken } from '@dqbd/tiktoken';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
-import { decode, encode, type Encoding, ENCODINGS } from '../shared/tokenizer.ts';
-import { decodeTokens, tokenize } from '../shared/tokens.ts';
+import { decode, encode, type Encoding, ENCODINGS } from '../../shared/records/tokenizer.ts';
+import { decodeTokens, tokenize } from '../../shared/records/tokens.ts';
 
 /** In one piece this would take the encoder most of a minute, more than a job's lock lasts. */
 const LONG = 200_000;
 
-const SAMPLE = readFileSync(path.join(import.meta.dirname, '../cli/sample/turns.jsonl'), 'utf8')
+const SAMPLE = readFileSync(path.join(import.meta.dirname, '../../cli/sample/turns.jsonl'), 'utf8')
   .trim()
   .split('\n')
   .map((line) => JSON.parse(line) as { userMessage: string; assistantMessage: string })

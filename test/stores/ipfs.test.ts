@@ -4,12 +4,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { freePort } from '../embedded/free-port.ts';
-import { startIpfs } from '../embedded/ipfs.ts';
-import { computeCid, Ipfs } from '../shared/ipfs.ts';
-import { eventually } from './support/eventually.ts';
-import { type FaultProxy, startFaultProxy } from './support/fault-proxy.ts';
-import { describeIpfsContract } from './support/ipfs-contract.ts';
+import { freePort } from '../../embedded/free-port.ts';
+import { startIpfs } from '../../embedded/ipfs.ts';
+import { computeCid, Ipfs } from '../../shared/pinning/ipfs.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { type FaultProxy, startFaultProxy } from '../support/faults/fault-proxy.ts';
+import { describeIpfsContract } from '../support/ipfs-contract.ts';
 
 const { IPFS_API_URL } = process.env;
 const hasKubo = spawnSync('ipfs', ['version']).status === 0;

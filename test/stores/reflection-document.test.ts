@@ -1,8 +1,8 @@
 import { createHash, createHmac, createPublicKey, randomBytes, verify } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
 import { CID } from 'multiformats/cid';
-import { computeCid } from '../shared/ipfs.ts';
-import type { ReflectionJob } from '../shared/records.ts';
+import { computeCid } from '../../shared/pinning/ipfs.ts';
+import type { ReflectionJob } from '../../shared/records/records.ts';
 import {
   createReflectionDocument,
   digestOf,
@@ -12,8 +12,8 @@ import {
   signatureHolds,
   textOf,
   toBytes,
-} from '../shared/reflection-document.ts';
-import { Signer } from '../shared/signing.ts';
+} from '../../shared/pinning/reflection-document.ts';
+import { Signer } from '../../shared/secrets/signing.ts';
 
 const signer = new Signer(randomBytes(32));
 const key = newReflectionKey();

@@ -2,8 +2,8 @@ import { createHmac, randomUUID } from 'node:crypto';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import type { SupabaseClient } from '@supabase/supabase-js';
 import { v7 as uuidv7 } from 'uuid';
-import { supabaseClient, supabaseService } from './support/stack.ts';
-import { moment } from './support/turns.ts';
+import { supabaseClient, supabaseService } from '../support/services/stack.ts';
+import { moment } from '../support/inputs/turns.ts';
 
 function userToken(secret: string, userId: string): string {
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');

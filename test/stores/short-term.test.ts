@@ -3,12 +3,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Redis } from 'ioredis';
-import { type EmbeddedRedis, startRedis } from '../embedded/redis.ts';
-import { Keys } from '../shared/keys.ts';
-import { Pending } from '../shared/pending.ts';
-import type { MemoryRecord } from '../shared/records.ts';
-import { ShortTerm } from '../shared/short-term.ts';
-import { record } from './support/turns.ts';
+import { type EmbeddedRedis, startRedis } from '../../embedded/redis.ts';
+import { Keys } from '../../shared/short-term/keys.ts';
+import { Pending } from '../../shared/short-term/pending.ts';
+import type { MemoryRecord } from '../../shared/records/records.ts';
+import { ShortTerm } from '../../shared/short-term/short-term.ts';
+import { record } from '../support/inputs/turns.ts';
 
 const LIMIT = 5;
 const TTL_SECONDS = 60;

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
-import { computeCid, Ipfs } from '../../shared/ipfs.ts';
+import { computeCid, Ipfs } from '../../shared/pinning/ipfs.ts';
 
 /** What Mnemoq expects of an IPFS node behind Kubo's RPC, whichever it is. */
 export function describeIpfsContract(name: string, start: () => Promise<{ url: string; stop(): Promise<void> }>): void {

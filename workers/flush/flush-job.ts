@@ -1,11 +1,11 @@
 import { type Job, UnrecoverableError } from 'bullmq';
-import type { FlushResult } from '../shared/queues.ts';
-import { flushJob } from '../shared/records.ts';
-import { describeSpan } from '../shared/tracing.ts';
-import { validate } from '../shared/validate.ts';
+import type { FlushResult } from '../../shared/queues.ts';
+import { flushJob } from '../../shared/records/records.ts';
+import { describeSpan } from '../../shared/telemetry/tracing.ts';
+import { validate } from '../../shared/validate.ts';
 import { flush } from './flush.ts';
-import { retryFlush } from './flush-schedule.ts';
-import type { Parts } from './parts.ts';
+import { retryFlush } from '../steps/flush-schedule.ts';
+import type { Parts } from '../steps/parts.ts';
 
 /**
  * One flush, asked for by the schedule, a caller, a growing backlog or an earlier failure. A failed flush fails its job,

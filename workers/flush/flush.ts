@@ -1,9 +1,13 @@
+/**
+ * **workers/flush/**: the workers of the queues `flush` and `quarantine`: pending records go to Supabase in batches, and
+ * what it refuses is set aside.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Failure } from '../shared/long-term.ts';
-import type { PendingEntry } from '../shared/pending.ts';
-import type { FlushResult } from '../shared/queues.ts';
-import { commit, type PendingRecord } from './commit.ts';
-import type { Parts } from './parts.ts';
+import type { Failure } from '../../shared/long-term/long-term.ts';
+import type { PendingEntry } from '../../shared/short-term/pending.ts';
+import type { FlushResult } from '../../shared/queues.ts';
+import { commit, type PendingRecord } from '../steps/commit.ts';
+import type { Parts } from '../steps/parts.ts';
 
 /** Most JSON in one request: keeps a batch of long texts within what proxies and PostgREST take, and memory bounded. */
 const BATCH_BYTES = 4 * 1024 * 1024;

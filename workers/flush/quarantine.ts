@@ -1,10 +1,10 @@
 import { UnrecoverableError } from 'bullmq';
-import { isSealed } from '../shared/encryption.ts';
-import { MnemoqError } from '../shared/errors.ts';
-import { fromRow, type MemoryRecord, quarantineJob } from '../shared/records.ts';
-import { plainTokens } from '../shared/tokens.ts';
-import { validate } from '../shared/validate.ts';
-import type { Parts } from './parts.ts';
+import { isSealed } from '../../shared/secrets/encryption.ts';
+import { MnemoqError } from '../../shared/errors.ts';
+import { fromRow, type MemoryRecord, quarantineJob } from '../../shared/records/records.ts';
+import { plainTokens } from '../../shared/records/tokens.ts';
+import { validate } from '../../shared/validate.ts';
+import type { Parts } from '../steps/parts.ts';
 
 /**
  * One refused row. The first time it goes straight to the failed jobs, where it waits for a person; every time somebody

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { messageOf } from '../shared/errors.ts';
-import { readMemory, usedPercent } from '../shared/redis-memory.ts';
+import { messageOf } from '../../shared/errors.ts';
+import { readMemory, usedPercent } from '../../shared/short-term/redis-memory.ts';
 import { flush } from './flush.ts';
-import { isScheduled, scheduleFlushes } from './flush-schedule.ts';
-import type { Parts } from './parts.ts';
+import { isScheduled, scheduleFlushes } from '../steps/flush-schedule.ts';
+import type { Parts } from '../steps/parts.ts';
 
 /** How often to look. */
 const EVERY_MS = 5_000;

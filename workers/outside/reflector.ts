@@ -1,12 +1,12 @@
 import { UnrecoverableError } from 'bullmq';
 import { Webhook } from 'standardwebhooks';
 import { z } from 'zod';
-import type { ConfigWith } from '../shared/config.ts';
-import { MnemoqError } from '../shared/errors.ts';
-import { TEXT_BYTES, textOfRecord } from '../shared/records.ts';
-import type { Reflector, ReflectorContext } from '../shared/reflector.ts';
-import { toSnake } from '../shared/snake-case.ts';
-import { validate } from '../shared/validate.ts';
+import type { ConfigWith } from '../../shared/settings/config.ts';
+import { MnemoqError } from '../../shared/errors.ts';
+import { TEXT_BYTES, textOfRecord } from '../../shared/records/records.ts';
+import type { Reflector, ReflectorContext } from '../../shared/process/reflector.ts';
+import { toSnake } from '../../shared/snake-case.ts';
+import { validate } from '../../shared/validate.ts';
 
 export type ReflectorConfig = ConfigWith<'reflectorUrl'>;
 

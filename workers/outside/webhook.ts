@@ -1,11 +1,14 @@
+/**
+ * **workers/outside/**: the workers that call somebody else's server: webhooks and the reflector.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Job, type Queue, UnrecoverableError } from 'bullmq';
 import { Webhook } from 'standardwebhooks';
-import type { ConfigWith } from '../shared/config.ts';
-import { MnemoqError, messageOf } from '../shared/errors.ts';
-import { EventFeed, type Followed } from '../shared/events.ts';
-import { toSnake } from '../shared/snake-case.ts';
-import type { Parts } from './parts.ts';
+import type { ConfigWith } from '../../shared/settings/config.ts';
+import { MnemoqError, messageOf } from '../../shared/errors.ts';
+import { EventFeed, type Followed } from '../../shared/short-term/events.ts';
+import { toSnake } from '../../shared/snake-case.ts';
+import type { Parts } from '../steps/parts.ts';
 
 export type WebhookConfig = ConfigWith<'webhookUrl' | 'webhookSecret'>;
 

@@ -1,15 +1,19 @@
-import { newRecord } from '../shared/new-record.ts';
-import { type ChatJob, chatJob } from '../shared/records.ts';
-import type { ChatResult } from '../shared/queues.ts';
-import type { Remembered } from '../shared/short-term.ts';
-import { countTokens } from '../shared/tokens.ts';
-import { activeTraceparent } from '../shared/tracing.ts';
-import { validate } from '../shared/validate.ts';
-import { commit } from './commit.ts';
-import { requestFlush } from './flush-schedule.ts';
-import type { Parts } from './parts.ts';
+/**
+ * **workers/saving/**: the workers of the queues `chat` and `reflection`: a saved text becomes a record, and a reflection
+ * a pinned document.
+ */
+import { newRecord } from '../../shared/tiers/new-record.ts';
+import { type ChatJob, chatJob } from '../../shared/records/records.ts';
+import type { ChatResult } from '../../shared/queues.ts';
+import type { Remembered } from '../../shared/short-term/short-term.ts';
+import { countTokens } from '../../shared/records/tokens.ts';
+import { activeTraceparent } from '../../shared/telemetry/tracing.ts';
+import { validate } from '../../shared/validate.ts';
+import { commit } from '../steps/commit.ts';
+import { requestFlush } from '../steps/flush-schedule.ts';
+import type { Parts } from '../steps/parts.ts';
 import { askReflector } from './reflection-policy.ts';
-import { remember } from './remember.ts';
+import { remember } from '../steps/remember.ts';
 
 /** One turn: validate, tokenize, remember; commit at once when it matters, else leave it to the flush. */
 export async function processChat(data: unknown, parts: Parts): Promise<ChatResult> {

@@ -1,9 +1,9 @@
 import { UnrecoverableError } from 'bullmq';
-import { isError } from '../shared/errors.ts';
-import { proveDocument, proveText } from '../shared/proof.ts';
-import type { ReflectionJob } from '../shared/records.ts';
-import { createReflectionDocument, toBytes } from '../shared/reflection-document.ts';
-import { signerOnce } from '../shared/signing.ts';
+import { isError } from '../../shared/errors.ts';
+import { proveDocument, proveText } from '../../shared/pinning/proof.ts';
+import type { ReflectionJob } from '../../shared/records/records.ts';
+import { createReflectionDocument, toBytes } from '../../shared/pinning/reflection-document.ts';
+import { signerOnce } from '../../shared/secrets/signing.ts';
 import type { ReflectionParts } from './reflection.ts';
 
 /**

@@ -1,7 +1,7 @@
-import type { ChatJob } from '../shared/records.ts';
-import { ring } from '../shared/reflector.ts';
-import type { Remembered } from '../shared/short-term.ts';
-import type { Parts } from './parts.ts';
+import type { ChatJob } from '../../shared/records/records.ts';
+import { ring } from '../../shared/process/reflector.ts';
+import type { Remembered } from '../../shared/short-term/short-term.ts';
+import type { Parts } from '../steps/parts.ts';
 
 /**
  * Rings for the reflector where a turn makes a reflection due, now or when it stays quiet. A repeated delivery rings too:

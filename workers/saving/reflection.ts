@@ -1,10 +1,10 @@
 import { UnrecoverableError } from 'bullmq';
-import { MnemoqError } from '../shared/errors.ts';
-import { computeCid, Ipfs } from '../shared/ipfs.ts';
-import type { ReflectionRow } from '../shared/long-term.ts';
-import { newRecord } from '../shared/new-record.ts';
-import type { ReflectionResult } from '../shared/queues.ts';
-import { type MemoryRecord, positionOf, type ReflectionJob, reflectionJob } from '../shared/records.ts';
+import { MnemoqError } from '../../shared/errors.ts';
+import { computeCid, Ipfs } from '../../shared/pinning/ipfs.ts';
+import type { ReflectionRow } from '../../shared/long-term/long-term.ts';
+import { newRecord } from '../../shared/tiers/new-record.ts';
+import type { ReflectionResult } from '../../shared/queues.ts';
+import { type MemoryRecord, positionOf, type ReflectionJob, reflectionJob } from '../../shared/records/records.ts';
 import {
   createReflectionDocument,
   type DocumentSource,
@@ -12,15 +12,15 @@ import {
   type ReflectionDocument,
   signatureHolds,
   toBytes,
-} from '../shared/reflection-document.ts';
-import { type Signer, signerOnce } from '../shared/signing.ts';
-import { countTokens } from '../shared/tokens.ts';
-import { activeTraceparent, inSpan } from '../shared/tracing.ts';
-import { validate } from '../shared/validate.ts';
-import { commit } from './commit.ts';
+} from '../../shared/pinning/reflection-document.ts';
+import { type Signer, signerOnce } from '../../shared/secrets/signing.ts';
+import { countTokens } from '../../shared/records/tokens.ts';
+import { activeTraceparent, inSpan } from '../../shared/telemetry/tracing.ts';
+import { validate } from '../../shared/validate.ts';
+import { commit } from '../steps/commit.ts';
 import { admitImported } from './imported.ts';
-import type { Parts } from './parts.ts';
-import { remember } from './remember.ts';
+import type { Parts } from '../steps/parts.ts';
+import { remember } from '../steps/remember.ts';
 
 export interface ReflectionParts extends Parts {
   keyring: NonNullable<Parts['keyring']>;

@@ -1,7 +1,11 @@
-import type { CommitResult, Failure } from '../shared/long-term.ts';
-import { type MemoryRecord, type QuarantineJob, toRow } from '../shared/records.ts';
-import type { Committed } from '../shared/short-term.ts';
-import { addSpan, inTraceOf } from '../shared/tracing.ts';
+/**
+ * **workers/steps/**: steps that several kinds of workers take: remember, commit, ask for a flush. What only one kind
+ * does stands with that kind.
+ */
+import type { CommitResult, Failure } from '../../shared/long-term/long-term.ts';
+import { type MemoryRecord, type QuarantineJob, toRow } from '../../shared/records/records.ts';
+import type { Committed } from '../../shared/short-term/short-term.ts';
+import { addSpan, inTraceOf } from '../../shared/telemetry/tracing.ts';
 import type { Parts } from './parts.ts';
 
 /** A record with its entry in the pending stream. */

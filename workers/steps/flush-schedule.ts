@@ -1,6 +1,6 @@
-import type { FlushJob } from '../shared/records.ts';
-import { backoffMs } from '../shared/retry.ts';
-import { OWN_TRACE } from '../shared/tracing.ts';
+import type { FlushJob } from '../../shared/records/records.ts';
+import { backoffMs } from '../../shared/process/retry.ts';
+import { OWN_TRACE } from '../../shared/telemetry/tracing.ts';
 import type { Parts } from './parts.ts';
 
 type ScheduleParts = Pick<Parts, 'config' | 'queue'>;

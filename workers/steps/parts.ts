@@ -1,11 +1,11 @@
 import { Queue } from 'bullmq';
-import { messageOf } from '../shared/errors.ts';
-import type { Logger } from '../shared/log.ts';
-import { Metrics } from '../shared/metrics.ts';
-import type { QueueName } from '../shared/queues.ts';
-import { connectWorkerRedis } from '../shared/redis.ts';
-import { createStores, type StoreConfig, type Stores } from '../shared/stores.ts';
-import { queueTelemetry } from '../shared/tracing.ts';
+import { messageOf } from '../../shared/errors.ts';
+import type { Logger } from '../../shared/telemetry/log.ts';
+import { Metrics } from '../../shared/telemetry/metrics.ts';
+import type { QueueName } from '../../shared/queues.ts';
+import { connectWorkerRedis } from '../../shared/short-term/redis.ts';
+import { createStores, type StoreConfig, type Stores } from '../../shared/tiers/stores.ts';
+import { queueTelemetry } from '../../shared/telemetry/tracing.ts';
 
 /** What every worker works with. */
 export interface Parts extends Stores {

@@ -1,7 +1,7 @@
 import { UnrecoverableError } from 'bullmq';
-import type { MemoryRecord } from '../shared/records.ts';
-import type { Remembered } from '../shared/short-term.ts';
-import { countTokens } from '../shared/tokens.ts';
+import type { MemoryRecord } from '../../shared/records/records.ts';
+import type { Remembered } from '../../shared/short-term/short-term.ts';
+import { countTokens } from '../../shared/records/tokens.ts';
 import type { Parts } from './parts.ts';
 
 /**

@@ -1,14 +1,23 @@
+/**
+ * **cli/commands/keeping/**: commands for what is done to records long after they were saved.
+ */
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { Command, Option } from 'commander';
-import type { ArchiveOptions, ArchivePart, ExportOptions, MemoryCore, MissingDocument } from '../../producers/index.ts';
-import { MODULES } from '../../shared/records.ts';
-import { writeCar } from '../car-file.ts';
-import { CommandEnd, EXIT } from '../exit.ts';
-import { counted, print, progressBar, say, sayColors } from '../output.ts';
-import { untilSignal } from '../until-signal.ts';
-import { withMemory } from './with-memory.ts';
+import type {
+  ArchiveOptions,
+  ArchivePart,
+  ExportOptions,
+  MemoryCore,
+  MissingDocument,
+} from '../../../producers/index.ts';
+import { MODULES } from '../../../shared/records/records.ts';
+import { writeCar } from './car-file.ts';
+import { CommandEnd, EXIT } from '../../terminal/exit.ts';
+import { counted, print, progressBar, say, sayColors } from '../../terminal/output.ts';
+import { untilSignal } from '../../process/until-signal.ts';
+import { withMemory } from '../with-memory.ts';
 
 interface Options {
   format: ExportOptions['format'];

@@ -1,8 +1,8 @@
 import { Command } from 'commander';
-import type { ForgetOptions } from '../../producers/index.ts';
-import { CommandEnd, EXIT } from '../exit.ts';
-import { mark, print, printJson, printTable } from '../output.ts';
-import { watchForSilence, withMemory } from './with-memory.ts';
+import type { ForgetOptions } from '../../../producers/index.ts';
+import { CommandEnd, EXIT } from '../../terminal/exit.ts';
+import { mark, print, printJson, printTable } from '../../terminal/output.ts';
+import { watchForSilence, withMemory } from '../with-memory.ts';
 
 interface Options {
   user?: string;

@@ -1,8 +1,8 @@
 import { Command } from 'commander';
-import type { MemoryCore, RekeyOptions, RekeyProgress } from '../../producers/index.ts';
-import { EXIT } from '../exit.ts';
-import { counted, mark, print, printJson, type ProgressBar, progressBar } from '../output.ts';
-import { withMemory } from './with-memory.ts';
+import type { MemoryCore, RekeyOptions, RekeyProgress } from '../../../producers/index.ts';
+import { EXIT } from '../../terminal/exit.ts';
+import { counted, mark, print, printJson, type ProgressBar, progressBar } from '../../terminal/output.ts';
+import { withMemory } from '../with-memory.ts';
 
 interface Options {
   dryRun?: true;

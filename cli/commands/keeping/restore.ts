@@ -2,13 +2,13 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { addAbortSignal, type Readable } from 'node:stream';
 import { Command, Option } from 'commander';
-import type { CacheRestoration, DocumentRestoration, MemoryCore } from '../../producers/index.ts';
-import { MnemoqError, messageOf } from '../../shared/errors.ts';
-import { CommandEnd, EXIT } from '../exit.ts';
-import { readLines } from '../lines.ts';
-import { colors, counted, print, printJson, progressBar, say, sayColors } from '../output.ts';
-import { untilSignal } from '../until-signal.ts';
-import { withMemory } from './with-memory.ts';
+import type { CacheRestoration, DocumentRestoration, MemoryCore } from '../../../producers/index.ts';
+import { MnemoqError, messageOf } from '../../../shared/errors.ts';
+import { CommandEnd, EXIT } from '../../terminal/exit.ts';
+import { readLines } from '../../terminal/lines.ts';
+import { colors, counted, print, printJson, progressBar, say, sayColors } from '../../terminal/output.ts';
+import { untilSignal } from '../../process/until-signal.ts';
+import { withMemory } from '../with-memory.ts';
 
 /** A CID is 59 characters long, and a comment may follow it on a line of its own. */
 const LINE_BYTES = 10_000;

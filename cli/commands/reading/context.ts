@@ -1,9 +1,12 @@
+/**
+ * **cli/commands/reading/**: commands that show records and what can be counted in them.
+ */
 import { Command, Option } from 'commander';
-import type { ContextFormat, ContextRecord } from '../../producers/index.ts';
-import { MAX_ROWS } from '../../shared/long-term.ts';
-import { wholeNumber } from '../arguments.ts';
-import { colors, counted, print, printJson, say, sayColors } from '../output.ts';
-import { withMemory } from './with-memory.ts';
+import type { ContextFormat, ContextRecord } from '../../../producers/index.ts';
+import { MAX_ROWS } from '../../../shared/long-term/long-term.ts';
+import { wholeNumber } from '../../terminal/arguments.ts';
+import { colors, counted, print, printJson, say, sayColors } from '../../terminal/output.ts';
+import { withMemory } from '../with-memory.ts';
 
 interface ContextOptions {
   recent?: number;

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
-import { MemoryCore } from '../../producers/index.ts';
-import { colors, counted, print, printJson } from '../output.ts';
-import { withMemory } from './with-memory.ts';
+import { MemoryCore } from '../../../producers/index.ts';
+import { colors, counted, print, printJson } from '../../terminal/output.ts';
+import { withMemory } from '../with-memory.ts';
 
 export function inspectCommand(): Command {
   return new Command('inspect')

@@ -1,9 +1,9 @@
 import { Command } from 'commander';
-import type { SearchHit } from '../../producers/index.ts';
-import { wholeNumber } from '../arguments.ts';
-import { EXIT } from '../exit.ts';
-import { colors, counted, print, printJson, say, sayColors } from '../output.ts';
-import { withMemory } from './with-memory.ts';
+import type { SearchHit } from '../../../producers/index.ts';
+import { wholeNumber } from '../../terminal/arguments.ts';
+import { EXIT } from '../../terminal/exit.ts';
+import { colors, counted, print, printJson, say, sayColors } from '../../terminal/output.ts';
+import { withMemory } from '../with-memory.ts';
 
 interface Options {
   context?: string;

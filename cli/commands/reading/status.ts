@@ -1,6 +1,6 @@
 import { Command } from 'commander';
-import { colors, print, printJson } from '../output.ts';
-import { withMemory } from './with-memory.ts';
+import { colors, print, printJson } from '../../terminal/output.ts';
+import { withMemory } from '../with-memory.ts';
 
 export function statusCommand(): Command {
   return new Command('status')

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
-import type { TrendBucketFigures, TrendsOptions } from '../../producers/index.ts';
-import { colors, print, printJson, printTable, say } from '../output.ts';
-import { withMemory } from './with-memory.ts';
+import type { TrendBucketFigures, TrendsOptions } from '../../../producers/index.ts';
+import { colors, print, printJson, printTable, say } from '../../terminal/output.ts';
+import { withMemory } from '../with-memory.ts';
 
 interface Options {
   user?: string;

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
-import { wholeNumber } from '../arguments.ts';
-import { colors, print, printJson, printTable, say } from '../output.ts';
-import { watchForSilence, withMemory } from './with-memory.ts';
+import { wholeNumber } from '../../terminal/arguments.ts';
+import { colors, print, printJson, printTable, say } from '../../terminal/output.ts';
+import { watchForSilence, withMemory } from '../with-memory.ts';
 
 interface ListOptions {
   query?: string;

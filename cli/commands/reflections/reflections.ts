@@ -1,9 +1,12 @@
+/**
+ * **cli/commands/reflections/**: commands about reflections and knowledge.
+ */
 import { Command, Option } from 'commander';
-import type { ReflectionsOptions } from '../../producers/index.ts';
-import { PINNED_MODULES } from '../../shared/records.ts';
-import { wholeNumber } from '../arguments.ts';
-import { printJson, printTable, say } from '../output.ts';
-import { withMemory } from './with-memory.ts';
+import type { ReflectionsOptions } from '../../../producers/index.ts';
+import { PINNED_MODULES } from '../../../shared/records/records.ts';
+import { wholeNumber } from '../../terminal/arguments.ts';
+import { printJson, printTable, say } from '../../terminal/output.ts';
+import { withMemory } from '../with-memory.ts';
 
 interface Options {
   user?: string;

@@ -1,9 +1,9 @@
 import { Command } from 'commander';
-import type { Link } from '../../producers/index.ts';
-import { wholeNumber } from '../arguments.ts';
-import { EXIT } from '../exit.ts';
-import { counted, mark, print, printJson, say } from '../output.ts';
-import { withMemory } from './with-memory.ts';
+import type { Link } from '../../../producers/index.ts';
+import { wholeNumber } from '../../terminal/arguments.ts';
+import { EXIT } from '../../terminal/exit.ts';
+import { counted, mark, print, printJson, say } from '../../terminal/output.ts';
+import { withMemory } from '../with-memory.ts';
 
 interface Options {
   user?: string;

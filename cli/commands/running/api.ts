@@ -1,9 +1,9 @@
 import { Command } from 'commander';
-import { startApi } from '../../producers/http/server.ts';
-import { readEnvironment } from '../../shared/config.ts';
-import { say, sayColors } from '../output.ts';
-import { tellParent, untilSignal } from '../until-signal.ts';
-import { readPackage } from '../package.ts';
+import { startApi } from '../../../doors/http/server.ts';
+import { readEnvironment } from '../../../shared/settings/config.ts';
+import { say, sayColors } from '../../terminal/output.ts';
+import { tellParent, untilSignal } from '../../process/until-signal.ts';
+import { readPackage } from '../../process/package.ts';
 
 export function apiCommand(): Command {
   return new Command('api')

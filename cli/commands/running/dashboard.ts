@@ -1,8 +1,8 @@
 import { Command } from 'commander';
-import { startDashboard } from '../../producers/dashboard/dashboard.ts';
-import { readEnvironment } from '../../shared/config.ts';
-import { say } from '../output.ts';
-import { tellParent, untilSignal } from '../until-signal.ts';
+import { startDashboard } from '../../../doors/dashboard/dashboard.ts';
+import { readEnvironment } from '../../../shared/settings/config.ts';
+import { say } from '../../terminal/output.ts';
+import { tellParent, untilSignal } from '../../process/until-signal.ts';
 
 export function dashboardCommand(): Command {
   return new Command('dashboard')

@@ -1,23 +1,23 @@
 import { createReadStream } from 'node:fs';
 import path from 'node:path';
 import { Command } from 'commander';
-import { requireEmbeddedPackages } from '../../embedded/packages.ts';
-import { type EmbeddedParts, startEmbeddedParts } from '../../embedded/parts.ts';
+import { requireEmbeddedPackages } from '../../../embedded/packages.ts';
+import { type EmbeddedParts, startEmbeddedParts } from '../../../embedded/parts.ts';
 import {
   type ChatInput,
   type FlushResult,
   MemoryCore,
   type Receipt,
   type ReflectionInput,
-} from '../../producers/index.ts';
-import { loadConfig, readEnvironment, VARIABLE_NAMES } from '../../shared/config.ts';
-import { MAX_ROWS } from '../../shared/long-term.ts';
-import { WORKER_KINDS } from '../../workers/worker.ts';
-import { CommandEnd, EXIT } from '../exit.ts';
-import { readLines } from '../lines.ts';
-import { colors, counted, mark, print, printJson, printTable, progressBar, say } from '../output.ts';
-import { untilSignal } from '../until-signal.ts';
-import { WorkerProcesses } from '../worker-processes.ts';
+} from '../../../producers/index.ts';
+import { loadConfig, readEnvironment, VARIABLE_NAMES } from '../../../shared/settings/config.ts';
+import { MAX_ROWS } from '../../../shared/long-term/long-term.ts';
+import { WORKER_KINDS } from '../../../workers/worker.ts';
+import { CommandEnd, EXIT } from '../../terminal/exit.ts';
+import { readLines } from '../../terminal/lines.ts';
+import { colors, counted, mark, print, printJson, printTable, progressBar, say } from '../../terminal/output.ts';
+import { untilSignal } from '../../process/until-signal.ts';
+import { WorkerProcesses } from '../../process/worker-processes.ts';
 
 /** Tokens the recalled context may have. */
 const BUDGET = 1_500;
@@ -151,7 +151,7 @@ async function runDemo(memory: MemoryCore, workers: WorkerProcesses, parts: Embe
 }
 
 async function readSample<T>(name: string): Promise<T[]> {
-  const file = path.join(import.meta.dirname, '..', 'sample', name);
+  const file = path.join(import.meta.dirname, '../../sample', name);
   return Array.fromAsync(readLines(createReadStream(file), 1_000_000), ({ text }) => JSON.parse(text ?? '') as T);
 }
 

@@ -1,21 +1,24 @@
+/**
+ * **cli/commands/running/**: commands that run something for as long as it is needed, or look at what runs.
+ */
 import { rmSync, writeFileSync } from 'node:fs';
 import { Command } from 'commander';
-import { freePort } from '../../embedded/free-port.ts';
-import { whenGone } from '../../embedded/guard.ts';
-import { requireEmbeddedPackages } from '../../embedded/packages.ts';
-import { type EmbeddedParts, startEmbeddedParts } from '../../embedded/parts.ts';
+import { freePort } from '../../../embedded/free-port.ts';
+import { whenGone } from '../../../embedded/guard.ts';
+import { requireEmbeddedPackages } from '../../../embedded/packages.ts';
+import { type EmbeddedParts, startEmbeddedParts } from '../../../embedded/parts.ts';
 import {
   devEnvironmentFile,
   type Environment,
   loadConfig,
   readEnvironment,
   VARIABLE_NAMES,
-} from '../../shared/config.ts';
-import { OPTIONAL_WORKER_KINDS, WORKER_KINDS } from '../../workers/worker.ts';
-import { CommandEnd, EXIT } from '../exit.ts';
-import { colors, print, say, sayColors } from '../output.ts';
-import { untilSignal } from '../until-signal.ts';
-import { WorkerProcesses } from '../worker-processes.ts';
+} from '../../../shared/settings/config.ts';
+import { OPTIONAL_WORKER_KINDS, WORKER_KINDS } from '../../../workers/worker.ts';
+import { CommandEnd, EXIT } from '../../terminal/exit.ts';
+import { colors, print, say, sayColors } from '../../terminal/output.ts';
+import { untilSignal } from '../../process/until-signal.ts';
+import { WorkerProcesses } from '../../process/worker-processes.ts';
 
 /** What the embedded parts decide. All else is the user's to set. */
 const ADDRESSES = ['REDIS_URL', 'SUPABASE_URL', 'SUPABASE_SERVICE_ROLE_KEY', 'IPFS_API_URL', 'MNEMOQ_DATA_DIR'];

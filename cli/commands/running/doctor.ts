@@ -7,15 +7,21 @@ import {
   readEnvironment,
   type Setting,
   STORE_SETTINGS,
-} from '../../shared/config.ts';
-import { messageOf } from '../../shared/errors.ts';
-import { Ipfs } from '../../shared/ipfs.ts';
-import { createLogger } from '../../shared/log.ts';
-import { LongTerm, SCHEMA_VERSION } from '../../shared/long-term.ts';
-import { connectProducerRedis, evictionPolicy, mastersOf, type RedisClient, withinTime } from '../../shared/redis.ts';
-import { Signer } from '../../shared/signing.ts';
-import { EXIT } from '../exit.ts';
-import { colors, mark, print, printJson } from '../output.ts';
+} from '../../../shared/settings/config.ts';
+import { messageOf } from '../../../shared/errors.ts';
+import { Ipfs } from '../../../shared/pinning/ipfs.ts';
+import { createLogger } from '../../../shared/telemetry/log.ts';
+import { LongTerm, SCHEMA_VERSION } from '../../../shared/long-term/long-term.ts';
+import {
+  connectProducerRedis,
+  evictionPolicy,
+  mastersOf,
+  type RedisClient,
+  withinTime,
+} from '../../../shared/short-term/redis.ts';
+import { Signer } from '../../../shared/secrets/signing.ts';
+import { EXIT } from '../../terminal/exit.ts';
+import { colors, mark, print, printJson } from '../../terminal/output.ts';
 
 interface Finding {
   what: string;

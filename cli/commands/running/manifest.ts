@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { Command } from 'commander';
-import { printJson } from '../output.ts';
-import { type PackageManifest, packageFile, readPackage } from '../package.ts';
+import { printJson } from '../../terminal/output.ts';
+import { type PackageManifest, packageFile, readPackage } from '../../process/package.ts';
 
 /** The memory is what the other modules of an agent system call, so a loader that starts with the lowest takes it first. */
 const LOAD_PRIORITY = 0;

@@ -1,11 +1,11 @@
 import { Console } from 'node:console';
 import { Command } from 'commander';
-import { startMcpHttp } from '../../producers/mcp/http-door.ts';
-import { startMcpStdio } from '../../producers/mcp/stdio-door.ts';
-import { readEnvironment } from '../../shared/config.ts';
-import { say, sayColors } from '../output.ts';
-import { tellParent, untilSignal } from '../until-signal.ts';
-import { readPackage } from '../package.ts';
+import { startMcpHttp } from '../../../doors/mcp/http-door.ts';
+import { startMcpStdio } from '../../../doors/mcp/stdio-door.ts';
+import { readEnvironment } from '../../../shared/settings/config.ts';
+import { say, sayColors } from '../../terminal/output.ts';
+import { tellParent, untilSignal } from '../../process/until-signal.ts';
+import { readPackage } from '../../process/package.ts';
 
 export function mcpCommand(): Command {
   return new Command('mcp')

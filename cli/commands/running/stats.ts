@@ -1,6 +1,6 @@
 import { Command } from 'commander';
-import { colors, mark, print, printJson, printTable } from '../output.ts';
-import { withMemory } from './with-memory.ts';
+import { colors, mark, print, printJson, printTable } from '../../terminal/output.ts';
+import { withMemory } from '../with-memory.ts';
 
 /** The counts worth a column; BullMQ has more. */
 const COLUMNS = ['waiting', 'active', 'delayed', 'completed', 'failed'];

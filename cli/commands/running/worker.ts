@@ -1,9 +1,9 @@
 import { Argument, Command } from 'commander';
-import { readEnvironment } from '../../shared/config.ts';
-import { OPTIONAL_WORKER_KINDS, startWorker, WORKER_KINDS, type WorkerKind } from '../../workers/worker.ts';
-import { EXIT } from '../exit.ts';
-import { endTraceExport } from '../trace-export.ts';
-import { tellParent, untilSignal } from '../until-signal.ts';
+import { readEnvironment } from '../../../shared/settings/config.ts';
+import { OPTIONAL_WORKER_KINDS, startWorker, WORKER_KINDS, type WorkerKind } from '../../../workers/worker.ts';
+import { EXIT } from '../../terminal/exit.ts';
+import { endTraceExport } from '../../process/trace-export.ts';
+import { tellParent, untilSignal } from '../../process/until-signal.ts';
 
 export function workerCommand(): Command {
   return new Command('worker')

@@ -1,9 +1,9 @@
 import { Command } from 'commander';
-import { wholeNumber } from '../arguments.ts';
-import { EXIT } from '../exit.ts';
-import { MAX_ROWS } from '../../shared/long-term.ts';
-import { colors, counted, mark, print, printJson, progressBar } from '../output.ts';
-import { watchForSilence, withMemory } from './with-memory.ts';
+import { wholeNumber } from '../../terminal/arguments.ts';
+import { EXIT } from '../../terminal/exit.ts';
+import { MAX_ROWS } from '../../../shared/long-term/long-term.ts';
+import { colors, counted, mark, print, printJson, progressBar } from '../../terminal/output.ts';
+import { watchForSilence, withMemory } from '../with-memory.ts';
 
 export function flushCommand(): Command {
   return new Command('flush')

@@ -1,3 +1,6 @@
+/**
+ * **cli/commands/saving/**: commands that put something in or move it on.
+ */
 import { constants, createReadStream, openSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { Socket } from 'node:net';
@@ -5,16 +8,26 @@ import { addAbortSignal, pipeline, Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createGunzip } from 'node:zlib';
 import { Command } from 'commander';
-import type { ChatInput, MemoryCore } from '../../producers/index.ts';
-import { bytesOf, turnInput, TURNS_BYTES } from '../../producers/new-job.ts';
-import { MnemoqError, messageOf } from '../../shared/errors.ts';
-import { identifierUpTo, TEXT_BYTES } from '../../shared/records.ts';
-import { validate } from '../../shared/validate.ts';
-import { CommandEnd, EXIT } from '../exit.ts';
-import { readLines } from '../lines.ts';
-import { colors, counted, print, printJson, type ProgressBar, progressBar, say, sayColors } from '../output.ts';
-import { untilSignal } from '../until-signal.ts';
-import { watchForSilence, withMemory } from './with-memory.ts';
+import type { ChatInput, MemoryCore } from '../../../producers/index.ts';
+import { bytesOf, turnInput, TURNS_BYTES } from '../../../producers/saving/new-job.ts';
+import { MnemoqError, messageOf } from '../../../shared/errors.ts';
+import { TEXT_BYTES } from '../../../shared/records/records.ts';
+import { identifierUpTo } from '../../../shared/identifiers.ts';
+import { validate } from '../../../shared/validate.ts';
+import { CommandEnd, EXIT } from '../../terminal/exit.ts';
+import { readLines } from '../../terminal/lines.ts';
+import {
+  colors,
+  counted,
+  print,
+  printJson,
+  type ProgressBar,
+  progressBar,
+  say,
+  sayColors,
+} from '../../terminal/output.ts';
+import { untilSignal } from '../../process/until-signal.ts';
+import { watchForSilence, withMemory } from '../with-memory.ts';
 
 /** Turns put into the queue at once: BullMQ is fastest around this. */
 const CHUNK = 500;

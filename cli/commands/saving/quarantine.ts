@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
-import type { MemoryCore } from '../../producers/index.ts';
-import { isError, MnemoqError } from '../../shared/errors.ts';
-import { EXIT } from '../exit.ts';
-import { mark, print, printJson, printTable } from '../output.ts';
-import { withMemory } from './with-memory.ts';
+import type { MemoryCore } from '../../../producers/index.ts';
+import { isError, MnemoqError } from '../../../shared/errors.ts';
+import { EXIT } from '../../terminal/exit.ts';
+import { mark, print, printJson, printTable } from '../../terminal/output.ts';
+import { withMemory } from '../with-memory.ts';
 
 export function quarantineCommand(): Command {
   const command = new Command('quarantine').description('records Supabase refused for their content');

@@ -1,9 +1,9 @@
 import { Command } from 'commander';
-import { MnemoqError } from '../../shared/errors.ts';
-import { TEXT_BYTES } from '../../shared/records.ts';
-import { wholeNumber } from '../arguments.ts';
-import { colors, print, printJson, say } from '../output.ts';
-import { watchForSilence, withMemory } from './with-memory.ts';
+import { MnemoqError } from '../../../shared/errors.ts';
+import { TEXT_BYTES } from '../../../shared/records/records.ts';
+import { wholeNumber } from '../../terminal/arguments.ts';
+import { colors, print, printJson, say } from '../../terminal/output.ts';
+import { watchForSilence, withMemory } from '../with-memory.ts';
 
 /** White space at the end of standard input is not part of the text; nobody means this much of it. */
 const LINE_END_BYTES = 1_000;

@@ -1,15 +1,18 @@
+/**
+ * **doors/dashboard/page/**: the memory page as the browser runs it, without a build step.
+ */
 import { html, nothing, render } from '/page/lit-html/lit-html.js';
-import { get } from './api.js';
-import { drawChart } from './chart.js';
-import { followAddress } from './conversation.js';
-import { flowView } from './flow.js';
-import { refresh, stayCurrent } from './live.js';
-import { pickerView } from './picker.js';
-import { chooseLanguage, chooseTheme, showTheme, theme } from './preferences.js';
-import { conversationView } from './records.js';
-import { reflectionsView } from './reflections.js';
-import { onChange, state, update } from './store.js';
-import { t } from './words.js';
+import { get } from './state/api.js';
+import { drawChart } from './views/chart.js';
+import { followAddress } from './views/conversation.js';
+import { flowView } from './views/flow.js';
+import { refresh, stayCurrent } from './state/live.js';
+import { pickerView } from './views/picker.js';
+import { chooseLanguage, chooseTheme, showTheme, theme } from './state/preferences.js';
+import { conversationView } from './views/records.js';
+import { reflectionsView } from './views/reflections.js';
+import { onChange, state, update } from './state/store.js';
+import { t } from './words/words.js';
 
 const app = /** @type {HTMLElement} */ (document.getElementById('app'));
 

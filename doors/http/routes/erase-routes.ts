@@ -1,13 +1,13 @@
 import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
-import { userFor } from '../auth.ts';
-import type { MemoryCore } from '../index.ts';
-import { erasureReceipt } from './answers.ts';
-import { callerOf } from './guard.ts';
-import { operation } from './operation.ts';
-import { contextPath, scopeQuery, userPath } from './requests.ts';
+import { userFor } from '../../web/auth.ts';
+import type { MemoryCore } from '../../../producers/index.ts';
+import { erasureReceipt } from '../../wire/answers.ts';
+import { callerOf } from '../../web/guard.ts';
+import { operation } from '../operation.ts';
+import { contextPath, scopeQuery, userPath } from '../../wire/requests.ts';
 import { scoped } from './read-routes.ts';
-import { toSnake } from './snake-case.ts';
+import { toSnake } from '../../wire/snake-case.ts';
 
 const ERASES = 'From queues, Redis, Supabase and IPFS, at once and for ever; safe to send again.';
 const ANSWERS = { 200: { schema: erasureReceipt, description: 'It is erased; what was, tier by tier.' } };

@@ -2,13 +2,13 @@ import { fastifySSE, type SSEMessage } from '@fastify/sse';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { EVENT_TYPES, type EventType, type Followed } from '../../shared/events.ts';
-import { identifier } from '../../shared/records.ts';
-import { userFor } from '../auth.ts';
-import type { MemoryCore } from '../index.ts';
-import { callerOf } from './guard.ts';
-import { operation } from './operation.ts';
-import { toSnake } from './snake-case.ts';
+import { EVENT_TYPES, type EventType, type Followed } from '../../../shared/short-term/events.ts';
+import { identifier } from '../../../shared/identifiers.ts';
+import { userFor } from '../../web/auth.ts';
+import type { MemoryCore } from '../../../producers/index.ts';
+import { callerOf } from '../../web/guard.ts';
+import { operation } from '../operation.ts';
+import { toSnake } from '../../wire/snake-case.ts';
 
 /** Proxies tend to cut a connection that says nothing for a minute. */
 const HEARTBEAT_MS = 15_000;

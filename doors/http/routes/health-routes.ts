@@ -1,8 +1,8 @@
 import type { FastifyInstance } from 'fastify';
-import { withinTime } from '../../shared/redis.ts';
-import type { MemoryCore } from '../index.ts';
-import { live, ready } from './answers.ts';
-import { operation } from './operation.ts';
+import { withinTime } from '../../../shared/short-term/redis.ts';
+import type { MemoryCore } from '../../../producers/index.ts';
+import { live, ready } from '../../wire/answers.ts';
+import { operation } from '../operation.ts';
 
 /** How long Redis may take to answer a health question. */
 const ANSWER_MS = 2_000;

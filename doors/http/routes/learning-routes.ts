@@ -2,13 +2,13 @@ import { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import type { MemoryCore } from '../index.ts';
-import { conversationPage, knowledgePage, searchResult, trends } from './answers.ts';
-import { operation } from './operation.ts';
-import { LINK, nextLink } from './paging.ts';
+import type { MemoryCore } from '../../../producers/index.ts';
+import { conversationPage, knowledgePage, searchResult, trends } from '../../wire/answers.ts';
+import { operation } from '../operation.ts';
+import { LINK, nextLink } from '../../wire/paging.ts';
 import { scoped } from './read-routes.ts';
-import { conversationsQuery, exportQuery, knowledgeQuery, searchQuery, trendsQuery } from './requests.ts';
-import { toSnake } from './snake-case.ts';
+import { conversationsQuery, exportQuery, knowledgeQuery, searchQuery, trendsQuery } from '../../wire/requests.ts';
+import { toSnake } from '../../wire/snake-case.ts';
 
 const NDJSON = 'application/x-ndjson';
 

@@ -1,12 +1,12 @@
 import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
-import type { MemoryCore } from '../index.ts';
-import { askedReflection, reflectionPage, trace } from './answers.ts';
-import { operation } from './operation.ts';
-import { LINK, nextLink } from './paging.ts';
+import type { MemoryCore } from '../../../producers/index.ts';
+import { askedReflection, reflectionPage, trace } from '../../wire/answers.ts';
+import { operation } from '../operation.ts';
+import { LINK, nextLink } from '../../wire/paging.ts';
 import { scoped } from './read-routes.ts';
-import { reflectionRequestBody, reflectionsQuery, tracePath, traceQuery } from './requests.ts';
-import { toSnake } from './snake-case.ts';
+import { reflectionRequestBody, reflectionsQuery, tracePath, traceQuery } from '../../wire/requests.ts';
+import { toSnake } from '../../wire/snake-case.ts';
 
 /** `POST /memory/reflection/request`, `GET /memory/reflections` and `/memory/trace/…`. */
 export function addProvenanceRoutes(plain: FastifyInstance, memory: MemoryCore): void {

@@ -1,7 +1,11 @@
+/**
+ * **doors/http/routes/**: the routes of the HTTP API, by what the caller wants. A route checks who asks, calls
+ * `MemoryCore` and puts the answer into its wire form.
+ */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
-import { userFor } from '../auth.ts';
-import type { MemoryCore } from '../index.ts';
+import { userFor } from '../../web/auth.ts';
+import type { MemoryCore } from '../../../producers/index.ts';
 import {
   contextPage,
   inspection,
@@ -10,12 +14,12 @@ import {
   recordStatus,
   reflectionList,
   verification,
-} from './answers.ts';
-import { callerOf } from './guard.ts';
-import { operation } from './operation.ts';
-import { LINK, nextLink } from './paging.ts';
-import { cidPath, contextPath, pageQuery, recentQuery, recordPath, scopeQuery } from './requests.ts';
-import { toCamel, toSnake } from './snake-case.ts';
+} from '../../wire/answers.ts';
+import { callerOf } from '../../web/guard.ts';
+import { operation } from '../operation.ts';
+import { LINK, nextLink } from '../../wire/paging.ts';
+import { cidPath, contextPath, pageQuery, recentQuery, recordPath, scopeQuery } from '../../wire/requests.ts';
+import { toCamel, toSnake } from '../../wire/snake-case.ts';
 
 /** The query with the user the caller may see: nobody else's records are found, by whatever id. */
 export function scoped(request: FastifyRequest, query: object) {

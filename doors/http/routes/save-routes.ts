@@ -1,14 +1,14 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
-import { MnemoqError } from '../../shared/errors.ts';
-import { userFor } from '../auth.ts';
-import type { MemoryCore, Receipt, SaveOptions } from '../index.ts';
-import { receipt } from './answers.ts';
-import { callerOf } from './guard.ts';
-import { operation } from './operation.ts';
-import { idempotencyKey, preferredWait } from './preferences.ts';
-import { chatBody, finetuneBody, knowledgeBody, reflectionBody, saveHeaders } from './requests.ts';
-import { toCamel, toSnake } from './snake-case.ts';
+import { MnemoqError } from '../../../shared/errors.ts';
+import { userFor } from '../../web/auth.ts';
+import type { MemoryCore, Receipt, SaveOptions } from '../../../producers/index.ts';
+import { receipt } from '../../wire/answers.ts';
+import { callerOf } from '../../web/guard.ts';
+import { operation } from '../operation.ts';
+import { idempotencyKey, preferredWait } from '../../web/preferences.ts';
+import { chatBody, finetuneBody, knowledgeBody, reflectionBody, saveHeaders } from '../../wire/requests.ts';
+import { toCamel, toSnake } from '../../wire/snake-case.ts';
 
 interface Save {
   path: string;

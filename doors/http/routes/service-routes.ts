@@ -1,15 +1,15 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
-import { MnemoqError } from '../../shared/errors.ts';
-import { addMetricsRoute } from '../../shared/metrics-route.ts';
-import { requireService } from '../auth.ts';
-import type { MemoryCore } from '../index.ts';
-import { flushResult, receipt, stats } from './answers.ts';
-import { callerOf } from './guard.ts';
-import { operation } from './operation.ts';
-import { preferredWait } from './preferences.ts';
-import { flushBody, importBody, waitHeaders } from './requests.ts';
-import { toCamel, toSnake } from './snake-case.ts';
+import { MnemoqError } from '../../../shared/errors.ts';
+import { addMetricsRoute } from '../../../shared/telemetry/metrics-route.ts';
+import { requireService } from '../../web/auth.ts';
+import type { MemoryCore } from '../../../producers/index.ts';
+import { flushResult, receipt, stats } from '../../wire/answers.ts';
+import { callerOf } from '../../web/guard.ts';
+import { operation } from '../operation.ts';
+import { preferredWait } from '../../web/preferences.ts';
+import { flushBody, importBody, waitHeaders } from '../../wire/requests.ts';
+import { toCamel, toSnake } from '../../wire/snake-case.ts';
 
 /** Longer than most flushes take, and shorter than most proxies wait. */
 const FLUSH_WAIT_MS = 30_000;

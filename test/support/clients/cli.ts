@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-const MAIN = path.join(import.meta.dirname, '../../cli/main.ts');
+const MAIN = path.join(import.meta.dirname, '../../../cli/main.ts');
 /** Far more than a command needs on a busy machine; one that hangs is killed, which its signal then tells. */
 const LIMIT_MS = 50_000;
 

@@ -1,9 +1,9 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
-import type { WorkerKind } from '../../workers/worker.ts';
+import type { WorkerKind } from '../../../workers/worker.ts';
 
-const PROGRAM = path.join(import.meta.dirname, '..', '..', 'cli', 'main.ts');
+const PROGRAM = path.join(import.meta.dirname, '../../../cli/main.ts');
 
 /** A worker as a real process, up and running; killed by the test or with it. */
 export async function startWorkerProcess(kind: WorkerKind, environment: Record<string, string>): Promise<ChildProcess> {

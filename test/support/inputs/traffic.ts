@@ -3,8 +3,8 @@ import { expect } from '@jest/globals';
 import type { SupabaseClient } from '@supabase/supabase-js';
 import type { Queue } from 'bullmq';
 import { v7 as uuidv7 } from 'uuid';
-import { type MemoryCore, MnemoqError } from '../../producers/index.ts';
-import { eventually } from './eventually.ts';
+import { type MemoryCore, MnemoqError } from '../../../producers/index.ts';
+import { eventually } from '../faults/eventually.ts';
 import { turn } from './turns.ts';
 
 /** Between two saves of one conversation: people type slower. */

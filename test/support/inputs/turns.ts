@@ -1,6 +1,6 @@
 import { v7 as uuidv7 } from 'uuid';
-import type { ChatInput } from '../../producers/index.ts';
-import type { MemoryRecord } from '../../shared/records.ts';
+import type { ChatInput } from '../../../producers/index.ts';
+import type { MemoryRecord } from '../../../shared/records/records.ts';
 
 /** The n-th moment of a made-up day, a second apart. */
 export function moment(n: number): string {

@@ -34,7 +34,7 @@ export interface Postgrest {
   stop(): Promise<void>;
 }
 
-const SUPABASE_DIR = join(import.meta.dirname, '../../supabase');
+const SUPABASE_DIR = join(import.meta.dirname, '../../../supabase');
 const PREFIX = '/rest/v1';
 const DEADLINE_MS = 20_000;
 const POLL_MS = 20;

@@ -1,8 +1,8 @@
 import path from 'node:path';
 import { Cluster, Redis } from 'ioredis';
-import { freePort } from '../../embedded/free-port.ts';
-import { type EmbeddedRedis, startRedis } from '../../embedded/redis.ts';
-import { eventually } from './eventually.ts';
+import { freePort } from '../../../embedded/free-port.ts';
+import { type EmbeddedRedis, startRedis } from '../../../embedded/redis.ts';
+import { eventually } from '../faults/eventually.ts';
 
 const SLOTS = 16_384;
 const MASTERS = 3;

@@ -1,8 +1,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { loadSecrets, type Secrets } from '../../embedded/secrets.ts';
-import { startSupabase } from '../../embedded/supabase.ts';
+import { loadSecrets, type Secrets } from '../../../embedded/secrets.ts';
+import { startSupabase } from '../../../embedded/supabase.ts';
 import { startPostgrest } from './postgrest.ts';
 import { preferChosenRedis } from './redis-programs.ts';
 

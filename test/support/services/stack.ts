@@ -5,13 +5,13 @@ import path from 'node:path';
 import { createClient, type SupabaseClient } from '@supabase/supabase-js';
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
-import { type EmbeddedIpfs, startIpfs } from '../../embedded/ipfs.ts';
-import { type EmbeddedRedis, type EmbeddedRedisOptions, startRedis } from '../../embedded/redis.ts';
-import { MemoryCore } from '../../producers/index.ts';
-import type { QueueName } from '../../shared/queues.ts';
-import { type RunningWorker, startWorker, WORKER_KINDS, type WorkerKind } from '../../workers/worker.ts';
-import { eventually } from './eventually.ts';
-import { type FaultProxy, startFaultProxy } from './fault-proxy.ts';
+import { type EmbeddedIpfs, startIpfs } from '../../../embedded/ipfs.ts';
+import { type EmbeddedRedis, type EmbeddedRedisOptions, startRedis } from '../../../embedded/redis.ts';
+import { MemoryCore } from '../../../producers/index.ts';
+import type { QueueName } from '../../../shared/queues.ts';
+import { type RunningWorker, startWorker, WORKER_KINDS, type WorkerKind } from '../../../workers/worker.ts';
+import { eventually } from '../faults/eventually.ts';
+import { type FaultProxy, startFaultProxy } from '../faults/fault-proxy.ts';
 import type { SupabaseService } from './services.ts';
 
 /** Real parts for one test file: a Redis and an IPFS of its own, and a shared Supabase behind a proxy that can fail. */

@@ -1,6 +1,6 @@
-import { loadConversations } from './picker.js';
-import { refreshConversation } from './conversation.js';
-import { refreshFlow } from './flow.js';
+import { loadConversations } from '../views/picker.js';
+import { refreshConversation } from '../views/conversation.js';
+import { refreshFlow } from '../views/flow.js';
 import { failureOf } from './api.js';
 import { state, update } from './store.js';
 

@@ -1,7 +1,7 @@
 import { html, nothing } from '/page/lit-html/lit-html.js';
-import { t } from './words.js';
+import { t } from '../words/words.js';
 
-/** @typedef {import('./words.js').Word} Word */
+/** @typedef {import('../words/words.js').Word} Word */
 
 /** @type {[test: (status: number) => boolean, word: Word, hint: Word | null][]} */
 const FAILURES = [

@@ -1,3 +1,6 @@
+/**
+ * **doors/dashboard/page/state/**: what the page knows, how it asks the server, and what it tells when that fails.
+ */
 import { language, theme } from './preferences.js';
 
 /**

@@ -1,7 +1,7 @@
-import { get } from './api.js';
-import { state, update } from './store.js';
+import { get } from '../state/api.js';
+import { state, update } from '../state/store.js';
 
-/** @typedef {import('./store.js').Bucket} Bucket */
+/** @typedef {import('../state/store.js').Bucket} Bucket */
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;

@@ -1,8 +1,8 @@
 import { html, nothing } from '/page/lit-html/lit-html.js';
 import uPlot from '/page/uplot/uPlot.esm.js';
-import { moment, number } from './formats.js';
-import { state } from './store.js';
-import { t } from './words.js';
+import { moment, number } from '../words/formats.js';
+import { state } from '../state/store.js';
+import { t } from '../words/words.js';
 
 const HEIGHT = 168;
 
@@ -73,7 +73,7 @@ function forget() {
   plot = null;
 }
 
-/** @param {import('./store.js').Bucket[]} buckets @returns {uPlot.AlignedData} */
+/** @param {import('../state/store.js').Bucket[]} buckets @returns {uPlot.AlignedData} */
 function dataOf(buckets) {
   return [
     buckets.map(({ start }) => Date.parse(start) / 1000),

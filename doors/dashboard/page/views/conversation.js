@@ -1,12 +1,12 @@
-import { failureOf, get } from './api.js';
+import { failureOf, get } from '../state/api.js';
 import { loadBuckets } from './buckets.js';
-import { moment } from './formats.js';
+import { moment } from '../words/formats.js';
 import { loadReflections } from './reflections.js';
-import { MOST, state, STEP, update } from './store.js';
+import { MOST, state, STEP, update } from '../state/store.js';
 import { tiersOf } from './tiers.js';
-import { named, t } from './words.js';
+import { named, t } from '../words/words.js';
 
-/** @typedef {import('./store.js').MemoryRecord} MemoryRecord */
+/** @typedef {import('../state/store.js').MemoryRecord} MemoryRecord */
 
 /** Statuses asked for at once. */
 const AT_ONCE = 50;
@@ -86,7 +86,7 @@ async function refreshStatuses(contextId) {
     const next = new Map(before);
     for (const status of statuses) next.set(status.id, status);
     const changed = statuses.filter(
-      (/** @type {import('./store.js').Status} */ { id, status }) =>
+      (/** @type {import('../state/store.js').Status} */ { id, status }) =>
         before.has(id) && before.get(id)?.status !== status,
     );
     update({ statuses: next, ...(changed.length > 0 && { announcement: announce(changed) }) });
@@ -99,7 +99,7 @@ function isSettled(id, module) {
   return SETTLED.has(status) || (status === 'committed' && module === 'chat');
 }
 
-/** The last one is enough: a screen reader would read a hundred of them. @param {import('./store.js').Status[]} changed */
+/** The last one is enough: a screen reader would read a hundred of them. @param {import('../state/store.js').Status[]} changed */
 function announce(changed) {
   const last = changed.at(-1);
   const record = state.records.find(({ id }) => id === last?.id);

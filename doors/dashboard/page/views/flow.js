@@ -1,15 +1,15 @@
 import { html, nothing } from '/page/lit-html/lit-html.js';
 import { repeat } from '/page/lit-html/directives/repeat.js';
-import { failureOf, get, post } from './api.js';
+import { failureOf, get, post } from '../state/api.js';
 import { refreshConversation } from './conversation.js';
-import { clock, number, span } from './formats.js';
-import { failureNotice } from './notices.js';
-import { state, update } from './store.js';
-import { counted, named, t } from './words.js';
+import { clock, number, span } from '../words/formats.js';
+import { failureNotice } from '../state/notices.js';
+import { state, update } from '../state/store.js';
+import { counted, named, t } from '../words/words.js';
 
 /** Pending lengths kept for the line. */
 const SEEN = 60;
-/** @type {import('./api.js').Failure | null} */
+/** @type {import('../state/api.js').Failure | null} */
 let failure = null;
 
 /** Pending length and flushes: of all users, so for services only. */
@@ -78,7 +78,7 @@ function historyView() {
   </ol>`;
 }
 
-/** @param {import('./store.js').FlushRun} run */
+/** @param {import('../state/store.js').FlushRun} run */
 function flushView(run) {
   return html`<li class="flush flush-${run.state}">
     <time datetime=${run.started_at}>${clock(run.started_at)}</time>
@@ -92,7 +92,7 @@ function flushView(run) {
   </li>`;
 }
 
-/** @param {import('./store.js').FlushRun} run */
+/** @param {import('../state/store.js').FlushRun} run */
 function outcome({ state: ended, error, flushed_count: flushed }) {
   if (ended === 'running') return t('flow.running');
   if (ended === 'failed') return t('flow.failed', { error: error ?? '' });

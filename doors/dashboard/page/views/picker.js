@@ -1,12 +1,12 @@
 import { html, nothing } from '/page/lit-html/lit-html.js';
 import { live } from '/page/lit-html/directives/live.js';
 import { repeat } from '/page/lit-html/directives/repeat.js';
-import { failureOf, get } from './api.js';
+import { failureOf, get } from '../state/api.js';
 import { chooseConversation, focusConversation } from './conversation.js';
-import { moment } from './formats.js';
-import { emptyNotice, failureNotice, loadingNotice } from './notices.js';
-import { state, update } from './store.js';
-import { t } from './words.js';
+import { moment } from '../words/formats.js';
+import { emptyNotice, failureNotice, loadingNotice } from '../state/notices.js';
+import { state, update } from '../state/store.js';
+import { t } from '../words/words.js';
 
 /** Conversations listed at once. */
 const LISTED = 40;
@@ -33,7 +33,7 @@ export async function loadConversations() {
   }
 }
 
-/** Without a date: nothing of it is committed yet, so it is new. @param {import('./store.js').Conversation[]} conversations */
+/** Without a date: nothing of it is committed yet, so it is new. @param {import('../state/store.js').Conversation[]} conversations */
 function newestFirst(conversations) {
   return conversations.toSorted((a, b) => (b.last_at ?? '9999').localeCompare(a.last_at ?? '9999'));
 }
@@ -112,7 +112,7 @@ export function pickerView() {
   </div>`;
 }
 
-/** @param {import('./store.js').Conversation} conversation @param {number} index */
+/** @param {import('../state/store.js').Conversation} conversation @param {number} index */
 function optionView(conversation, index) {
   const { context_id: contextId, last_at: lastAt } = conversation;
   const classes = [

@@ -1,15 +1,18 @@
+/**
+ * **doors/dashboard/page/views/**: what the page draws, a file for each part of the picture.
+ */
 import { html, nothing } from '/page/lit-html/lit-html.js';
 import { repeat } from '/page/lit-html/directives/repeat.js';
 import { chartView } from './chart.js';
 import { hasEarlier, refreshConversation, showEarlier } from './conversation.js';
-import { beginning, moment, number } from './formats.js';
-import { emptyNotice, failureNotice, loadingNotice } from './notices.js';
-import { state, update } from './store.js';
+import { beginning, moment, number } from '../words/formats.js';
+import { emptyNotice, failureNotice, loadingNotice } from '../state/notices.js';
+import { state, update } from '../state/store.js';
 import { tierBadges } from './tiers.js';
 import { closeTokens, openTokens, tokensView } from './tokens.js';
-import { counted, named, t } from './words.js';
+import { counted, named, t } from '../words/words.js';
 
-/** @typedef {import('./store.js').MemoryRecord} MemoryRecord */
+/** @typedef {import('../state/store.js').MemoryRecord} MemoryRecord */
 
 /** Characters of a text shown before it is opened. */
 const BEGINNING = 600;

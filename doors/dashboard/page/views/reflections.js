@@ -1,12 +1,12 @@
 import { html, nothing } from '/page/lit-html/lit-html.js';
 import { repeat } from '/page/lit-html/directives/repeat.js';
-import { failureOf, get } from './api.js';
-import { moment } from './formats.js';
-import { failureNotice } from './notices.js';
-import { state, update } from './store.js';
-import { named, t } from './words.js';
+import { failureOf, get } from '../state/api.js';
+import { moment } from '../words/formats.js';
+import { failureNotice } from '../state/notices.js';
+import { state, update } from '../state/store.js';
+import { named, t } from '../words/words.js';
 
-/** @typedef {import('./store.js').Reflection} Reflection @typedef {import('./store.js').Verification} Verification */
+/** @typedef {import('../state/store.js').Reflection} Reflection @typedef {import('../state/store.js').Verification} Verification */
 
 /** @param {string} contextId */
 export async function loadReflections(contextId) {

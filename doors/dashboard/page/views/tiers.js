@@ -1,5 +1,5 @@
 import { html } from '/page/lit-html/lit-html.js';
-import { named, t } from './words.js';
+import { named, t } from '../words/words.js';
 
 /** Where a record of this status is. @type {Record<string, string[]>} */
 const TIERS = {
@@ -16,7 +16,7 @@ export function tiersOf(status) {
   return TIERS[status] ?? [status];
 }
 
-/** @param {import('./store.js').Status | undefined} status */
+/** @param {import('../state/store.js').Status | undefined} status */
 export function tierBadges(status) {
   if (!status) return html`<span class="badges"></span>`;
   const { reason } = status;

@@ -1,11 +1,11 @@
 import { html, nothing } from '/page/lit-html/lit-html.js';
-import { failureOf, get } from './api.js';
-import { number } from './formats.js';
-import { failureNotice, loadingNotice } from './notices.js';
-import { state, update } from './store.js';
-import { named, t } from './words.js';
+import { failureOf, get } from '../state/api.js';
+import { number } from '../words/formats.js';
+import { failureNotice, loadingNotice } from '../state/notices.js';
+import { state, update } from '../state/store.js';
+import { named, t } from '../words/words.js';
 
-/** @typedef {import('./store.js').Tokens} Tokens @typedef {import('./store.js').Part} Part */
+/** @typedef {import('../state/store.js').Tokens} Tokens @typedef {import('../state/store.js').Part} Part */
 
 /** Colours, one after the other, so that neighbours differ. */
 const HUES = 5;
@@ -80,7 +80,7 @@ function partView(id, part, encoding) {
   </section>`;
 }
 
-/** @param {import('./store.js').Piece} piece @param {number} index */
+/** @param {import('../state/store.js').Piece} piece @param {number} index */
 function pieceView({ ids, text }, index) {
   const isGrouped = ids.length > 1;
   return html`<span

@@ -1,4 +1,4 @@
-import { state } from './store.js';
+import { state } from '../state/store.js';
 
 /** A moment as people of the chosen language write it, in this browser's time zone. @param {string} iso */
 export function moment(iso) {

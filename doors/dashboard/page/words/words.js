@@ -1,4 +1,7 @@
-import { state } from './store.js';
+/**
+ * **doors/dashboard/page/words/**: everything the page says, in both languages, and how numbers and times are written.
+ */
+import { state } from '../state/store.js';
 import { en } from './words-en.js';
 import { zhTW } from './words-zh-tw.js';
 

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import { type Config, loadConfig, readEnvironment, VARIABLE_NAMES } from '../shared/config.ts';
-import { isError } from '../shared/errors.ts';
-import { createLogger } from '../shared/log.ts';
+import { type Config, loadConfig, readEnvironment, VARIABLE_NAMES } from '../../shared/settings/config.ts';
+import { isError } from '../../shared/errors.ts';
+import { createLogger } from '../../shared/telemetry/log.ts';
 
 /** Those that stay, and log; of the others a person reads what they print. */
 const SERVICES: ReadonlySet<string> = new Set(['worker', 'api', 'dashboard', 'mcp']);
@@ -14,7 +14,7 @@ export async function beginTraceExport(command: Command): Promise<void> {
   const { otlpEndpoint, logLevel } = readSettings(SERVICES.has(name));
   if (otlpEndpoint === undefined) return;
   const serviceName = `mnemoq-${name === 'worker' ? command.args[0] : name}`;
-  const { startTraceExport } = await import('../shared/trace-export.ts');
+  const { startTraceExport } = await import('../../shared/telemetry/trace-export.ts');
   end = startTraceExport(otlpEndpoint, serviceName, createLogger(logLevel, serviceName));
 }
 

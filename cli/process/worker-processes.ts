@@ -1,10 +1,10 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
-import { CommandEnd, EXIT } from './exit.ts';
-import { say } from './output.ts';
+import { CommandEnd, EXIT } from '../terminal/exit.ts';
+import { say } from '../terminal/output.ts';
 
-const PROGRAM = path.join(import.meta.dirname, `main${path.extname(import.meta.filename)}`);
+const PROGRAM = path.join(import.meta.dirname, '..', `main${path.extname(import.meta.filename)}`);
 /** A command that fell over is started again after this, so that a broken one does not spin. */
 const RESTART_MS = 1_000;
 

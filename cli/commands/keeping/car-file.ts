@@ -1,7 +1,7 @@
 import { open, rm } from 'node:fs/promises';
 import { CarWriter } from '@ipld/car';
-import type { ArchivePart } from '../producers/index.ts';
-import { createPage } from '../shared/archive.ts';
+import type { ArchivePart } from '../../../producers/index.ts';
+import { createPage } from '../../../shared/pinning/archive.ts';
 
 /**
  * Writes an archive to a new file and gives its root, which is known last and put into the file's head then: a file that

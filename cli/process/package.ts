@@ -1,3 +1,6 @@
+/**
+ * **cli/process/**: what a command needs of processes: signals, child processes, the package it runs from, traces.
+ */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
