@@ -4,6 +4,8 @@ export default {
   extensionsToTreatAsEsm: ['.ts'],
   transform: { '\\.ts$': './test/support/strip-types.mjs' },
   testMatch: ['<rootDir>/test/**/*.test.ts'],
+  // The long ones have a configuration of their own and run with `npm run test:deep`.
+  testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/deep/'],
   globalSetup: './test/support/services/services.ts',
   globalTeardown: './test/support/services/services-down.ts',
   // Real parts on two cores: two files at once, each with a Redis of its own.

@@ -1,0 +1,53 @@
+/** One long form of the tests: a program of its own, or test files that jest runs. */
+export interface Form {
+  name: string;
+  /** What is true when it has passed. */
+  shows: string;
+  /** What it usually takes on two idle cores. */
+  minutes: number;
+  /** It is ended when it takes longer; without a number `limitOf` gives it one. */
+  limitMinutes?: number;
+  /** A program with its arguments, or test files; those outside `test/deep/` are ones that `npm test` runs as well. */
+  run: { program: readonly string[] } | { tests: readonly string[] };
+  environment?: Readonly<Record<string, string>>;
+}
+
+/**
+ * Every form, in the order in which they run. `--minutes` takes them in this order as well, so what finds most in the least
+ * time stands first. Each file in `test/deep/` belongs to exactly one form; `test/house/deep.test.ts` looks after that.
+ */
+export const FORMS: readonly Form[] = [
+  {
+    name: 'chaos',
+    shows: 'nothing is lost, doubled or out of order while every part is killed, stopped and cut off for eight minutes',
+    minutes: 11,
+    limitMinutes: 25,
+    run: { program: ['test/chaos/main.ts'] },
+  },
+  {
+    name: 'model',
+    shows: 'ten times as many random sequences of steps as in npm test agree with the plain model',
+    minutes: 6,
+    run: { tests: ['test/model/model.test.ts'] },
+    environment: { MODEL_RUNS: '250' },
+  },
+  {
+    name: 'limits',
+    shows:
+      'the benchmark of large backlogs, long conversations and many records runs to its end at a tenth of its sizes',
+    minutes: 6,
+    run: { program: ['bench/limits.ts', '--pending', '100000', '--turns', '10000', '--records', '100000'] },
+  },
+  {
+    name: 'mutants',
+    shows: 'each known mistake in the code turns a test of npm test red',
+    minutes: 30,
+    limitMinutes: 90,
+    run: { program: ['test/mutants/main.ts'] },
+  },
+];
+
+/** A machine under load may take three times as long; starting Redis and both Supabases takes a while even for a short form. */
+export function limitOf({ minutes, limitMinutes }: Form): number {
+  return limitMinutes ?? 3 * minutes + 5;
+}
