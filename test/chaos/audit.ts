@@ -8,9 +8,9 @@ import { MAX_ROWS, type ReflectionRow } from '../../shared/long-term/long-term.t
 import { fromCached, fromRow, type MemoryRecord, type MemoryRow, positionOf } from '../../shared/records/records.ts';
 import { decodeTokens, openTokens } from '../../shared/records/tokens.ts';
 import type { Findings } from './findings.ts';
-import type { Entry, Ledger } from './ledger.ts';
-import { named, type Reader } from './reader.ts';
-import type { Stage } from './stage.ts';
+import type { Entry, Ledger } from './traffic/ledger.ts';
+import { named, type Reader } from './traffic/reader.ts';
+import type { Stage } from './storm/stage.ts';
 
 const DOCUMENT_BYTES = 16 * 1024 * 1024;
 const FETCHES = 8;

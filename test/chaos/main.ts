@@ -4,7 +4,7 @@ import { wholeNumber } from '../../cli/terminal/arguments.ts';
 import { EXIT, report } from '../../cli/terminal/exit.ts';
 import { printJson, progressBar, say } from '../../cli/terminal/output.ts';
 import { untilSignal } from '../../cli/process/until-signal.ts';
-import { FAULT_KINDS, type FaultKind } from './faults.ts';
+import { FAULT_KINDS, type FaultKind } from './storm/faults.ts';
 import { printOutcome } from './report.ts';
 import { runChaos, type RunOptions } from './run.ts';
 
@@ -27,25 +27,26 @@ const program = new Command('test:chaos')
     const kinds = faults ?? FAULT_KINDS;
     const bar = progressBar('saved', given.turns + given.reflections);
     const outcome = await runChaos(
-      { ...given, kinds, scale: 1 },
+      { ...given, kinds },
       { say, saved: (count, of) => bar.update(count, of) },
       stopping.signal,
     ).finally(() => bar.stop());
     if (outcome === null) {
       say('stopped before the end');
-      process.exit(EXIT.failed);
+      process.exitCode = EXIT.failed;
+      return;
     }
     if (json) printJson(outcome);
     else printOutcome(outcome);
-    process.exit(outcome.passed ? EXIT.ok : EXIT.failed);
+    process.exitCode = outcome.passed ? EXIT.ok : EXIT.failed;
   });
 
-type Given = Omit<RunOptions, 'kinds' | 'scale'> & { json?: true; faults?: FaultKind[] };
+type Given = Omit<RunOptions, 'kinds'> & { json?: true; faults?: FaultKind[] };
 
 try {
   await program.parseAsync();
 } catch (error) {
-  process.exit(report(error));
+  process.exitCode = report(error);
 }
 
 function minutes(value: string): number {

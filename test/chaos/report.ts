@@ -1,9 +1,9 @@
 import { median } from '../../bench/statistics.ts';
 import { colors, mark, print, printTable } from '../../cli/terminal/output.ts';
 import type { Audited } from './audit.ts';
-import { type FaultEntry, FAULTS, type FaultKind } from './faults.ts';
+import { type FaultEntry, FAULTS, type FaultKind } from './storm/faults.ts';
 import { type Count, COUNTS } from './findings.ts';
-import type { Survived } from './storm.ts';
+import type { Survived } from './storm/storm.ts';
 
 export interface Outcome {
   passed: boolean;

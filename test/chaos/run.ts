@@ -3,18 +3,18 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Audit, type Audited } from './audit.ts';
-import { Crew } from './crew.ts';
-import type { FaultKind } from './faults.ts';
+import { Crew } from './storm/crew.ts';
+import type { FaultKind } from './storm/faults.ts';
 import { Findings } from './findings.ts';
-import { Ledger } from './ledger.ts';
-import { type PlannedFault, planFaults } from './plan.ts';
-import { Production } from './production.ts';
+import { Ledger } from './traffic/ledger.ts';
+import { type PlannedFault, planFaults } from './storm/plan.ts';
+import { Production } from './traffic/production.ts';
 import { randomOf } from './random.ts';
-import { Reader } from './reader.ts';
+import { Reader } from './traffic/reader.ts';
 import { type Outcome, summarize } from './report.ts';
-import { Script } from './script.ts';
-import { Stage } from './stage.ts';
-import { Storm } from './storm.ts';
+import { Script } from './traffic/script.ts';
+import { Stage } from './storm/stage.ts';
+import { Storm } from './storm/storm.ts';
 
 export interface RunOptions {
   seed: string;
@@ -27,8 +27,6 @@ export interface RunOptions {
   /** Workers of each kind. */
   workers: number;
   kinds: readonly FaultKind[];
-  /** How long faults last: 1 as usual. */
-  scale: number;
 }
 
 export interface Watcher {
@@ -84,11 +82,11 @@ class Run {
   }
 
   async carryOut(): Promise<Outcome> {
-    const { seed, turns, reflections, minutes, appendfsync, supabase, workers, kinds, scale } = this.#options;
+    const { seed, turns, reflections, minutes, appendfsync, supabase, workers, kinds } = this.#options;
     const size = { seed, turns, reflections, poison: supabase === 'postgrest' ? POISON : 0 };
     const script = new Script(size);
     const ledger = new Ledger(script);
-    const plan = planFaults({ seed, lastMs: minutes * 60_000 - AFTERMATH_MS, kinds, scale });
+    const plan = planFaults({ seed, lastMs: minutes * 60_000 - AFTERMATH_MS, kinds });
     const lastsMs = Math.max(minutes * 60_000, endOf(plan) + AFTERMATH_MS);
 
     this.#watcher.say('starting Redis, Supabase, IPFS and the workers …');

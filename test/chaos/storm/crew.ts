@@ -2,10 +2,10 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import path from 'node:path';
-import { WORKER_KINDS, type WorkerKind } from '../../workers/worker.ts';
-import { oneOf, type Random } from './random.ts';
+import { WORKER_KINDS, type WorkerKind } from '../../../workers/worker.ts';
+import { oneOf, type Random } from '../random.ts';
 
-const PROGRAM = path.join(import.meta.dirname, '../../cli/main.ts');
+const PROGRAM = path.join(import.meta.dirname, '../../../cli/main.ts');
 /** As an orchestrator's back-off begins. */
 const RESTART_MS = 500;
 /** An orchestrator's patience after SIGTERM; the workers of a run are told to take less. */

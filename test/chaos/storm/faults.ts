@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { WorkerKind } from '../../workers/worker.ts';
-import type { Fault, ProxiedRequest } from '../support/faults/fault-proxy.ts';
+import type { WorkerKind } from '../../../workers/worker.ts';
+import type { Fault, ProxiedRequest } from '../../support/faults/fault-proxy.ts';
 import type { Crew } from './crew.ts';
-import { oneOf, type Random, wholeFrom } from './random.ts';
+import { oneOf, type Random, wholeFrom } from '../random.ts';
 import type { Stage } from './stage.ts';
 
 /** What a fault breaks; two that break the same never overlap. */

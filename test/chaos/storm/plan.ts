@@ -1,5 +1,5 @@
 import { FAULTS, type FaultKind, type Part } from './faults.ts';
-import { type Random, randomOf, shuffled, wholeFrom } from './random.ts';
+import { type Random, randomOf, shuffled, wholeFrom } from '../random.ts';
 
 export interface PlannedFault {
   kind: FaultKind;
@@ -13,41 +13,35 @@ export interface PlanOptions {
   /** No fault begins later than this, unless its kind has not been yet. */
   lastMs: number;
   kinds: readonly FaultKind[];
-  /** How long faults and the pauses between them are: 1 as usual, 0.5 half as long. */
-  scale: number;
 }
 
 /** Shortest and longest, in ms. */
 const FAULT_MS = [1_000, 7_000] as const;
 /** Pauses on the two tracks: on the first there is nearly always a fault, the second makes it two now and then. */
-const PAUSES_MS = [
+const PAUSES_MS: readonly (readonly [min: number, max: number])[] = [
   [500, 3_000],
   [3_000, 12_000],
-] as const;
+];
 
 /**
  * Which fault begins when, and for how long: a matter of the seed alone. Two tracks, so that up to two overlap, never
  * two that break the same part. Every kind comes once before any comes twice.
  */
-export function planFaults({ seed, lastMs, kinds, scale }: PlanOptions): PlannedFault[] {
+export function planFaults({ seed, lastMs, kinds }: PlanOptions): PlannedFault[] {
   const random = randomOf(`${seed} faults`);
   const draw = bagOf(kinds, random);
   const tracks = PAUSES_MS.map((pauseMs) => ({ pauseMs, at: 0, busy: null as Part | null }));
-  for (const track of tracks) track.at = pause(track.pauseMs, scale, random);
+  for (const track of tracks) track.at = wholeFrom(...track.pauseMs, random);
   const plan: PlannedFault[] = [];
   for (;;) {
     const [track, other] = tracks.toSorted((a, b) => a.at - b.at);
     if (!track || (track.at > lastMs && plan.length >= kinds.length)) return plan;
     const kind = draw(other?.busy ?? null);
-    const forMs = Math.round(scale * wholeFrom(...FAULT_MS, random));
+    const forMs = wholeFrom(...FAULT_MS, random);
     plan.push({ kind, atMs: track.at, forMs });
     track.busy = FAULTS[kind].part;
-    track.at += forMs + pause(track.pauseMs, scale, random);
+    track.at += forMs + wholeFrom(...track.pauseMs, random);
   }
-}
-
-function pause([min, max]: readonly [number, number], scale: number, random: Random): number {
-  return Math.round(scale * wholeFrom(min, max, random));
 }
 
 /** Draws kinds without putting them back until all were drawn; one that would break `busy` waits for its turn. */

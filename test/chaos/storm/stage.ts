@@ -3,15 +3,15 @@ import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { createClient, type SupabaseClient } from '@supabase/supabase-js';
 import { Redis } from 'ioredis';
-import { whenGone } from '../../embedded/guard.ts';
-import { type EmbeddedIpfs, startIpfs } from '../../embedded/ipfs.ts';
-import { type EmbeddedRedis, startRedis } from '../../embedded/redis.ts';
-import { loadSecrets } from '../../embedded/secrets.ts';
-import { startSupabase } from '../../embedded/supabase.ts';
-import { type FaultProxy, startFaultProxy } from '../support/faults/fault-proxy.ts';
-import { type HalfOpenProxy, startHalfOpenProxy } from '../support/faults/half-open-proxy.ts';
-import { startPostgrest } from '../support/services/postgrest.ts';
-import { POISON } from './script.ts';
+import { whenGone } from '../../../embedded/guard.ts';
+import { type EmbeddedIpfs, startIpfs } from '../../../embedded/ipfs.ts';
+import { type EmbeddedRedis, startRedis } from '../../../embedded/redis.ts';
+import { loadSecrets } from '../../../embedded/secrets.ts';
+import { startSupabase } from '../../../embedded/supabase.ts';
+import { type FaultProxy, startFaultProxy } from '../../support/faults/fault-proxy.ts';
+import { type HalfOpenProxy, startHalfOpenProxy } from '../../support/faults/half-open-proxy.ts';
+import { startPostgrest } from '../../support/services/postgrest.ts';
+import { POISON } from '../traffic/script.ts';
 
 export interface StageOptions {
   dir: string;

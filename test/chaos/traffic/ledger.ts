@@ -1,5 +1,5 @@
-import { type MemoryRecord, positionOf } from '../../shared/records/records.ts';
-import type { RecordText } from '../../shared/records/tokens.ts';
+import { type MemoryRecord, positionOf } from '../../../shared/records/records.ts';
+import type { RecordText } from '../../../shared/records/tokens.ts';
 import { idOf, type Script } from './script.ts';
 
 /** How far a line has come, as its producer was told or a reader has seen; finished: every read must have it. */

@@ -4,8 +4,8 @@
  */
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MemoryCore, type Receipt } from '../../producers/index.ts';
-import { isError, MnemoqError, messageOf } from '../../shared/errors.ts';
+import { MemoryCore, type Receipt } from '../../../producers/index.ts';
+import { isError, MnemoqError, messageOf } from '../../../shared/errors.ts';
 import { type Line, Script, type ScriptSize } from './script.ts';
 
 /** What a producer is told first. */

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Findings } from './findings.ts';
+import type { Findings } from '../findings.ts';
 import type { Ledger } from './ledger.ts';
 import type { Assignment, Report } from './producer.ts';
 import type { ScriptSize } from './script.ts';

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ContextRecord, MemoryCore } from '../../producers/index.ts';
-import { isError, MnemoqError, messageOf } from '../../shared/errors.ts';
-import { positionOf } from '../../shared/records/records.ts';
-import type { RecordText } from '../../shared/records/tokens.ts';
-import type { Findings } from './findings.ts';
+import { type ContextRecord, MemoryCore } from '../../../producers/index.ts';
+import { isError, MnemoqError, messageOf } from '../../../shared/errors.ts';
+import { positionOf } from '../../../shared/records/records.ts';
+import type { RecordText } from '../../../shared/records/tokens.ts';
+import type { Findings } from '../findings.ts';
 import type { Entry, Ledger } from './ledger.ts';
-import { oneOf, type Random, randomOf, wholeFrom } from './random.ts';
+import { oneOf, type Random, randomOf, wholeFrom } from '../random.ts';
 
 const READERS = 2;
 const PAUSE_MS = 60;

@@ -1,6 +1,6 @@
-import type { ChatInput, ReflectionInput } from '../../producers/index.ts';
-import { newChatJob, newReflectionJob } from '../../producers/saving/new-job.ts';
-import { randomOf, wholeFrom } from './random.ts';
+import type { ChatInput, ReflectionInput } from '../../../producers/index.ts';
+import { newChatJob, newReflectionJob } from '../../../producers/saving/new-job.ts';
+import { randomOf, wholeFrom } from '../random.ts';
 import { textOf } from './texts.ts';
 
 /** How much is said in a run. */

@@ -1,4 +1,4 @@
-import { oneOf, type Random, randomOf, wholeFrom } from './random.ts';
+import { oneOf, type Random, randomOf, wholeFrom } from '../random.ts';
 
 /** Pieces of text that something on the way may cut, escape, normalise or take for something else. */
 const PIECES = [
