@@ -1,6 +1,8 @@
 -- What a hosted Supabase project already has and a bare PostgreSQL does not: the three roles of the API, the role
--- PostgREST logs in with, and auth.uid(). Run once, before the migrations, on PostgreSQL + PostgREST (compose, tests)
--- and on the embedded database. Never needed on hosted Supabase. Safe to run again.
+-- PostgREST logs in with, and auth.uid(). A superuser runs it once, before the migrations. docker compose and `mnemoq dev`
+-- do it by themselves. It is never needed on hosted Supabase, and it is safe to run again.
+--
+--   psql "$DATABASE_URL" -v ON_ERROR_STOP=1 -1 -f supabase/bootstrap.sql
 
 do $$
 begin

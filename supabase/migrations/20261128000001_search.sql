@@ -1,11 +1,49 @@
--- Version 4: search in tokens, without any text, language model or embedding. What is looked for are token ids; what a word
--- is, and which ids may spell it, the caller knows, who has the tokenizer (producers/questions/search-terms.ts).
--- Whoever uses other table names than these replaces them here, in the functions too.
+-- Search by words, in the token ids of the records: no text, no language model and no embedding (docs/search.md).
+--
+-- This file is optional. Who needs no search does not apply it: everything else works without it, the database is smaller,
+-- and inserts are faster. A search then answers that this file is missing, and `mnemoq doctor` says that search is not
+-- installed, which is no fault. To leave it out, delete or move the file before the migrations are applied.
+--
+-- It may be applied at any time later, also to a database that has records. It then builds the index over all of them, and
+-- nobody can write to the table until that is done; what is saved meanwhile waits in Redis. Where migrations with higher
+-- numbers were applied before, the command is: supabase db push --remote --include-all
+--
+-- To take search away again:
+--   drop function public.mnemoq_search;
+--   drop index public.memories_search_idx;
+--   drop function public.mnemoq_search_terms;
+--   delete from supabase_migrations.schema_migrations where version = '20261128000001';
+--
+-- The caller gives token ids. Only the caller has the tokenizer, so only the caller knows what a word is and which ids may
+-- spell it (search-terms.ts of the TypeScript sources).
+--
+-- Contents
+--   1. What must be there before
+--   2. The terms of a record, and their index
+--   3. Searching
+--   4. Who may call the functions
 
--- The distinct token ids of a record as lexemes, each with its encoding's letter in front, for the same number is another
--- token in another encoding; the letter alone says which encoding it is. Of an encrypted record only that it is one.
--- A message's first 400,000 characters of ids, about 60,000 tokens: a tsvector holds a megabyte, and a record that it
--- cannot hold would be refused. What is no list of numbers has no ids, so no row of anybody's can be refused here.
+
+-- 1. What must be there before ----------------------------------------------------------------------------------------
+
+do $$
+begin
+  if to_regclass('public.memories') is null then
+    raise exception 'There is no table public.memories. Apply supabase/migrations/20261128000000_mnemoq.sql first.';
+  end if;
+end
+$$;
+
+
+-- 2. The terms of a record, and their index ---------------------------------------------------------------------------
+
+-- The lexemes of a record are its distinct token ids. Each has the letter of its encoding in front, because the same number
+-- is another token in another encoding: "c1917" is token 1917 of cl100k_base. The letter alone is a lexeme too, and says
+-- which encoding the record has. An encrypted record has one lexeme, "sealed".
+--
+-- Of each part only the first 400,000 characters of ids count, which are about 60,000 tokens: a tsvector holds one megabyte,
+-- and a record whose lexemes need more would be refused. A part that is no list of numbers has no lexemes. So this function
+-- never makes PostgreSQL refuse a row.
 create function public.mnemoq_search_terms(tokens jsonb) returns tsvector
 language sql immutable parallel safe cost 1000
 set search_path = ''
@@ -27,21 +65,38 @@ as $$
   end
 $$;
 
--- With fastupdate, which is the default: a record has a hundred terms, and to sort each in at once makes inserts four times as
--- slow again (docs/search.md). Whoever needs no search drops this index: all else works without it, and inserts are faster.
+comment on function public.mnemoq_search_terms(jsonb) is
+  'The distinct token ids of a record as lexemes, each with the letter of its encoding in front: c cl100k_base, o o200k_base, p p50k_base, e p50k_edit, r r50k_base, g gpt2. The index memories_search_idx has them.';
+
+-- The index keeps its default, fastupdate: new terms are collected and sorted in together. A record has about a hundred
+-- terms, and sorting in each of them at once makes inserts four times as slow again (docs/search.md).
 create index memories_search_idx on public.memories using gin (public.mnemoq_search_terms(tokens));
 
--- The records of a scope that a query's terms speak for, at most p_limit, best first, and what is needed to rank them and
--- others beside them: how many records the scope has, their mean length in tokens, how many have each term. Each of p_terms
--- is a tsquery over the lexemes of mnemoq_search_terms, of the encodings whose letters are p_letters.
+
+-- 3. Searching --------------------------------------------------------------------------------------------------------
+
+-- The scope is the records of user p_user, of conversation p_context, of both, or all records where they are null. Each of
+-- p_terms is a tsquery over the lexemes of mnemoq_search_terms, in the encodings whose letters are p_letters. The answer is
+-- one JSON object:
+--   rows         at most p_limit records of the scope that have some of the terms, best first
+--   total        how many records the scope has, counted up to 100,000
+--   meanLength   their mean length in tokens
+--   frequencies  for each term, how many records of the scope have it
+--   sealed       how many records of the scope are encrypted, counted up to 1000
+--   letters      encodings that records of the scope have and that are not among p_letters
+-- With all but the rows the caller can rank other records beside these.
 --
--- Here a record has a term or not; how often is counted by the caller, in text. Otherwise the order is that of BM25. Nothing
--- outside of the scope is counted: a rank that depended on what others have said would tell of it.
+-- The order is that of BM25, except that here a record has a term or does not have it. How often it has it the caller counts,
+-- in the text. Nothing outside of the scope is counted, because a rank that depended on what other users have said would
+-- tell something about it.
 --
--- The work is bounded. A scope of up to 2000 records is read through. In a larger one its newest 300 records show how often
--- a term is about: what more than some 20,000 records have, and one in fifty, is not looked up, for that alone would take
--- the index long; the 16 rarest of the others are, each up to 2000 records. Terms that are more frequent than that are
--- looked up in pairs, each with the one after it, the 8 rarest pairs, and in the newest 300. A scope is counted up to 100,000.
+-- The work is bounded. A scope of at most 2000 records is read through. In a larger scope its newest 300 records show about
+-- how many records have each term:
+--   Of the terms that fewer than about 20,000 records have, or fewer than one record in fifty, the 16 rarest are looked up in
+--   the index, each up to 2000 records.
+--   All other terms are frequent, and so are those of which 2000 records were found. To look up a frequent term by itself
+--   would take the index long. Frequent terms are looked up in pairs, each with the term after it, the 8 rarest pairs, and
+--   in the newest 300 records.
 create function public.mnemoq_search(p_user text, p_context text, p_terms text[], p_letters text[], p_limit integer)
 returns jsonb
 language plpgsql stable
@@ -158,11 +213,14 @@ begin
 end
 $$;
 
-create or replace function public.mnemoq_schema_version() returns integer
-language sql immutable
-set search_path = ''
-as $$ select 4 $$;
+comment on function public.mnemoq_search(text, text, text[], text[], integer) is
+  'The records of a user, of a conversation, of both or of all that are likeliest to be what a query is looking for, and the numbers that it takes to rank other records beside them.';
 
+
+-- 4. Who may call the functions ---------------------------------------------------------------------------------------
+
+-- Mnemoq alone, as in the file before. While the index exists, mnemoq_search_terms is called at every insert with the rights
+-- of whoever inserts.
 revoke all on function
   public.mnemoq_search_terms(jsonb),
   public.mnemoq_search(text, text, text[], text[], integer)
@@ -171,3 +229,6 @@ grant execute on function
   public.mnemoq_search_terms(jsonb),
   public.mnemoq_search(text, text, text[], text[], integer)
   to service_role;
+
+-- A PostgREST that is running reads the schema anew.
+notify pgrst, 'reload schema';
