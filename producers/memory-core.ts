@@ -238,7 +238,7 @@ export class MemoryCore {
 
   /**
    * The records that have most of the query's words, best first, by BM25 over stored tokens; `limit` is 10 unless given, 100
-   * at most. Throws `invalid_configuration` with MEMORY_ENCRYPT_TOKENS.
+   * at most. Throws `invalid_configuration` with MEMORY_ENCRYPT_TOKENS, and where the database lacks the optional search file.
    */
   async search(options: SearchOptions): Promise<SearchResult> {
     return search(options, this.#parts);

@@ -5,7 +5,7 @@
 /** Everything that can go wrong, as a closed set: a program branches on `code`, a person reads `message`. */
 export type ErrorCode =
   | 'invalid_input' // the caller's value is wrong; trying again with the same value is pointless
-  | 'invalid_configuration' // an environment variable is missing or wrong; the process does not start
+  | 'invalid_configuration' // an environment variable is missing or wrong, or what was asked for is not installed
   | 'forbidden' // the caller is known and may not do this
   | 'not_found' // no tier knows the record
   | 'erased' // the user or conversation was erased, and nothing of it is taken until that is lifted

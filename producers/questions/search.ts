@@ -71,7 +71,8 @@ interface Read {
 
 /**
  * The records that have most of a query's words, by BM25, uncommitted ones too: no model and no embedding, and no words to
- * be told where a script has no spaces. Throws `invalid_configuration` where tokens are encrypted.
+ * be told where a script has no spaces. Throws `invalid_configuration` where tokens are encrypted, or where the database
+ * lacks the optional search file.
  */
 export async function search(options: SearchOptions, parts: Parts): Promise<SearchResult> {
   const { query, limit = LIMIT, ...where } = validate(searchOptions, options, 'the options');

@@ -3,7 +3,7 @@
  * asks Supabase.
  */
 import type { PostgrestError, SupabaseClient } from '@supabase/supabase-js';
-import { MnemoqError } from '../errors.ts';
+import { isError, MnemoqError } from '../errors.ts';
 import {
   byPosition,
   fromRow,
@@ -21,6 +21,10 @@ import { before, connectSupabase, inOrder, type RowsQuery, type SupabaseConfig }
  * schema does not have: with a new file in supabase/migrations, whose last statement makes the function answer the new number.
  */
 export const SCHEMA_VERSION = 1;
+
+/** Files that a person is told to apply. */
+export const SCHEMA_FILE = 'supabase/migrations/20261128000000_mnemoq.sql';
+export const SEARCH_FILE = 'supabase/migrations/20261128000001_search.sql';
 
 /** Most rows asked for at once: hosted Supabase cuts answers at 1000 (`max-rows`). */
 export const MAX_ROWS = 1000;
@@ -226,6 +230,7 @@ export class LongTerm {
     return unwrap(answer as Answer<TrendRow[]>, 'computing trends');
   }
 
+  /** Throws `invalid_configuration` where the database lacks the optional search file. */
   async search({ userId, contextId, terms, letters, limit }: SearchQuestion): Promise<SearchAnswer> {
     const answer = await this.#client.rpc('mnemoq_search', {
       p_user: userId ?? null,
@@ -234,9 +239,21 @@ export class LongTerm {
       p_letters: letters,
       p_limit: limit,
     });
+    if (isMissingFunction(answer.error)) throw new MnemoqError('invalid_configuration', NO_SEARCH);
     const found = unwrap(answer as Answer<Omit<SearchAnswer, 'records'> & { rows: MemoryRow[] }>, 'searching');
     const { rows, ...figures } = found;
     return { ...figures, records: rows.map(fromRow) };
+  }
+
+  /** Whether the database has the search file. It is asked for a conversation that cannot be there. */
+  async canSearch(): Promise<boolean> {
+    try {
+      await this.search({ contextId: '', terms: [], letters: [], limit: 1 });
+      return true;
+    } catch (error) {
+      if (isError(error, 'invalid_configuration')) return false;
+      throw error;
+    }
   }
 
   #filtered(
@@ -439,6 +456,13 @@ const WORDS: Record<FailureKind, string> = {
   auth: 'Supabase refused the key: check SUPABASE_SERVICE_ROLE_KEY',
   schema: 'a table or column is missing: apply supabase/migrations (mnemoq doctor tells more)',
 };
+
+const NO_SEARCH = `search is not installed in this database: apply ${SEARCH_FILE} (it is optional, nothing else needs it)`;
+
+/** PostgREST does not know the function (PGRST202), or it is gone since PostgREST read the schema (42883). */
+function isMissingFunction(error: PostgrestError | null): boolean {
+  return error?.code === 'PGRST202' || error?.code === '42883';
+}
 
 /**
  * What a failed answer means. Only code and message are kept: `details` may quote the whole failing row.

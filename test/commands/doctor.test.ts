@@ -41,6 +41,7 @@ test('a complete installation is well, and says what it has looked at', async ()
       'Redis AOF',
       'Supabase',
       'schema',
+      'search',
       'IPFS',
       'encryption',
       'signing',
@@ -58,7 +59,7 @@ test.each<[name: string, environment: Record<string, string>, what: string, foun
     /_ROLE_KEY/,
   ],
   ['Supabase is away', { SUPABASE_URL: 'http://127.0.0.1:1' }, 'Supabase', /does not answer/, /SUPABASE_URL/],
-  ['a table is missing', { MEMORY_MEMORIES_TABLE: 'nowhere' }, 'Supabase', /missing/, /apply supabase\/migrations/],
+  ['a table is missing', { MEMORY_MEMORIES_TABLE: 'nowhere' }, 'Supabase', /missing/, /apply .*_mnemoq\.sql/],
   ['IPFS is away', { IPFS_API_URL: 'http://127.0.0.1:1' }, 'IPFS', /fetch failed/, /IPFS_API_URL/],
   ['IPFS is not set', { IPFS_API_URL: '' }, 'IPFS', /IPFS_API_URL is not set/, /IPFS_API_URL=http/],
   ['there are no keys', { MEMORY_ENCRYPTION_KEYS: '' }, 'encryption', /not set/, /openssl rand/],
@@ -79,7 +80,9 @@ test.each([
   answerSchemaVersion(status, body);
   expect(await doctor()).toMatchObject({
     code: 1,
-    wrong: [{ what: 'schema', found: expect.stringMatching(found), mend: expect.stringMatching(/apply supabase/) }],
+    wrong: [
+      { what: 'schema', found: expect.stringMatching(found), mend: expect.stringMatching(/apply .*_mnemoq\.sql/) },
+    ],
   });
 });
 

@@ -11,7 +11,7 @@ import {
 import { messageOf } from '../../../shared/errors.ts';
 import { Ipfs } from '../../../shared/pinning/ipfs.ts';
 import { createLogger } from '../../../shared/telemetry/log.ts';
-import { LongTerm, SCHEMA_VERSION } from '../../../shared/long-term/long-term.ts';
+import { LongTerm, SCHEMA_FILE, SCHEMA_VERSION, SEARCH_FILE } from '../../../shared/long-term/long-term.ts';
 import {
   connectProducerRedis,
   evictionPolicy,
@@ -34,7 +34,7 @@ interface Finding {
 /** Redis 6.2 is the first with XAUTOCLAIM and GETDEL. */
 const OLDEST_REDIS = [6, 2] as const;
 
-const MIGRATE = 'apply supabase/migrations: supabase db push, or psql -f each file in order';
+const MIGRATE = `apply ${SCHEMA_FILE}; its first lines say how`;
 /** How to mend what is found, the first that matches. */
 type Mends = readonly (readonly [found: RegExp, mend: string])[];
 const REDIS_MENDS: Mends = [
@@ -159,7 +159,11 @@ async function examineSupabase(config: Config): Promise<Finding[]> {
     if (version < SCHEMA_VERSION) throw new Error(`version ${version}, this Mnemoq needs ${SCHEMA_VERSION}`);
     return `version ${version}`;
   });
-  return [tables, schema];
+  if (!schema.ok) return [tables, schema];
+  const search = await attempt('search', SUPABASE_MENDS, async () =>
+    (await longTerm.canSearch()) ? 'installed' : `not installed (optional): ${SEARCH_FILE}`,
+  );
+  return [tables, schema, search];
 }
 
 async function examineIpfs({ ipfsApiUrl, ipfsTimeoutMs }: Config): Promise<Finding[]> {

