@@ -2,12 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { startApi } from '../producers/http/server.ts';
-import { MemoryCore } from '../producers/index.ts';
-import { runCli } from './support/cli.ts';
-import { type Postgrest, startPostgrest } from './support/postgrest.ts';
-import { startStack, type Stack } from './support/stack.ts';
-import { turn } from './support/turns.ts';
+import { startApi } from '../../doors/http/server.ts';
+import { MemoryCore } from '../../producers/index.ts';
+import { runCli } from '../support/clients/cli.ts';
+import { type Postgrest, startPostgrest } from '../support/services/postgrest.ts';
+import { startStack, type Stack } from '../support/services/stack.ts';
+import { turn } from '../support/inputs/turns.ts';
 
 const FILE = 'supabase/migrations/20261128000001_search.sql';
 const MISSING = new RegExp(`^search is not installed in this database: apply ${FILE}`);
@@ -120,7 +120,7 @@ describe('a database without the search file', () => {
   });
 
   test('can search once the file is applied, also in what was there before', async () => {
-    await postgrest.sql(readFileSync(path.join(import.meta.dirname, '..', FILE), 'utf8'));
+    await postgrest.sql(readFileSync(path.join(import.meta.dirname, '../..', FILE), 'utf8'));
     await postgrest.reloadSchema();
     expect((await stack.memory.search({ query: 'tomatoes', contextId })).hits).toMatchObject([
       { module: 'reflection' },

@@ -1,10 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { SCHEMA_FILE, SCHEMA_VERSION, SEARCH_FILE } from '../shared/long-term.ts';
-import { type BarePostgres, startBarePostgres } from './support/postgrest.ts';
+import { SCHEMA_FILE, SCHEMA_VERSION, SEARCH_FILE } from '../../shared/long-term/long-term.ts';
+import { type BarePostgres, startBarePostgres } from '../support/services/postgrest.ts';
 
-const ROOT = path.join(import.meta.dirname, '..');
+const ROOT = path.join(import.meta.dirname, '../..');
 const BOOTSTRAP = 'supabase/bootstrap.sql';
 const read = (file: string) => readFileSync(path.join(ROOT, file), 'utf8');
 
