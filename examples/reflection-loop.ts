@@ -42,7 +42,7 @@ memory.onReflection(async ({ data }) => {
   const { record } = await memory.inspect(data.id);
   const { topic, count } = JSON.parse(record.text ?? '{}') as { topic: string; count: number };
   weights.set(topic, count);
-  const [link] = (await memory.traceReflection(data.cid, { limit: 1 })).links;
+  const [link] = (await memory.traceReflection(data.cid, { limit: 1 })).items;
   const before = link?.reflection?.previousCid;
   const cids = `${data.cid.slice(0, 7)}…${before ? `, after ${before.slice(0, 7)}…` : ''}`;
   console.log(`reflected on ${link?.sources.length} turns: "${topic}" weighs ${weights.get(topic)} (${cids})`);

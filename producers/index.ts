@@ -7,19 +7,33 @@ export type { ArchiveOptions, ArchivePart, MissingDocument } from './keeping/arc
 export type { CacheRestoration, CacheRestorationOptions } from './keeping/cache-restoration.ts';
 export type { ContextMessage } from '../shared/records/messages.ts';
 export type { ContextFormat, ContextRecord, ContextTokens } from './reading/context.ts';
-export type { Conversation, ConversationPage, ConversationsOptions } from './reading/conversations.ts';
+export type { Conversation, ConversationsOptions } from './reading/conversations.ts';
 export type { DocumentRestoration, RestorationOptions } from './keeping/document-restoration.ts';
 export type { ErasureReceipt, ForgetOptions } from './keeping/erasure.ts';
 export type { FlushOptions } from './saving/flushing.ts';
 export type { KnowledgeImportOptions } from './reflections/knowledge-import.ts';
-export type { KnowledgeItem, KnowledgeOptions, KnowledgePage } from './reflections/knowledge.ts';
+export type { KnowledgeItem, KnowledgeOptions } from './reflections/knowledge.ts';
 export { MemoryCore } from './memory-core.ts';
+export type { Page } from './parts/page.ts';
 export type { Link, Source, Trace, TraceOptions } from './reflections/provenance.ts';
-export type { QuarantinedRecord } from './saving/quarantine.ts';
-export type { ContextPage, Inspection, PageOptions, RecentContext, RecentOptions, Scope } from './reading/reading.ts';
+export type { QuarantinedRecord, QuarantineOptions } from './saving/quarantine.ts';
+export type {
+  ContextPage,
+  Inspection,
+  PageOptions,
+  ReadOptions,
+  RecentContext,
+  RecentOptions,
+} from './reading/reading.ts';
 export type { ReflectionRequestReceipt, ReflectorOptions } from './reflections/reflecting.ts';
 export type { Receipt, SaveOptions } from './saving/receipt.ts';
-export type { ListedReflection, Reflection, ReflectionPage, ReflectionsOptions } from './reflections/reflections.ts';
+export type {
+  ConversationReflectionsOptions,
+  ListedReflection,
+  Reflection,
+  ReflectionPage,
+  ReflectionsOptions,
+} from './reflections/reflections.ts';
 export type { RekeyFailure, RekeyOptions, RekeyProgress, SealedTier } from './keeping/rekeying.ts';
 export type { SearchHit, SearchOptions, SearchResult } from './questions/search.ts';
 export type { Stats } from './reading/stats.ts';

@@ -24,7 +24,7 @@ import {
   restoreCache,
 } from './keeping/cache-restoration.ts';
 import type { ContextFormat } from './reading/context.ts';
-import { type ConversationPage, type ConversationsOptions, listConversations } from './reading/conversations.ts';
+import { type Conversation, type ConversationsOptions, listConversations } from './reading/conversations.ts';
 import {
   type DocumentRestoration,
   fetchDocuments,
@@ -33,12 +33,18 @@ import {
 } from './keeping/document-restoration.ts';
 import { type ErasureReceipt, forget, type ForgetOptions, forgetOptions } from './keeping/erasure.ts';
 import { flushNow, type FlushOptions } from './saving/flushing.ts';
-import { type KnowledgeOptions, type KnowledgePage, listKnowledge } from './reflections/knowledge.ts';
+import { type KnowledgeItem, type KnowledgeOptions, listKnowledge } from './reflections/knowledge.ts';
 import { importKnowledge, type KnowledgeImportOptions } from './reflections/knowledge-import.ts';
 import { newFinetuneJob, newKnowledgeJob, newReflectionJob } from './saving/new-job.ts';
+import type { Page } from './parts/page.ts';
 import { connectParts, type Parts } from './parts/parts.ts';
 import { type Trace, type TraceOptions, traceReflection } from './reflections/provenance.ts';
-import { listQuarantined, type QuarantinedRecord, retryQuarantined } from './saving/quarantine.ts';
+import {
+  listQuarantined,
+  type QuarantinedRecord,
+  type QuarantineOptions,
+  retryQuarantined,
+} from './saving/quarantine.ts';
 import {
   type ContextPage,
   inReadTime,
@@ -49,7 +55,7 @@ import {
   readRecent,
   type RecentContext,
   type RecentOptions,
-  type Scope,
+  type ReadOptions,
   userOf,
 } from './reading/reading.ts';
 import {
@@ -61,9 +67,11 @@ import {
 import type { Receipt, SaveOptions } from './saving/receipt.ts';
 import {
   cidText,
+  type ConversationReflectionsOptions,
+  type ListedReflection,
   listReflections,
+  newestCid,
   readReflections,
-  type Reflection,
   type ReflectionPage,
   type ReflectionsOptions,
 } from './reflections/reflections.ts';
@@ -182,13 +190,12 @@ export class MemoryCore {
   }
 
   /** The CID of the conversation's newest pinned reflection; null when there is none. */
-  async getReflectionCid(contextId: string, options: Scope = {}): Promise<string | null> {
-    const reflections = await this.getReflections(contextId, options);
-    return reflections.find(({ pinnedAt }) => pinnedAt !== null)?.cid ?? null;
+  async getReflectionCid(contextId: string, options: ReadOptions = {}): Promise<string | null> {
+    return newestCid(contextId, options, this.#parts);
   }
 
-  /** A conversation's reflections, newest first, 1000 at most. */
-  async getReflections(contextId: string, options: Scope = {}): Promise<Reflection[]> {
+  /** A conversation's reflections, newest first, page by page: 100 unless told otherwise, 1000 at most. */
+  async getReflections(contextId: string, options: ConversationReflectionsOptions = {}): Promise<ReflectionPage> {
     return readReflections(contextId, options, this.#parts);
   }
 
@@ -214,7 +221,7 @@ export class MemoryCore {
   }
 
   /** Reflections, fine-tune outputs and knowledge of all conversations, newest first, page by page: 100 unless told otherwise. */
-  async listReflections(options: ReflectionsOptions = {}): Promise<ReflectionPage> {
+  async listReflections(options: ReflectionsOptions = {}): Promise<Page<ListedReflection>> {
     return listReflections(options, this.#parts);
   }
 
@@ -227,12 +234,12 @@ export class MemoryCore {
   }
 
   /** Conversations in the order of their ids, page by page. `limit` is 100 unless given, 1000 at most. */
-  async listConversations(options: ConversationsOptions = {}): Promise<ConversationPage> {
+  async listConversations(options: ConversationsOptions = {}): Promise<Page<Conversation>> {
     return listConversations(options, this.#parts);
   }
 
   /** What was shared as public, newest first, page by page; with `userId` that user's and what belongs to nobody. */
-  async listKnowledge(options: KnowledgeOptions = {}): Promise<KnowledgePage> {
+  async listKnowledge(options: KnowledgeOptions = {}): Promise<Page<KnowledgeItem>> {
     return listKnowledge(options, this.#parts);
   }
 
@@ -307,7 +314,7 @@ export class MemoryCore {
   }
 
   /** How far a record has come. Throws `not_found` when nothing knows it. */
-  async getStatus(id: string, options: Scope = {}): Promise<RecordStatus> {
+  async getStatus(id: string, options: ReadOptions = {}): Promise<RecordStatus> {
     const known = validate(recordId, id, 'id');
     return inReadTime(findStatus(known, userOf(options), this.#parts), this.#parts);
   }
@@ -331,12 +338,12 @@ export class MemoryCore {
   }
 
   /** A record with its text and token ids, from Redis while it is there, else from Supabase. */
-  async inspect(id: string, options: Scope = {}): Promise<Inspection> {
+  async inspect(id: string, options: ReadOptions = {}): Promise<Inspection> {
     return inspectRecord(id, options, this.#parts);
   }
 
   /** Checks a pinned record from its CID to its row and its tokens, link by link. */
-  async verify(cid: string, options: Scope = {}): Promise<Verification> {
+  async verify(cid: string, options: ReadOptions = {}): Promise<Verification> {
     validate(cidText, cid, 'cid');
     const userId = userOf(options);
     if (userId !== undefined) await requireOwner(cid, userId, this.#parts.longTerm);
@@ -348,9 +355,9 @@ export class MemoryCore {
     return verifyAll(options, this.#parts);
   }
 
-  /** Records Supabase refused for their content, oldest first, 1000 at most. */
-  async listQuarantined(): Promise<QuarantinedRecord[]> {
-    return inReadTime(listQuarantined(this.#parts.submission), this.#parts);
+  /** Records Supabase refused for their content, oldest first, page by page: 100 unless told otherwise, 1000 at most. */
+  async listQuarantined(options: QuarantineOptions = {}): Promise<Page<QuarantinedRecord>> {
+    return inReadTime(listQuarantined(options, this.#parts), this.#parts);
   }
 
   /** Tries a quarantined record again, with a mended row if one is given, and waits for the end; false when refused again. */

@@ -140,7 +140,7 @@ function readsOf(memory: MemoryCore, redis: Redis, part: number): Reads {
     if (items.length !== LIMIT) throw new Error(`${items.length} of the ${LIMIT} newest turns came back`);
   };
   const page = async (contextId: string, cursor?: string) => {
-    const { records } = await memory.getMemoryContext(contextId, { limit: LIMIT, ...(cursor && { cursor }) });
+    const { items: records } = await memory.getMemoryContext(contextId, { limit: LIMIT, ...(cursor && { cursor }) });
     if (records.length !== LIMIT) throw new Error(`a page of ${records.length} records came back`);
   };
   // A conversation with anything uncommitted does not expire; losing its floor has the same read go to Supabase.

@@ -168,7 +168,7 @@ async function store(texts: readonly BenchText[], database: Database): Promise<v
 }
 
 async function byMnemoq(memory: MemoryCore, query: string): Promise<string[]> {
-  return (await memory.search({ query, limit: RECALLED })).hits.map(({ id }) => id);
+  return (await memory.search({ query, limit: RECALLED })).items.map(({ id }) => id);
 }
 
 async function byFullText(database: Database, query: string, config: string, joint: string): Promise<string[]> {

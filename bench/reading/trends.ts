@@ -44,7 +44,7 @@ export async function measureTrends(stage: Stage, records: number): Promise<Tren
     counted = [];
     for (const { options, ms } of measured) {
       const tookMs = await timed(async () => {
-        const { buckets } = await memory.getTrends(options);
+        const { items: buckets } = await memory.getTrends(options);
         counted.push(buckets.reduce((sum, { turns, reflections }) => sum + turns + reflections, 0));
       });
       if (sample >= 0) ms.push(tookMs);

@@ -56,18 +56,18 @@ export async function registerPage(
     }));
     page.get('/page/of/statuses', async (request) => {
       const given = validate(statusesQuery, request.query, 'the query');
-      return { statuses: await statusesOf(memory, validate(ids, given.ids, 'ids'), scopeOf(request)) };
+      return { items: await statusesOf(memory, validate(ids, given.ids, 'ids'), scopeOf(request)) };
     });
     page.get('/page/of/queued', async (request) => {
       const { context_id: contextId } = validate(queuedQuery, request.query, 'the query');
       const records = await findQueued([...queue('chat'), ...queue('reflection')], contextId, callerOf(request).userId);
-      return { records };
+      return { items: records };
     });
     page.get('/page/of/pieces/:id', async (request) => piecesOf(memory, request));
     page.get('/page/of/flushes', async (request) => {
       requireService(callerOf(request));
       const [flush] = queue('flush');
-      return { flushes: flush ? await listFlushes(flush, FLUSHES) : [] };
+      return { items: flush ? await listFlushes(flush, FLUSHES) : [] };
     });
   });
 }

@@ -4,6 +4,7 @@ import { identifier } from '../../shared/identifiers.ts';
 import { conversationsOptions } from '../../producers/reading/conversations.ts';
 import { snakeCase, type Words } from '../wire/snake-case.ts';
 import { recentOptions, scope } from '../../producers/reading/reading.ts';
+import { reflectionsOptions } from '../../producers/reflections/reflections.ts';
 import { searchOptions } from '../../producers/questions/search.ts';
 
 /** As much as fits an agent's prompt beside everything else in it. */
@@ -14,6 +15,8 @@ const ofUser: Words = {
   description: "Only this user's records. Leave it out when the connection is bound to one user.",
   maxLength: 512,
 };
+const ofConversation: Words = { description: 'Only this conversation.', maxLength: 512 };
+const cursor: Words = { description: 'The `next_cursor` of an earlier page; without it the first page.' };
 const saved = {
   contextId: { description: 'The conversation, under a name you choose and use again.', maxLength: 512 },
   createdAt: 'When it was said: ISO 8601 with zone. Default: now.',
@@ -61,19 +64,25 @@ export const recallRequest = snakeCase(
     allowPartial: 'Answer with what is at hand while the long-term database is away. Default: false.',
   },
 );
-export const reflectionsRequest = snakeCase(scope.extend({ contextId: identifier }), {
-  contextId: { description: 'The conversation.', maxLength: 512 },
+export const reflectionsRequest = snakeCase(reflectionsOptions, {
+  contextId: ofConversation,
   userId: ofUser,
+  module: 'Only records of this kind. Default: any.',
+  from: 'From this moment on: ISO 8601 with zone.',
+  to: 'Before this moment: ISO 8601 with zone.',
+  cid: 'Only what has this address on IPFS.',
+  cursor,
+  limit: { description: 'Reflections of a page.', default: 100 },
 });
 export const conversationsRequest = snakeCase(conversationsOptions, {
   userId: ofUser,
   prefix: { description: 'What their names begin with. Default: any.', maxLength: 512 },
-  cursor: { description: 'The `next_cursor` of an earlier page; without it the first page.', maxLength: 512 },
+  cursor: { ...cursor, maxLength: 512 },
   limit: { description: 'Conversations of a page.', default: 100 },
 });
 export const searchRequest = snakeCase(searchOptions, {
   query: { description: 'A few telling words, in the language in which they were said.', maxLength: 512 },
-  contextId: { description: 'Only this conversation.', maxLength: 512 },
+  contextId: ofConversation,
   userId: ofUser,
   limit: { description: 'Most records.', default: 10 },
 });

@@ -14,7 +14,7 @@ export function addResources(server: McpServer, { memory, caller }: Pick<ToolPar
   const conversations = async (prefix?: string) => {
     const options = { ...scope, limit: LISTED, ...(prefix !== undefined && prefix !== '' && { prefix }) };
     const page = await memory.listConversations(options);
-    return page.conversations.filter(({ contextId }) => !UNADDRESSABLE.has(contextId));
+    return page.items.filter(({ contextId }) => !UNADDRESSABLE.has(contextId));
   };
   const template = new ResourceTemplate('mnemoq://conversations/{context_id}', {
     list: async () => ({

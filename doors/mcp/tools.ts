@@ -8,7 +8,7 @@ import {
   conversationPage,
   recentContext,
   receipt,
-  reflectionList,
+  reflectionIndex,
   searchResult,
   stats,
   verification,
@@ -127,15 +127,12 @@ function addReadingTools(server: McpServer, parts: ToolParts): void {
       name: 'list_reflections',
       title: 'List reflections',
       description:
-        'The reflections of a conversation, newest first, with their CIDs and signatures but without their texts, which ' +
-        'recall gives.',
+        'The reflections of all conversations or of one, newest first, page by page, with their CIDs and signatures but ' +
+        'without their texts, which recall gives.',
       request: reflectionsRequest,
-      answer: reflectionList,
+      answer: reflectionIndex,
       annotations: READS,
-      run: async ({ contextId, ...options }, { memory, caller }) => ({
-        contextId,
-        reflections: await memory.getReflections(contextId, ownedBy(caller, options) as never),
-      }),
+      run: async (options, { memory, caller }) => memory.listReflections(ownedBy(caller, options) as never),
     },
     parts,
   );

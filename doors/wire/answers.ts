@@ -11,6 +11,7 @@ import type { ContextRecord, ContextTokens } from '../../producers/reading/conte
 import type {
   ContextPage,
   Inspection,
+  Page,
   Receipt,
   RecordStatus,
   Reflection,
@@ -18,12 +19,12 @@ import type {
   Verification,
 } from '../../producers/index.ts';
 import type { FlushResult } from '../../shared/queues.ts';
-import type { ConversationPage } from '../../producers/reading/conversations.ts';
+import type { Conversation } from '../../producers/reading/conversations.ts';
 import type { ErasureReceipt } from '../../producers/keeping/erasure.ts';
-import type { KnowledgePage } from '../../producers/reflections/knowledge.ts';
+import type { KnowledgeItem } from '../../producers/reflections/knowledge.ts';
 import type { Trace } from '../../producers/reflections/provenance.ts';
 import type { ReflectionRequestReceipt } from '../../producers/reflections/reflecting.ts';
-import type { ReflectionPage } from '../../producers/reflections/reflections.ts';
+import type { ListedReflection, ReflectionPage } from '../../producers/reflections/reflections.ts';
 import type { SearchResult } from '../../producers/questions/search.ts';
 import type { Trends } from '../../producers/questions/trends.ts';
 import { snakeAnswer } from './snake-case.ts';
@@ -36,10 +37,6 @@ const createdAt = z.string().meta({ description: 'ISO 8601, UTC.', format: 'date
 const time = (description: string) => z.string().nullable().meta({ description, format: 'date-time' });
 const cid = z.string().nullable().describe('Its address on IPFS; null until it is pinned, and for a turn.');
 const count = (description: string) => z.int().min(0).describe(description);
-const nextCursor = z
-  .string()
-  .nullable()
-  .describe('`cursor` of the next page, also in the header Link; null after the last one.');
 
 /** Under this name in the document. */
 function named<T>(name: string, schema: z.ZodType<T>, description: string) {
@@ -92,15 +89,34 @@ const tokens = z
     z.strictObject({ id, encoding, text: ids("The text's token ids.") }),
   ])
   .describe('A record as token ids.') satisfies z.ZodType<ContextTokens>;
-const complete = z
-  .boolean()
-  .describe('False only with allow_partial and while Supabase is away: then committed records may be missing.');
+
+/** What every list answers with. `more` says why something may be missing from it, where that can be. */
+function listOf<T>(item: z.ZodType<T>, order: string, more = '') {
+  return {
+    items: z.array(item).describe(order),
+    nextCursor: z
+      .string()
+      .nullable()
+      .describe('`cursor` of the next page, also in the header Link; null after the last one.'),
+    complete: completeness(more),
+  };
+}
+
+/** The same for a list that has one page only. */
+function onlyPageOf<T>(item: z.ZodType<T>, order: string, more = '') {
+  const nextCursor = z.null().describe('Always null: there are no further pages.');
+  return { items: z.array(item).describe(order), nextCursor, complete: completeness(more) };
+}
+
+function completeness(more: string) {
+  const means = 'True unless something that belongs between the first and the last item may be missing.';
+  return z.boolean().describe(more === '' ? means : `${means} ${more}`);
+}
+const PARTIAL = 'False only with allow_partial and while Supabase is away: then committed records may be missing.';
 
 const contextPageFields = z.strictObject({
   contextId,
-  records: z.array(contextRecord).describe('Oldest first.'),
-  nextCursor,
-  complete,
+  ...listOf(contextRecord, 'Oldest first.', PARTIAL),
 }) satisfies z.ZodType<ContextPage>;
 export const contextPage = named('ContextPage', contextPageFields, 'A page of a conversation.');
 
@@ -108,10 +124,10 @@ const recentFields = z.strictObject({
   contextId,
   format: z.enum(['turns', 'messages', 'tokens']).describe('What the items are.'),
   tokenCount: count('Of all records in it.'),
+  ...onlyPageOf(contextRecord, '', PARTIAL),
   items: z
     .union([z.array(contextRecord), z.array(message), z.array(tokens)])
     .describe('Oldest first: records, messages or token ids, by format.'),
-  complete,
 });
 export const recentContext = named('RecentContext', recentFields, 'The newest records that fit.');
 
@@ -135,56 +151,48 @@ const reflectionFields = z
     createdAt,
   })
   .describe('A reflection, a fine-tune output or a knowledge item, without its text.') satisfies z.ZodType<Reflection>;
-const reflectionListFields = z.strictObject({
-  contextId,
-  reflections: z.array(reflectionFields).describe('Newest first, 1000 at most.'),
-});
-export const reflectionList = named('ReflectionList', reflectionListFields, "A conversation's reflections.");
 const listedReflectionFields = reflectionFields
   .extend({
     contextId,
     module: z.enum(PINNED_MODULES).describe('What kind of record it is.'),
-    previousFound: z
+    previousMissing: z
       .boolean()
       .nullable()
-      .describe('Whether the one before it is still there; null where there was none.'),
+      .describe('Whether the one before it is not there any more; null where there was none before.'),
   })
   .describe('A reflection, a fine-tune output or a knowledge item, without its text.');
-const reflectionPageFields = z.strictObject({
-  reflections: z.array(listedReflectionFields).describe('Newest first.'),
-  nextCursor,
-}) satisfies z.ZodType<ReflectionPage>;
-export const reflectionPage = named('ReflectionPage', reflectionPageFields, 'A page of the index of reflections.');
+const reflectionIndexFields = z.strictObject(listOf(listedReflectionFields, 'Newest first.')) satisfies z.ZodType<
+  Page<ListedReflection>
+>;
+export const reflectionIndex = named('ReflectionIndex', reflectionIndexFields, 'A page of the index of reflections.');
+const reflectionPageFields = reflectionIndexFields.extend({ contextId }) satisfies z.ZodType<ReflectionPage>;
+export const reflectionPage = named('ReflectionPage', reflectionPageFields, "A page of a conversation's reflections.");
 
-const traceFields = z.strictObject({
-  links: z
-    .array(
-      z
-        .strictObject({
-          cid: z.string().describe('Its address on IPFS.'),
-          missing: z.boolean().describe('Whether it is not there any more; the chain ends here.'),
-          reflection: listedReflectionFields.nullable().describe('The reflection; null when it is missing.'),
-          sources: z
-            .array(
-              z
-                .strictObject({
-                  id,
-                  missing: z.boolean().describe('Whether it is not there any more; then nothing else is known of it.'),
-                  contextId: z.string().nullable().describe('The conversation.'),
-                  userId,
-                  module: z.enum(MODULES).nullable().describe('What kind of record it is.'),
-                  createdAt: time('ISO 8601, UTC.'),
-                })
-                .describe('A record it was made from.'),
-            )
-            .describe('In the order of its source_ids.'),
-        })
-        .describe('A link of the chain.'),
-    )
-    .describe('Newest first: the one asked for, the one before it, and so on.'),
-  whole: z.boolean().describe('Whether every link and every source in it is there.'),
-  nextCid: z.string().nullable().describe('What to ask for next when there are more links; null when the chain ends.'),
-}) satisfies z.ZodType<Trace>;
+const source = z
+  .strictObject({
+    id,
+    missing: z.boolean().describe('Whether it is not there any more; then nothing else is known of it.'),
+    contextId: z.string().nullable().describe('The conversation.'),
+    userId,
+    module: z.enum(MODULES).nullable().describe('What kind of record it is.'),
+    createdAt: time('ISO 8601, UTC.'),
+  })
+  .describe('A record it was made from.');
+const link = z
+  .strictObject({
+    cid: z.string().describe('Its address on IPFS.'),
+    missing: z.boolean().describe('Whether it is not there any more; the chain ends here.'),
+    reflection: listedReflectionFields.nullable().describe('The reflection; null when it is missing.'),
+    sources: z.array(source).describe('In the order of its source_ids.'),
+  })
+  .describe('A link of the chain.');
+const traceFields = z.strictObject(
+  listOf(
+    link,
+    'Newest first: the one asked for, the one before it, and so on.',
+    'False when a link or a source of one is missing.',
+  ),
+) satisfies z.ZodType<Trace>;
 export const trace = named('Trace', traceFields, 'Where a reflection comes from.');
 
 const newestCidFields = z.strictObject({
@@ -281,10 +289,9 @@ export const ready = named('Ready', readyFields, 'Whether requests should come h
 const conversationFields = z
   .strictObject({ contextId, lastAt: time('Of its newest committed record; null when none is committed yet.') })
   .describe('A conversation.');
-const conversationPageFields = z.strictObject({
-  conversations: z.array(conversationFields).describe('In the order of their ids, byte by byte.'),
-  nextCursor,
-}) satisfies z.ZodType<ConversationPage>;
+const conversationPageFields = z.strictObject(
+  listOf(conversationFields, 'In the order of their ids, byte by byte.'),
+) satisfies z.ZodType<Page<Conversation>>;
 export const conversationPage = named('ConversationPage', conversationPageFields, 'A page of conversations.');
 
 const knowledgeItemFields = z
@@ -299,25 +306,22 @@ const knowledgeItemFields = z
     pinnedAt: z.string().meta({ description: 'ISO 8601, UTC.', format: 'date-time' }),
   })
   .describe('Something everybody may read.');
-const knowledgePageFields = z.strictObject({
-  items: z.array(knowledgeItemFields).describe('Newest first.'),
-  nextCursor,
-}) satisfies z.ZodType<KnowledgePage>;
+const knowledgePageFields = z.strictObject(
+  listOf(knowledgeItemFields, 'Newest first. A page may be empty and not the last one.'),
+) satisfies z.ZodType<Page<KnowledgeItem>>;
 export const knowledgePage = named('KnowledgePage', knowledgePageFields, 'A page of knowledge.');
 
+const searchHit = contextRecordFields.extend({
+  score: z.number().describe('BM25: the higher the better, to be compared within one answer only.'),
+});
 const searchFields = z.strictObject({
-  hits: z
-    .array(
-      contextRecordFields.extend({
-        score: z.number().describe('BM25: the higher the better, to be compared within one answer only.'),
-      }),
-    )
-    .describe('Best first; of equal ones the newest.') as never,
+  ...onlyPageOf(
+    searchHit,
+    'Best first; of equal ones the newest.',
+    'False when records were passed over, or more are uncommitted than one search looks through.',
+  ),
   sealed: count('Records passed over because their tokens are encrypted; counted up to 1000.'),
-  complete: z
-    .boolean()
-    .describe('False when records were passed over, or more are uncommitted than one search looks through.'),
-}) as z.ZodType<SearchResult>;
+}) as unknown as z.ZodType<SearchResult>;
 export const searchResult = named('SearchResult', searchFields, 'What a search finds.');
 
 const mean = (description: string) => z.number().nullable().describe(description);
@@ -339,7 +343,7 @@ const trendsFields = z.strictObject({
   to: createdAt,
   bucket: z.enum(['hour', 'day', 'week']).describe('How long each bucket is.'),
   timeZone: z.string().describe('In which buckets begin.'),
-  buckets: z.array(trendFields).describe('Oldest first; those without any record are left out.'),
+  ...onlyPageOf(trendFields, 'Oldest first; buckets without any record are left out.'),
 }) satisfies z.ZodType<Trends>;
 export const trends = named('Trends', trendsFields, 'Turns, tokens and reflections over time.');
 

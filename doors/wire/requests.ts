@@ -14,7 +14,11 @@ import { importOptions } from '../../producers/reflections/knowledge-import.ts';
 import { knowledgeOptions } from '../../producers/reflections/knowledge.ts';
 import { traceOptions } from '../../producers/reflections/provenance.ts';
 import { pageOptions, recentOptions, scope } from '../../producers/reading/reading.ts';
-import { cidText, reflectionsOptions } from '../../producers/reflections/reflections.ts';
+import {
+  cidText,
+  conversationReflectionsOptions,
+  reflectionsOptions,
+} from '../../producers/reflections/reflections.ts';
 import { searchOptions } from '../../producers/questions/search.ts';
 import { exportOptions } from '../../producers/questions/training-data.ts';
 import { trendsOptions } from '../../producers/questions/trends.ts';
@@ -168,7 +172,13 @@ export const reflectionsQuery = snakeCase(reflectionsOptions, {
 });
 export const traceQuery = snakeCase(traceOptions, {
   userId: userFilter,
+  cursor,
   limit: { description: 'Reflections to follow.', default: 20 },
+});
+export const conversationReflectionsQuery = snakeCase(conversationReflectionsOptions, {
+  userId: userFilter,
+  cursor,
+  limit: { description: 'Reflections of a page.', default: 100 },
 });
 export const tracePath = z.strictObject({
   reflection: z

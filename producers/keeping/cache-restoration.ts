@@ -74,8 +74,8 @@ async function fill(contextId: string, result: CacheRestoration, parts: Parts): 
   const cached = async () => inReadTime(shortTerm.recent(contextId, limit), parts);
   let now = await cached();
   result.conversations += 1;
-  if (!now.complete) result.filled += 1;
-  for (let attempt = 0; attempt < ATTEMPTS && !now.complete; attempt += 1) {
+  if (!now.isWhole) result.filled += 1;
+  for (let attempt = 0; attempt < ATTEMPTS && !now.isWhole; attempt += 1) {
     await inReadTime(reader.recent({ contextId, limit, userId: undefined, allowPartial: false }), parts);
     now = await cached();
   }

@@ -11,6 +11,7 @@ import type { Encoding } from '../../shared/records/tokenizer.ts';
 import { countTokens, decodeTokens, openTokens } from '../../shared/records/tokens.ts';
 import { validate } from '../../shared/validate.ts';
 import { type ContextRecord, toContextRecord } from '../reading/context.ts';
+import type { Page } from '../parts/page.ts';
 import type { Parts } from '../parts/parts.ts';
 import { inReadTime, scope } from '../reading/reading.ts';
 import {
@@ -47,13 +48,11 @@ export interface SearchHit extends ContextRecord {
   score: number;
 }
 
-export interface SearchResult {
-  /** Best first; of equal ones the newest. */
-  hits: SearchHit[];
+/** Best first; of equal ones the newest. Not complete where records were passed over or not all uncommitted ones were looked through. */
+export interface SearchResult extends Page<SearchHit> {
   /** Records that were passed over, for their tokens are encrypted; counted up to 1000. */
   sealed: number;
-  /** False when there are encrypted records, or more uncommitted ones than one search looks through. */
-  complete: boolean;
+  nextCursor: null;
 }
 
 interface Statistics {
@@ -99,14 +98,14 @@ async function find(query: string, where: Where, limit: number, parts: Parts): P
   const freshReads = openFresh.map(read);
   const statistics = statisticsOf(terms, answer, freshReads);
   const phrases = queryPhrases(query);
-  const hits = [...freshReads, ...answer.records.filter(isOpen).map(read)]
+  const items = [...freshReads, ...answer.records.filter(isOpen).map(read)]
     .map((each) => ({ record: each.record, score: score(each, statistics) + phraseScore(each, phrases, statistics) }))
     .filter(({ score: points }) => points > 0)
     .toSorted((a, b) => b.score - a.score || (positionOf(a.record) < positionOf(b.record) ? 1 : -1))
     .slice(0, limit)
     .map((hit) => ({ ...toContextRecord(hit.record, parts.keyring), score: hit.score }));
   const sealed = answer.sealed + sealedFresh.length;
-  return { hits, sealed, complete: uncommitted.complete && sealed === 0 };
+  return { items, nextCursor: null, complete: uncommitted.isWhole && sealed === 0, sealed };
 }
 
 /** Once more where records have other encodings than the one that is written. */

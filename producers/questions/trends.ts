@@ -3,6 +3,7 @@ import { MAX_ROWS, type TrendRow } from '../../shared/long-term/long-term.ts';
 import { identifier, moment } from '../../shared/identifiers.ts';
 import { timeZone } from '../../shared/settings/time-zone.ts';
 import { validate } from '../../shared/validate.ts';
+import type { Page } from '../parts/page.ts';
 import type { Parts } from '../parts/parts.ts';
 import { inReadTime } from '../reading/reading.ts';
 
@@ -40,13 +41,13 @@ export interface TrendBucketFigures {
   meanGapSeconds: number | null;
 }
 
-export interface Trends {
+/** Oldest first; buckets without any record are left out. */
+export interface Trends extends Page<TrendBucketFigures> {
   from: string;
   to: string;
   bucket: keyof typeof BUCKET_MS;
   timeZone: string;
-  /** Oldest first; those without any record are left out. */
-  buckets: TrendBucketFigures[];
+  nextCursor: null;
 }
 
 /** Committed records, counted in the database in one round trip. */
@@ -54,7 +55,7 @@ export async function readTrends(options: TrendsOptions, parts: Parts): Promise<
   const { timeZone: zone = 'UTC', ...question } = validate(trendsOptions, options, 'the options');
   const { from, to, bucket } = question;
   const rows = await inReadTime(parts.longTerm.trends({ ...question, timeZone: zone }), parts);
-  return { from, to, bucket, timeZone: zone, buckets: rows.map(toFigures) };
+  return { from, to, bucket, timeZone: zone, items: rows.map(toFigures), nextCursor: null, complete: true };
 }
 
 function toFigures(row: TrendRow): TrendBucketFigures {

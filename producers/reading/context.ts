@@ -1,11 +1,10 @@
 import type { Keyring } from '../../shared/secrets/encryption.ts';
-import { MnemoqError } from '../../shared/errors.ts';
 import { type ContextMessage, toMessages } from '../../shared/records/messages.ts';
 import { type MemoryRecord, type Module, positionOf } from '../../shared/records/records.ts';
 import { moment, recordId } from '../../shared/identifiers.ts';
 import type { Encoding } from '../../shared/records/tokenizer.ts';
 import { countTokens, decodeTokens, openTokens } from '../../shared/records/tokens.ts';
-import { describe } from '../../shared/validate.ts';
+import { notACursor } from '../parts/page.ts';
 
 /** A record as text. A turn has `userMessage` and `assistantMessage`, everything else `text`. */
 export interface ContextRecord {
@@ -59,11 +58,5 @@ export function fromCursor(cursor: string): string {
   const [createdAt = '', id = '', ...rest] = position.split('|');
   const exists = moment.safeParse(createdAt).data === createdAt && recordId.safeParse(id).data === id;
   if (exists && rest.length === 0) return position;
-  throw new MnemoqError(
-    'invalid_input',
-    `cursor: expected a nextCursor of an earlier page, received ${describe(cursor)}`,
-    {
-      problems: [{ field: 'cursor', expected: 'a nextCursor of an earlier page', received: describe(cursor) }],
-    },
-  );
+  throw notACursor(cursor);
 }

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
 import { identifier } from '../../shared/identifiers.ts';
 import { validate } from '../../shared/validate.ts';
+import type { Page } from '../parts/page.ts';
 import type { Parts } from '../parts/parts.ts';
 import { inReadTime, scope } from './reading.ts';
 
@@ -20,15 +21,8 @@ export interface Conversation {
   lastAt: string | null;
 }
 
-export interface ConversationPage {
-  /** In the order of their ids, byte by byte. */
-  conversations: Conversation[];
-  /** For the next page; null after the last one. */
-  nextCursor: string | null;
-}
-
-/** The conversations whose id begins with a prefix: those in Supabase, and those that are only in Redis yet. */
-export async function listConversations(options: ConversationsOptions, parts: Parts): Promise<ConversationPage> {
+/** In the order of their ids, byte by byte: the conversations whose id begins with a prefix: those in Supabase, and those that are only in Redis yet. */
+export async function listConversations(options: ConversationsOptions, parts: Parts): Promise<Page<Conversation>> {
   const { prefix = '', cursor = '', limit = PAGE, userId } = validate(conversationsOptions, options, 'the options');
   return inReadTime(list({ prefix, after: cursor, limit }, userId, parts), parts);
 }
@@ -38,7 +32,7 @@ async function list(
   page: { prefix: string; after: string; limit: number },
   userId: string | undefined,
   { shortTerm, longTerm, reader }: Parts,
-): Promise<ConversationPage> {
+): Promise<Page<Conversation>> {
   const uncommitted: string[] = [];
   for (const contextId of await shortTerm.uncommittedConversations(page.prefix)) {
     if (compareBytes(contextId, page.after) <= 0) continue;
@@ -48,9 +42,9 @@ async function list(
   const lastAt = new Map<string, string | null>(uncommitted.map((contextId) => [contextId, null]));
   for (const { context_id: contextId, last_at: at } of committed) lastAt.set(contextId, new Date(at).toISOString());
   const all = [...lastAt].map(([contextId, at]) => ({ contextId, lastAt: at }));
-  const conversations = all.toSorted((a, b) => compareBytes(a.contextId, b.contextId)).slice(0, page.limit);
-  const last = conversations.at(-1);
-  return { conversations, nextCursor: last && conversations.length === page.limit ? last.contextId : null };
+  const items = all.toSorted((a, b) => compareBytes(a.contextId, b.contextId)).slice(0, page.limit);
+  const last = items.at(-1);
+  return { items, nextCursor: last && items.length === page.limit ? last.contextId : null, complete: true };
 }
 
 /** As PostgreSQL's collation C does. */

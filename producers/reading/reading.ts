@@ -21,6 +21,7 @@ import {
   toCursor,
 } from './context.ts';
 import type { Reading } from '../../shared/tiers/context-reader.ts';
+import type { Page } from '../parts/page.ts';
 import type { Parts } from '../parts/parts.ts';
 
 /** Records of a page when no limit is given. */
@@ -29,28 +30,23 @@ const PAGE = 100;
 const BUDGET_RECORDS = MAX_ROWS;
 
 /** Whose records a read may see. */
-export interface Scope {
+export interface ReadOptions {
   /** Only this user's records: anybody else's are as if they did not exist. Everybody's without it. */
   userId?: string;
 }
 
-export interface ContextPage {
+/** A page of a conversation, oldest first. */
+export interface ContextPage extends Page<ContextRecord> {
   contextId: string;
-  /** Oldest first. */
-  records: ContextRecord[];
-  /** For the next page; null after the last one. */
-  nextCursor: string | null;
-  complete: boolean;
 }
 
-export interface RecentContext<F extends ContextFormat> {
+/** The newest records that fit, oldest first. Always the only page: what does not fit was not asked for. */
+export interface RecentContext<F extends ContextFormat> extends Page<Formatted[F]> {
   contextId: string;
   format: F;
   /** Of all records in it. */
   tokenCount: number;
-  /** Oldest first. */
-  items: Formatted[F][];
-  complete: boolean;
+  nextCursor: null;
 }
 
 export interface Inspection {
@@ -76,7 +72,7 @@ export type PageOptions = z.input<typeof pageOptions>;
 export type RecentOptions<F extends ContextFormat> = Omit<z.input<typeof recentOptions>, 'format'> & { format?: F };
 
 /** Whose records `options` allow. */
-export function userOf(options: Scope): string | undefined {
+export function userOf(options: ReadOptions): string | undefined {
   return validate(scope, options, 'the options').userId;
 }
 
@@ -91,13 +87,13 @@ export async function readPage(contextId: string, options: PageOptions, parts: P
   const { cursor, limit = PAGE, allowPartial = false, userId } = validate(pageOptions, options, 'the options');
   const position = cursor === undefined ? null : fromCursor(cursor);
   const reading: Reading = { contextId, limit, userId, allowPartial };
-  const { records, complete } = await inReadTime(parts.reader.after(reading, position), parts);
+  const { records, isWhole } = await inReadTime(parts.reader.after(reading, position), parts);
   const last = records.at(-1);
   return {
     contextId,
-    records: format('turns', records, parts.keyring),
+    items: format('turns', records, parts.keyring),
     nextCursor: last && records.length === limit ? toCursor(last) : null,
-    complete,
+    complete: isWhole,
   };
 }
 
@@ -113,12 +109,13 @@ export async function readRecent<F extends ContextFormat>(
   const as = (checked.format ?? 'turns') as F;
   const read = (count: number) =>
     inReadTime(parts.reader.recent({ contextId, limit: count, userId, allowPartial }), parts);
-  const { records, complete } =
+  const { records, isWhole } =
     maxTokens === undefined
       ? await read(limit ?? parts.shortTerm.limit)
       : await readBudget(read, limit, maxTokens, parts.shortTerm.limit);
   const tokenCount = records.reduce((sum, record) => sum + countTokens(record.tokens), 0);
-  return { contextId, format: as, tokenCount, items: format(as, records, parts.keyring), complete };
+  const items = format(as, records, parts.keyring);
+  return { contextId, format: as, tokenCount, items, nextCursor: null, complete: isWhole };
 }
 
 async function readBudget(
@@ -132,11 +129,11 @@ async function readBudget(
   // Everything in the cache fits and there may be more: only then is the long term worth asking.
   const roomLeft = limit === undefined && fitting.length === cachedLimit;
   const all = roomLeft ? await read(BUDGET_RECORDS) : first;
-  return { records: withinBudget(all.records, maxTokens), complete: all.complete };
+  return { records: withinBudget(all.records, maxTokens), isWhole: all.isWhole };
 }
 
 /** A record with its text and token ids, from Redis while it is there, else from Supabase. */
-export async function inspectRecord(id: string, options: Scope, parts: Parts): Promise<Inspection> {
+export async function inspectRecord(id: string, options: ReadOptions, parts: Parts): Promise<Inspection> {
   const known = validate(recordId, id, 'id');
   const userId = userOf(options);
   const { record, foundIn } = await inReadTime(findRecord(known, parts), parts);

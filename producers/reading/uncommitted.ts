@@ -12,7 +12,7 @@ const MOST_SET_ASIDE = 200;
 export interface Uncommitted {
   records: MemoryRecord[];
   /** False when there are more than one search looks through; then these are the newest. */
-  complete: boolean;
+  isWhole: boolean;
 }
 
 /** What is in Redis and not yet in Supabase: of a user, a conversation, both or all. */
@@ -20,9 +20,9 @@ export async function readUncommitted(
   { userId, contextId }: { userId?: string | undefined; contextId?: string | undefined },
   parts: Parts,
 ): Promise<Uncommitted> {
-  const { records, complete } =
+  const { records, isWhole } =
     contextId === undefined ? await ofAll(parts) : await parts.shortTerm.uncommitted(contextId, MOST_RECORDS);
-  return { records: records.filter((record) => userId === undefined || record.userId === userId), complete };
+  return { records: records.filter((record) => userId === undefined || record.userId === userId), isWhole };
 }
 
 /** Pending ones by the stream, those set aside by their jobs. */
@@ -41,6 +41,6 @@ async function ofAll({ pending, shortTerm, submission }: Parts): Promise<Uncommi
       if (record) records.set(record.id, record);
     }
   }
-  const complete = near.length < MOST_RECORDS && near.length === entries.length && jobs.length < MOST_SET_ASIDE;
-  return { records: [...records.values()], complete };
+  const isWhole = near.length < MOST_RECORDS && near.length === entries.length && jobs.length < MOST_SET_ASIDE;
+  return { records: [...records.values()], isWhole };
 }

@@ -4,6 +4,7 @@ import { positionOf } from '../../shared/records/records.ts';
 import { identifier } from '../../shared/identifiers.ts';
 import { validate } from '../../shared/validate.ts';
 import { fromCursor, toContextRecord, toCursor } from '../reading/context.ts';
+import type { Page } from '../parts/page.ts';
 import type { Parts } from '../parts/parts.ts';
 import { inReadTime, scope } from '../reading/reading.ts';
 
@@ -31,15 +32,8 @@ export interface KnowledgeItem {
   pinnedAt: string;
 }
 
-export interface KnowledgePage {
-  /** Newest first. */
-  items: KnowledgeItem[];
-  /** For the next page, which may be empty; null after the last one. */
-  nextCursor: string | null;
-}
-
-/** Pinned knowledge; with a query what contains it, whatever the case of its letters. */
-export async function listKnowledge(options: KnowledgeOptions, parts: Parts): Promise<KnowledgePage> {
+/** Pinned knowledge, newest first; with a query what contains it, whatever the case of its letters. A page may be empty and not the last. */
+export async function listKnowledge(options: KnowledgeOptions, parts: Parts): Promise<Page<KnowledgeItem>> {
   const { query, cursor, limit = PAGE, userId } = validate(knowledgeOptions, options, 'the options');
   const start = cursor === undefined ? null : fromCursor(cursor);
   return inReadTime(list({ query: query?.toLowerCase(), limit, userId }, start, parts), parts);
@@ -49,7 +43,7 @@ async function list(
   { query, limit, userId }: { query: string | undefined; limit: number; userId: string | undefined },
   start: string | null,
   parts: Parts,
-): Promise<KnowledgePage> {
+): Promise<Page<KnowledgeItem>> {
   const items: KnowledgeItem[] = [];
   const pageSize = query === undefined ? limit : MAX_ROWS;
   let position = start;
@@ -60,12 +54,12 @@ async function list(
       position = positionOf(item);
       nextCursor = toCursor(item);
       if (query === undefined || item.text.toLowerCase().includes(query)) items.push(item);
-      if (items.length === limit) return { items, nextCursor };
+      if (items.length === limit) return { items, nextCursor, complete: true };
     }
-    if (rows.length < pageSize) return { items, nextCursor: null };
+    if (rows.length < pageSize) return { items, nextCursor: null, complete: true };
     looked += rows.length;
   }
-  return { items, nextCursor };
+  return { items, nextCursor, complete: true };
 }
 
 async function withTexts(rows: readonly ReflectionRow[], { longTerm, keyring }: Parts): Promise<KnowledgeItem[]> {

@@ -4,6 +4,7 @@ import type { RecordHead, ReflectionRow } from '../../shared/long-term/long-term
 import { type Module } from '../../shared/records/records.ts';
 import { recordId } from '../../shared/identifiers.ts';
 import { validate } from '../../shared/validate.ts';
+import type { Page } from '../parts/page.ts';
 import type { Parts } from '../parts/parts.ts';
 import { inReadTime, scope } from '../reading/reading.ts';
 import { ASKED_AT_ONCE, cidText, type ListedReflection, withPrevious } from './reflections.ts';
@@ -12,7 +13,10 @@ import { ASKED_AT_ONCE, cidText, type ListedReflection, withPrevious } from './r
 const LINKS = 20;
 const MOST_LINKS = 100;
 
-export const traceOptions = scope.extend({ limit: z.int().min(1).max(MOST_LINKS).optional() });
+export const traceOptions = scope.extend({
+  cursor: cidText.optional(),
+  limit: z.int().min(1).max(MOST_LINKS).optional(),
+});
 export type TraceOptions = z.input<typeof traceOptions>;
 
 /** What a reflection is asked for by: its CID, or its record's id. */
@@ -39,23 +43,22 @@ export interface Link {
   sources: Source[];
 }
 
-export interface Trace {
-  /** Newest first: the one asked for, the one before it, and so on. */
-  links: Link[];
-  /** Whether every link and every source looked at is there. */
-  whole: boolean;
-  /** The CID to go on with when there were more links than asked for; null when the chain ends. */
-  nextCid: string | null;
-}
+/** Newest first: the one asked for, the one before it, and so on. Complete where every link and every source is there. */
+export type Trace = Page<Link>;
 
 /** Where a reflection comes from: its sources, the reflection before it, that one's sources, and so on. */
 export async function traceReflection(address: string, options: TraceOptions, parts: Parts): Promise<Trace> {
   const known = validate(reflectionAddress, address, 'the reflection');
-  const { limit = LINKS, userId } = validate(traceOptions, options, 'the options');
-  return inReadTime(trace(known, limit, userId, parts), parts);
+  const { cursor = null, limit = LINKS, userId } = validate(traceOptions, options, 'the options');
+  return inReadTime(trace(known, { cursor, limit }, userId, parts), parts);
 }
 
-async function trace(address: string, limit: number, userId: string | undefined, parts: Parts): Promise<Trace> {
+async function trace(
+  address: string,
+  { cursor, limit }: { cursor: string | null; limit: number },
+  userId: string | undefined,
+  parts: Parts,
+): Promise<Trace> {
   const find = async (by: { id: string } | { cid: string }) => {
     const row = await parts.longTerm.findReflection(by);
     return row && (userId === undefined || row.user_id === userId) ? row : null;
@@ -63,15 +66,16 @@ async function trace(address: string, limit: number, userId: string | undefined,
   const byId = recordId.safeParse(address);
   let row = await find(byId.success ? { id: byId.data } : { cid: address });
   if (!row) throw new MnemoqError('not_found', 'no reflection with this CID or id');
-  const links: Link[] = [];
-  let next: string | null = row.cid;
-  while (next !== null && links.length < limit) {
-    links.push(row ? await toLink(row, userId, parts) : { cid: next, missing: true, reflection: null, sources: [] });
+  const items: Link[] = [];
+  let next: string | null = cursor ?? row.cid;
+  if (cursor !== null) row = await find({ cid: cursor });
+  while (next !== null && items.length < limit) {
+    items.push(row ? await toLink(row, userId, parts) : { cid: next, missing: true, reflection: null, sources: [] });
     next = row?.previous_cid ?? null;
     row = next === null ? null : await find({ cid: next });
   }
-  const whole = links.every(({ missing, sources }) => !missing && sources.every((source) => !source.missing));
-  return { links, whole, nextCid: next };
+  const complete = items.every(({ missing, sources }) => !missing && sources.every((source) => !source.missing));
+  return { items, nextCursor: next, complete };
 }
 
 async function toLink(row: ReflectionRow, userId: string | undefined, parts: Parts): Promise<Link> {

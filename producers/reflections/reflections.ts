@@ -9,8 +9,9 @@ import { PINNED_MODULES, type PinnedModule, type Visibility } from '../../shared
 import { identifier, moment } from '../../shared/identifiers.ts';
 import { validate } from '../../shared/validate.ts';
 import { fromCursor, toCursor } from '../reading/context.ts';
+import type { Page } from '../parts/page.ts';
 import type { Parts } from '../parts/parts.ts';
-import { inReadTime, scope, type Scope, userOf } from '../reading/reading.ts';
+import { inReadTime, scope, type ReadOptions, userOf } from '../reading/reading.ts';
 
 /** Reflections of a page when no limit is given. */
 const PAGE = 100;
@@ -36,15 +37,13 @@ export interface Reflection {
 export interface ListedReflection extends Reflection {
   contextId: string;
   module: PinnedModule;
-  /** Whether the one before it still has a row; null where there was none. */
-  previousFound: boolean | null;
+  /** Whether the one before it has no row any more; null where there was none before. */
+  previousMissing: boolean | null;
 }
 
-export interface ReflectionPage {
-  /** Newest first. */
-  reflections: ListedReflection[];
-  /** For the next page; null after the last one. */
-  nextCursor: string | null;
+/** A conversation's reflections, newest first. */
+export interface ReflectionPage extends Page<ListedReflection> {
+  contextId: string;
 }
 
 export const cidText = z.string().max(200).refine(isCid, 'a CID such as bafkrei…');
@@ -59,20 +58,41 @@ export const reflectionsOptions = scope.extend({
 });
 export type ReflectionsOptions = z.input<typeof reflectionsOptions>;
 
-/** Newest first, 1000 at most. */
-export async function readReflections(contextId: string, options: Scope, { longTerm }: Parts): Promise<Reflection[]> {
+export const conversationReflectionsOptions = reflectionsOptions.pick({ userId: true, cursor: true, limit: true });
+export type ConversationReflectionsOptions = z.input<typeof conversationReflectionsOptions>;
+
+/** One page of a conversation's reflections, newest first. */
+export async function readReflections(
+  contextId: string,
+  options: ConversationReflectionsOptions,
+  parts: Parts,
+): Promise<ReflectionPage> {
   validate(identifier, contextId, 'contextId');
-  return (await longTerm.reflections(contextId, MAX_ROWS, userOf(options))).map(toReflection);
+  const checked = validate(conversationReflectionsOptions, options, 'the options');
+  return { contextId, ...(await listReflections({ ...checked, contextId, module: 'reflection' }, parts)) };
+}
+
+/** Of the newest reflection that is pinned; null when there is none. */
+export async function newestCid(contextId: string, options: ReadOptions, parts: Parts): Promise<string | null> {
+  const userId = userOf(options);
+  const whose = userId === undefined ? {} : { userId };
+  for (let cursor: string | null | undefined; cursor !== null;) {
+    const page = await readReflections(contextId, { ...whose, ...(cursor && { cursor }) }, parts);
+    const pinned = page.items.find(({ pinnedAt }) => pinnedAt !== null);
+    if (pinned) return pinned.cid;
+    cursor = page.nextCursor;
+  }
+  return null;
 }
 
 /** One page of the index of everything pinned or to be pinned, newest first. */
-export async function listReflections(options: ReflectionsOptions, parts: Parts): Promise<ReflectionPage> {
+export async function listReflections(options: ReflectionsOptions, parts: Parts): Promise<Page<ListedReflection>> {
   const { cursor, limit = PAGE, ...filter } = validate(reflectionsOptions, options, 'the options');
   const position = cursor === undefined ? null : fromCursor(cursor);
   const read = async () => withPrevious(await parts.longTerm.listReflections(filter, position, limit), parts);
-  const reflections = await inReadTime(read(), parts);
-  const last = reflections.at(-1);
-  return { reflections, nextCursor: last && reflections.length === limit ? toCursor(last) : null };
+  const items = await inReadTime(read(), parts);
+  const last = items.at(-1);
+  return { items, nextCursor: last && items.length === limit ? toCursor(last) : null, complete: true };
 }
 
 /** Most have the one before them among the same rows; only for the others Supabase is asked. */
@@ -90,7 +110,7 @@ export async function withPrevious(
     ...toReflection(row),
     contextId: row.context_id,
     module: row.module,
-    previousFound: row.previous_cid === null ? null : known.has(row.previous_cid),
+    previousMissing: row.previous_cid === null ? null : !known.has(row.previous_cid),
   }));
 }
 

@@ -306,12 +306,6 @@ export class LongTerm {
     unwrap(row, 'writing a CID back');
   }
 
-  /** The reflections of a conversation, or of one user in it, newest first. */
-  async reflections(contextId: string, limit: number, userId?: string): Promise<ReflectionRow[]> {
-    const ofConversation = this.#pinned('reflection').eq('context_id', contextId);
-    return newestFirst(userId === undefined ? ofConversation : ofConversation.eq('user_id', userId), limit);
-  }
-
   /** Of one module, conversation and user: the newest before a position. */
   async previousReflection(
     of: Pick<ReflectionRow, 'module' | 'context_id' | 'user_id'>,

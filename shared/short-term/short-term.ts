@@ -53,7 +53,7 @@ export interface Committed {
 
 export interface CachedRecords {
   /** Whether these are certainly all there are of what was asked for; otherwise Supabase must be asked too. */
-  complete: boolean;
+  isWhole: boolean;
   records: MemoryRecord[];
 }
 
@@ -212,16 +212,16 @@ export class ShortTerm {
     return cached.map((json) => (json === null ? null : fromCached(contextId, json)));
   }
 
-  /** The newest records of a conversation that Supabase does not have yet; complete when these are all. */
+  /** The newest records of a conversation that Supabase does not have yet; `isWhole` when these are all. */
   async uncommitted(contextId: string, limit: number): Promise<CachedRecords> {
     const positions = await this.#redis.zrevrange(this.#keys.uncommitted(contextId), 0, limit - 1);
-    if (positions.length === 0) return { complete: true, records: [] };
+    if (positions.length === 0) return { isWhole: true, records: [] };
     // One that is committed in between may be gone: then it is in Supabase.
     const found = await this.find(
       contextId,
       positions.map((position) => position.split('|')[1] ?? ''),
     );
-    return { complete: positions.length < limit, records: found.filter((record) => record !== null) };
+    return { isWhole: positions.length < limit, records: found.filter((record) => record !== null) };
   }
 
   /** Takes over a change to a record, such as its CID; does nothing when it is no longer cached. */
@@ -287,8 +287,8 @@ export class ShortTerm {
   /** The newest cached records, oldest first. */
   async recent(contextId: string, limit: number): Promise<CachedRecords> {
     const [conversation, order] = this.#conversation(contextId);
-    const [complete, cached] = (await this.#redis.mnemoqRecent(conversation, order, limit)) as [number, string[]];
-    return { complete: complete === 1, records: cached.map((json) => fromCached(contextId, json)).toReversed() };
+    const [whole, cached] = (await this.#redis.mnemoqRecent(conversation, order, limit)) as [number, string[]];
+    return { isWhole: whole === 1, records: cached.map((json) => fromCached(contextId, json)).toReversed() };
   }
 
   /**
@@ -301,7 +301,7 @@ export class ShortTerm {
       position ?? '',
       limit,
     )) as [number, string[]];
-    return { complete: whole === 1, records: cached.map((json) => fromCached(contextId, json)) };
+    return { isWhole: whole === 1, records: cached.map((json) => fromCached(contextId, json)) };
   }
 
   /**

@@ -24,7 +24,7 @@ export interface Reading {
 /** Some records, and whether they are all that was asked for. */
 export interface ReadRecords {
   /** False only when the caller allows partial reads and Supabase is away: then committed records may be missing. */
-  complete: boolean;
+  isWhole: boolean;
   records: MemoryRecord[];
 }
 
@@ -47,16 +47,16 @@ export class ContextReader {
   async recent(reading: Reading): Promise<ReadRecords> {
     if (reading.userId !== undefined) return this.#recentOfUser(reading);
     const cached = await this.#shortTerm.recent(reading.contextId, reading.limit);
-    this.#count(cached.complete);
-    return cached.complete ? cached : this.#fillUp(reading, cached);
+    this.#count(cached.isWhole);
+    return cached.isWhole ? cached : this.#fillUp(reading, cached);
   }
 
   /** One page in order, after a position. */
   async after(reading: Reading, position: string | null): Promise<ReadRecords> {
     const { contextId, limit, userId } = reading;
     const cached = await this.#cachedAfter(contextId, position, limit, userId);
-    this.#count(cached.complete);
-    if (cached.complete) return cached;
+    this.#count(cached.isWhole);
+    if (cached.isWhole) return cached;
     return orPartial(cached, reading, async () => {
       const committed = await this.#longTerm.after(contextId, position, limit, userId);
       return merge(cached.records, committed).slice(0, limit);
@@ -79,8 +79,8 @@ export class ContextReader {
     const newest = await this.#shortTerm.recent(contextId, asked);
     const own = newest.records.filter((record) => record.userId === userId);
     const isAll = own.length >= limit || newest.records.length < asked;
-    this.#count(newest.complete && isAll);
-    if (newest.complete && isAll) return { complete: true, records: own.slice(-limit) };
+    this.#count(newest.isWhole && isAll);
+    if (newest.isWhole && isAll) return { isWhole: true, records: own.slice(-limit) };
     const uncommitted = await this.#cachedAfter(contextId, null, Infinity, userId);
     const cached = merge(own, uncommitted.records);
     return orPartial({ records: cached.slice(-limit) }, reading, async () =>
@@ -97,17 +97,17 @@ export class ContextReader {
   ): Promise<CachedRecords> {
     const page = Math.min(limit, MAX_ROWS);
     const records: MemoryRecord[] = [];
-    let complete = true;
+    let isWhole = true;
     let from = position;
     for (let isMore = true; isMore;) {
       const cached = await this.#shortTerm.after(contextId, from, page);
-      complete &&= cached.complete;
+      isWhole &&= cached.isWhole;
       records.push(...cached.records.filter((record) => userId === undefined || record.userId === userId));
       const last = cached.records.at(-1);
       from = last ? positionOf(last) : from;
       isMore = cached.records.length === page && records.length < limit;
     }
-    return { complete, records: records.slice(0, limit) };
+    return { isWhole, records: records.slice(0, limit) };
   }
 
   async #fillUp(reading: Reading, cached: CachedRecords): Promise<ReadRecords> {
@@ -115,7 +115,7 @@ export class ContextReader {
     const token = randomUUID();
     const mine = await orWithout(this.#shortTerm.beginRefill(contextId, token));
     const refilled = mine === false ? await this.#awaitRefill(contextId, limit) : null;
-    if (refilled?.complete) return refilled;
+    if (refilled?.isWhole) return refilled;
     return orPartial(cached, reading, async () => {
       const newest = await this.#longTerm.recent(contextId, Math.max(limit, this.#shortTerm.limit));
       if (mine) {
@@ -132,7 +132,7 @@ export class ContextReader {
     for (let waited = 0; waited < REFILL_WAIT_MS; waited += REFILL_POLL_MS) {
       await sleep(REFILL_POLL_MS);
       const cached = await this.#shortTerm.recent(contextId, limit);
-      if (cached.complete) return cached;
+      if (cached.isWhole) return cached;
     }
     return null;
   }
@@ -152,9 +152,9 @@ async function orPartial(
   read: () => Promise<MemoryRecord[]>,
 ): Promise<ReadRecords> {
   try {
-    return { complete: true, records: await read() };
+    return { isWhole: true, records: await read() };
   } catch (error) {
-    if (allowPartial && isError(error, 'long_term_unavailable')) return { complete: false, records };
+    if (allowPartial && isError(error, 'long_term_unavailable')) return { isWhole: false, records };
     throw error;
   }
 }

@@ -199,8 +199,8 @@ test('a malformed job in quarantine hides no other: both are listed, and have a 
     }));
     const added = await stack.queue('quarantine').addBulk(jobs);
     await eventually(async () => (await stack.memory.getStats()).quarantined === 3);
-    const listed = await stack.memory.listQuarantined();
-    expect(listed.map(({ message }) => message).toSorted()).toEqual([
+    const { items: listed } = await stack.memory.listQuarantined();
+    expect(listed.map(({ reason }) => reason).toSorted()).toEqual([
       expect.stringMatching(/^refused \(22P05\)/),
       expect.stringMatching(/^the quarantined job is not valid: error\.message: expected /),
       expect.stringMatching(/^the quarantined job is not valid: row: expected /),

@@ -277,10 +277,10 @@ describe('a wrong argument', () => {
     const most = Array.from({ length: TURNS_AT_ONCE }, () => CHAT);
     await expect(memory.saveChats(most)).resolves.toHaveLength(TURNS_AT_ONCE);
     await expect(memory.getMemoryContext(CONTEXT, { cursor: cursor(`${CREATED_AT}|${ID}`) })).resolves.toMatchObject({
-      records: [],
+      items: [],
     });
     await expect(memory.loadRecentContext(CONTEXT, { format: 'messages' })).resolves.toMatchObject({ items: [] });
-    await expect(memory.getReflections(CONTEXT)).resolves.toEqual([]);
+    await expect(memory.getReflections(CONTEXT)).resolves.toMatchObject({ items: [], nextCursor: null });
     await expect(memory.getStatus(ID)).resolves.toMatchObject({ status: 'quarantined' });
     expect(memory.decode([15_339])).toBe('hello');
     await stack.startWorkers('flush');

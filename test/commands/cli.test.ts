@@ -125,7 +125,7 @@ test('data commands print what the memory holds, as JSON and nothing else', asyn
   expect(json(await cli(['flush', '--json']))).toMatchObject({ success: true, flushedCount: 3 });
   expect(json(await cli(['inspect', id, '--json']))).toMatchObject({ foundIn: 'supabase', record: { id } });
   expect(json(await cli(['stats', '--json']))).toMatchObject({ status: 'ok', pendingQueueLength: 0 });
-  expect(json(await cli(['quarantine', 'list', '--json']))).toEqual([]);
+  expect(json(await cli(['quarantine', 'list', '--json']))).toEqual({ items: [], nextCursor: null, complete: true });
   expect(json(await cli(['doctor', '--json']))).toEqual(
     expect.arrayContaining([{ what: 'Redis AOF', ok: true, found: 'on', mend: null }]),
   );
@@ -147,7 +147,7 @@ test('a reflection from standard input is pinned, and verify follows it', async 
   const receipt = json(await cli(['reflect', contextId, '--json'], {}, 'It went well.\n')) as { cid: string };
   const verified = await cli(['verify', receipt.cid, '--json']);
   expect([verified.code, json(verified)]).toMatchObject([0, { ok: true, cid: receipt.cid }]);
-  const [record] = (await stack.memory.getMemoryContext(contextId)).records;
+  const [record] = (await stack.memory.getMemoryContext(contextId)).items;
   expect(record).toMatchObject({ text: 'It went well.', cid: receipt.cid });
   const unknown = await cli(['verify', await computeCid(Buffer.from(contextId)), '--json']);
   expect([unknown.code, json(unknown)]).toMatchObject([1, { ok: false }]);
@@ -170,7 +170,7 @@ test('a refused record is listed, refused again with 1, and committed with 0 whe
   const job = { row: bad, error: { code: '22P05', message: 'unsupported Unicode escape sequence' } };
   await stack.queue('quarantine').add('quarantine', job, { jobId: id });
   await stack.idle('quarantine');
-  expect(json(await cli(['quarantine', 'list', '--json']))).toMatchObject([{ id, code: '22P05' }]);
+  expect(json(await cli(['quarantine', 'list', '--json']))).toMatchObject({ items: [{ id, supabaseCode: '22P05' }] });
   const again = await cli(['quarantine', 'retry', '--json']);
   expect([again.code, json(again)]).toMatchObject([1, [{ id, committed: false }]]);
   writeFileSync(path.join(dir, 'row.json'), JSON.stringify(row));

@@ -32,7 +32,7 @@ function file(name: string, content: string | Buffer): string {
 const jsonl = (items: readonly unknown[]) => items.map((item) => `${JSON.stringify(item)}\n`).join('');
 
 async function questions(contextId: string): Promise<unknown[]> {
-  const { records } = await stack.memory.getMemoryContext(contextId, { limit: 1000 });
+  const { items: records } = await stack.memory.getMemoryContext(contextId, { limit: 1000 });
   return records.map(({ userMessage }) => userMessage);
 }
 

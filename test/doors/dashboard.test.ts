@@ -270,7 +270,7 @@ describe('retried on the board', () => {
     await job?.updateData({ ...job.data, row: { ...job.data.row, text_cache: 'mended' } });
     await retry('quarantine', id);
     await eventually(async () => (await stack.memory.getStatus(id)).status === 'committed');
-    expect((await stack.memory.getMemoryContext(contextId)).records).toMatchObject([{ id }]);
+    expect((await stack.memory.getMemoryContext(contextId)).items).toMatchObject([{ id }]);
   });
 
   test('a failed turn is cached once its job is mended', async () => {
@@ -281,7 +281,7 @@ describe('retried on the board', () => {
     await job.updateData(good);
     await retry('chat', good.id);
     await eventually(async () => (await stack.queue('chat').getJobState(good.id)) === 'completed');
-    expect((await stack.memory.getMemoryContext(contextId)).records).toMatchObject([{ id: good.id }]);
+    expect((await stack.memory.getMemoryContext(contextId)).items).toMatchObject([{ id: good.id }]);
   });
 });
 

@@ -108,7 +108,7 @@ test('a refused record is told as quarantined, with the code, and as committed o
   ]);
   expect(await events('records.committed')).toEqual([]);
   stack.proxy.fault = () => null;
-  await eventually(async () => (await stack.memory.listQuarantined()).length === 1);
+  await eventually(async () => (await stack.memory.listQuarantined()).items.length === 1);
   expect(await stack.memory.retryQuarantined(id)).toMatchObject({ committed: true });
   expect((await events('records.committed')).map(({ data }) => data)).toEqual([
     { contextId, records: [{ id, userId: 'user-1', module: 'chat' }] },

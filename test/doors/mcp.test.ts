@@ -151,15 +151,15 @@ describe.each(ways)('over %s', (_way, connect) => {
     expect(await call(alice, 'recall', { context_id: contextId })).toEqual(recalled);
 
     const listed = await call(service, 'list_reflections', { context_id: contextId });
-    expect(listed['reflections']).toMatchObject([{ id: reflection['id'], cid: reflection['cid'] }]);
+    expect(listed['items']).toMatchObject([{ id: reflection['id'], cid: reflection['cid'] }]);
     for (const client of [service, alice]) {
       const verified = await call(client, 'verify_cid', { cid: reflection['cid'] });
       expect([verified['ok'], (verified['checks'] as unknown[]).length]).toEqual([true, 9]);
     }
     const found = await call(service, 'search_memory', { query: 'question', context_id: contextId });
-    expect(found).toMatchObject({ hits: [{ id: receipt['id'], score: expect.any(Number) }], complete: true });
+    expect(found).toMatchObject({ items: [{ id: receipt['id'], score: expect.any(Number) }], complete: true });
     const conversations = await call(service, 'list_conversations', { prefix: contextId });
-    expect(conversations['conversations']).toMatchObject([{ context_id: contextId }]);
+    expect(conversations['items']).toMatchObject([{ context_id: contextId }]);
     expect(await call(service, 'stats')).toMatchObject({ short_term_limit: 100, queues: { chat: {} } });
   });
 
@@ -222,9 +222,9 @@ describe.each(ways)('over %s', (_way, connect) => {
       wait: true,
     });
     expect(itemsOf(await call(alice, 'recall', { context_id: contextId }))).toEqual([]);
-    expect((await call(alice, 'list_reflections', { context_id: contextId }))['reflections']).toEqual([]);
-    expect((await call(alice, 'list_conversations', { prefix: contextId }))['conversations']).toEqual([]);
-    expect((await call(alice, 'search_memory', { query: 'question', context_id: contextId }))['hits']).toEqual([]);
+    expect((await call(alice, 'list_reflections', { context_id: contextId }))['items']).toEqual([]);
+    expect((await call(alice, 'list_conversations', { prefix: contextId }))['items']).toEqual([]);
+    expect((await call(alice, 'search_memory', { query: 'question', context_id: contextId }))['items']).toEqual([]);
     expect(await refused(alice, 'verify_cid', { cid: bobs['cid'] })).toMatchObject({ code: 'not_found' });
     await expect(alice.callTool({ name: 'stats', arguments: {} })).rejects.toThrow(/stats/);
     for (const [name, args] of [

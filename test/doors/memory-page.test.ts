@@ -195,7 +195,7 @@ describe('the memory page', () => {
     }
     expect(await statusOf(`/page/of/pieces/${foreign}`)).toBe(404);
     const statuses = await fetch(`${dashboard.url}/page/of/statuses?ids=${own},${foreign}`, { headers });
-    expect(((await statuses.json()) as { statuses: { id: string }[] }).statuses.map(({ id }) => id)).toEqual([own]);
+    expect(((await statuses.json()) as { items: { id: string }[] }).items.map(({ id }) => id)).toEqual([own]);
   });
 
   test.each(['light', 'dark'] as const)(

@@ -240,8 +240,8 @@ describe.each(BENS)('with %s of one user', (_name, keyOf) => {
     const receipt = await client.call('forgetContext', { key, path });
     expect(receipt).toMatchObject({ status: 200, json: { scope: { user_id: BEN } } });
     const left = (await client.call('getMemoryContext', { key: SERVICE, path })).json as {
-      records: { user_id: string }[];
+      items: { user_id: string }[];
     };
-    expect(left.records.map(({ user_id }) => user_id)).toEqual([ANN, ANN, ANN]);
+    expect(left.items.map(({ user_id }) => user_id)).toEqual([ANN, ANN, ANN]);
   });
 });

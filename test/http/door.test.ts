@@ -39,8 +39,8 @@ test('a turn is saved, waited for, read by its user and by no other, and exporte
   expect([saved.status, saved.headers.get('preference-applied')]).toEqual([200, 'wait=20']);
   const { id } = JSON.parse(saved.text) as { id: string };
   const context = `/memory/context/${encodeURIComponent(context_id)}`;
-  expect(JSON.parse((await ask('GET', context, service)).text).records).toHaveLength(1);
-  expect(JSON.parse((await ask('GET', context, ALICES)).text).records).toEqual([]);
+  expect(JSON.parse((await ask('GET', context, service)).text).items).toHaveLength(1);
+  expect(JSON.parse((await ask('GET', context, ALICES)).text).items).toEqual([]);
   for (const path of [`/memory/records/${id}`, `/memory/records/${id}/status`]) {
     expect([path, (await ask('GET', path, service)).status]).toEqual([path, 200]);
     expect([path, (await ask('GET', path, ALICES)).status]).toEqual([path, 404]);

@@ -53,7 +53,7 @@ describe('saving', () => {
     expect((await save({}, { idempotency_key: 'one' })).json).toMatchObject({ id });
     expect((await save({ 'idempotency-key': 'two' }, { idempotency_key: 'one' })).status).toBe(400);
     const read = await client.call('getMemoryContext', { key, path: { context_id } });
-    expect((read.json as { records: unknown[] }).records).toHaveLength(1);
+    expect((read.json as { items: unknown[] }).items).toHaveLength(1);
   });
 
   test.each([
@@ -75,14 +75,14 @@ describe('reading', () => {
     const context_id = stack.newContextId();
     for (const n of [1, 2, 3]) await client.call('saveChat', { key, body: turnOf(context_id, n), headers: WAIT });
     const first = await client.call('getMemoryContext', { key, path: { context_id }, query: { limit: 2 } });
-    const page = first.json as { records: { user_message: string }[]; next_cursor: string };
-    expect(page.records.map(({ user_message }) => user_message)).toEqual(['question 1', 'question 2']);
+    const page = first.json as { items: { user_message: string }[]; next_cursor: string };
+    expect(page.items.map(({ user_message }) => user_message)).toEqual(['question 1', 'question 2']);
     const [, link = ''] = /<([^>]+)>; rel="next"/.exec(first.headers.get('link') ?? '') ?? [];
     const linked = await fetch(new URL(link, api.url), { headers: { authorization: `Bearer ${key}` } });
     const query = { limit: 2, cursor: page.next_cursor };
     const second = await client.call('getMemoryContext', { key, path: { context_id }, query });
     expect(await linked.json()).toEqual(second.json);
-    expect(second.json).toMatchObject({ records: [{ user_message: 'question 3' }], next_cursor: null });
+    expect(second.json).toMatchObject({ items: [{ user_message: 'question 3' }], next_cursor: null });
   });
 
   test.each(['turns', 'messages', 'tokens'])('what fits comes as %s', async (format) => {
@@ -106,7 +106,12 @@ describe('reading', () => {
     const body = { context_id, reflection_text: 'Be brief.' };
     const { cid } = (await client.call('saveReflection', { key, body, headers: WAIT })).json as { cid: string };
     const path = { context_id };
-    expect((await client.call('getReflections', { key, path })).json).toMatchObject({ reflections: [{ cid }] });
+    expect((await client.call('getReflections', { key, path })).json).toMatchObject({
+      context_id,
+      items: [{ cid }],
+      next_cursor: null,
+      complete: true,
+    });
     expect((await client.call('getReflectionCid', { key, path })).json).toEqual({ context_id, cid });
   });
 
@@ -127,23 +132,23 @@ describe('reading', () => {
       await client.call('saveReflection', { key, body, headers: WAIT });
     }
     const first = await client.call('listReflections', { key, query: { context_id, limit: 1 } });
-    const page = first.json as { reflections: { cid: string; previous_cid: string }[]; next_cursor: string };
-    expect(page.reflections).toMatchObject([{ context_id, previous_found: true, source_ids: [source] }]);
+    const page = first.json as { items: { cid: string; previous_cid: string }[]; next_cursor: string };
+    expect(page.items).toMatchObject([{ context_id, previous_missing: false, source_ids: [source] }]);
     expect(first.headers.get('link')).toContain('rel="next"');
     const rest = await client.call('listReflections', { key, query: { context_id, cursor: page.next_cursor } });
-    expect(rest.json).toMatchObject({ reflections: [{ cid: page.reflections[0]?.previous_cid }], next_cursor: null });
-    const traced = await client.call('traceReflection', { key, path: { reflection: page.reflections[0]?.cid ?? '' } });
+    expect(rest.json).toMatchObject({ items: [{ cid: page.items[0]?.previous_cid }], next_cursor: null });
+    const traced = await client.call('traceReflection', { key, path: { reflection: page.items[0]?.cid ?? '' } });
     const sources = [{ id: source, missing: false, context_id, user_id: 'ann', module: 'chat' }];
-    expect(traced.json).toMatchObject({ whole: true, next_cid: null, links: [{ sources }, { sources }] });
+    expect(traced.json).toMatchObject({ complete: true, next_cursor: null, items: [{ sources }, { sources }] });
   });
 
   test('conversations and knowledge are listed by pages', async () => {
     const prefix = `${randomUUID()} `;
     for (const n of [1, 2, 3]) await client.call('saveChat', { key, body: turnOf(`${prefix}${n}`, n), headers: WAIT });
     const first = await client.call('listConversations', { key, query: { prefix, limit: 2 } });
-    const page = first.json as { conversations: { context_id: string }[]; next_cursor: string };
+    const page = first.json as { items: { context_id: string }[]; next_cursor: string };
     const rest = await client.call('listConversations', { key, query: { prefix, cursor: page.next_cursor } });
-    const all = [page, rest.json as typeof page].flatMap(({ conversations }) => conversations);
+    const all = [page, rest.json as typeof page].flatMap(({ items }) => items);
     expect(all.map(({ context_id }) => context_id)).toEqual([1, 2, 3].map((n) => `${prefix}${n}`));
     for (const n of [1, 2]) {
       const body = { context_id: `${prefix}${n}`, text: `item ${n} of ${prefix}` };
@@ -184,10 +189,10 @@ describe('reading', () => {
     for (const n of [1, 2]) await client.call('saveChat', { key, body: turnOf(context_id, n), headers: WAIT });
     const query = { query: 'question 2', context_id, limit: 1 };
     const fresh = await client.call('search', { key, query });
-    expect(fresh.json).toMatchObject({ hits: [{ user_message: 'question 2' }], sealed: 0, complete: true });
+    expect(fresh.json).toMatchObject({ items: [{ user_message: 'question 2' }], sealed: 0, complete: true });
     await client.call('flush', { key, body: {} });
-    const { hits } = (await client.call('search', { key, query })).json as { hits: { score: number }[] };
-    expect(hits).toMatchObject([{ user_message: 'question 2', score: expect.any(Number) }]);
+    const { items } = (await client.call('search', { key, query })).json as { items: { score: number }[] };
+    expect(items).toMatchObject([{ user_message: 'question 2', score: expect.any(Number) }]);
   });
 
   test('what is committed is counted by the hour, and exported line by line', async () => {
@@ -199,7 +204,7 @@ describe('reading', () => {
     expect((await client.call('flush', { key, body: { batch_size: 1 } })).json).toMatchObject({ success: true });
     const query = { context_id, from: '2025-10-19T00:00:00Z', to: '2025-10-20T00:00:00Z', bucket: 'hour' };
     const trends = await client.call('getTrends', { key, query });
-    expect(trends.json).toMatchObject({ buckets: [{ start: '2025-10-19T15:00:00.000Z', turns: 2 }] });
+    expect(trends.json).toMatchObject({ items: [{ start: '2025-10-19T15:00:00.000Z', turns: 2 }] });
     for (const format of ['openai', 'sharegpt', 'tokens']) {
       const exported = await client.call('exportTrainingData', { key, query: { context_id, format } });
       expect(exported.headers.get('content-type')).toMatch(/^application\/x-ndjson/);
@@ -222,7 +227,7 @@ describe('erasing', () => {
       status: 200,
       json: { scope: { context_id, user_id: null }, tiers: { pending: 1 } },
     });
-    expect((await client.call('getMemoryContext', { key, path: { context_id } })).json).toMatchObject({ records: [] });
+    expect((await client.call('getMemoryContext', { key, path: { context_id } })).json).toMatchObject({ items: [] });
     expect(await client.call('saveChat', { key, body: turnOf(context_id) })).toMatchObject({
       status: 409,
       json: { code: 'erased' },
@@ -236,7 +241,7 @@ describe('erasing', () => {
     await client.call('saveChat', { key, body: turnOf(context_id, 2), headers: WAIT });
     expect((await client.call('forgetUser', { key, path: { user_id } })).status).toBe(200);
     const left = await client.call('getMemoryContext', { key, path: { context_id } });
-    expect(left.json).toMatchObject({ records: [{ user_id: 'ann' }] });
+    expect(left.json).toMatchObject({ items: [{ user_id: 'ann' }] });
   });
 });
 

@@ -115,7 +115,7 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
       for (const trace of traces) expect([i, trace, store.includes(trace)]).toEqual([i, trace, false]);
     }
     expect(await rows('memories', 'user_id', anna)).toEqual([]);
-    expect((await memory.getMemoryContext(contextId)).records.map((record) => record.id)).toEqual([kept.id]);
+    expect((await memory.getMemoryContext(contextId)).items.map((record) => record.id)).toEqual([kept.id]);
     expect(receipt.tiers).toMatchObject({ pending: 1, committed: 3, keysDestroyed: 1, unpinned: 2 });
     expect(receipt.tiers.jobs).toBeGreaterThanOrEqual(3);
     const { signature, signingKey, ...signed } = receipt;
@@ -147,11 +147,11 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
     await stack.queue('chat').add('chat', { ...turn, id, createdAt: new Date().toISOString() }, { jobId: id });
     await stack.idle('chat');
     expect((await stack.queue('chat').getJob(id))?.data).toEqual({ id });
-    expect((await memory.getMemoryContext(contextId)).records).toEqual([]);
+    expect((await memory.getMemoryContext(contextId)).items).toEqual([]);
     expect(await memory.liftErasure({ userId })).toBe(true);
     expect(await memory.liftErasure({ userId })).toBe(false);
     const saved = await memory.saveChat(turn, { wait: true });
-    expect((await memory.getMemoryContext(contextId)).records.map((record) => record.id)).toEqual([saved.id]);
+    expect((await memory.getMemoryContext(contextId)).items.map((record) => record.id)).toEqual([saved.id]);
   });
 
   test('a reflection that was committed and waits for its pin is refused as well when it comes late', async () => {
@@ -195,8 +195,8 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
     await Promise.all([...flows, flushes]);
     await memory.flushRedisToSupabase();
     expect(await rows('memories', 'context_id', contextId)).toEqual([]);
-    expect((await memory.getMemoryContext(contextId)).records).toEqual([]);
-    const { records } = await memory.getMemoryContext(other, { limit: 1000 });
+    expect((await memory.getMemoryContext(contextId)).items).toEqual([]);
+    const { items: records } = await memory.getMemoryContext(other, { limit: 1000 });
     expect(new Set(records.map(({ id }) => id))).toEqual(new Set(kept));
   });
 
@@ -209,10 +209,10 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
     await save(here);
     const elsewhere = await save(there);
     await memory.forget({ userId, contextId: here });
-    expect((await memory.getMemoryContext(here)).records).toEqual([]);
-    expect((await memory.getMemoryContext(there)).records.map(({ id }) => id)).toEqual([elsewhere.id]);
+    expect((await memory.getMemoryContext(here)).items).toEqual([]);
+    expect((await memory.getMemoryContext(there)).items.map(({ id }) => id)).toEqual([elsewhere.id]);
     await save(here);
-    expect((await memory.getMemoryContext(here)).records).toHaveLength(1);
+    expect((await memory.getMemoryContext(here)).items).toHaveLength(1);
   });
 
   test('with Supabase away it fails, and is finished by running it again', async () => {

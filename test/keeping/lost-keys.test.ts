@@ -195,6 +195,6 @@ describe('a record that is plain where tokens must be encrypted', () => {
     );
     await stack.startWorkers('chat');
     await stack.memory.saveChat(turn(contextId, 1), { wait: true });
-    expect((await stack.memory.getMemoryContext(contextId)).records).toHaveLength(1);
+    expect((await stack.memory.getMemoryContext(contextId)).items).toHaveLength(1);
   });
 });

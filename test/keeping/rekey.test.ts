@@ -81,7 +81,7 @@ describe.each(['postgrest', 'embedded'] as const)('sealing anew, on the %s Supab
 
   async function readAll(kid = 'n_w'): Promise<string[]> {
     return withMemory({ MEMORY_ENCRYPTION_KEYS: keyed(kid) }, async (memory) => {
-      const { records } = await memory.getMemoryContext(contextId, { limit: 1000 });
+      const { items: records } = await memory.getMemoryContext(contextId, { limit: 1000 });
       return records.map(({ userMessage, text }) => userMessage ?? text ?? '');
     });
   }
@@ -118,7 +118,7 @@ describe.each(['postgrest', 'embedded'] as const)('sealing anew, on the %s Supab
     await withMemory({ MEMORY_ENCRYPTION_KEYS: keyed('n_w') }, async (memory) => {
       expect((await memory.verify(cid ?? '')).ok).toBe(true);
       expect(await memory.flushRedisToSupabase()).toMatchObject({ success: true, flushedCount: 1 });
-      const [quarantined] = await memory.listQuarantined();
+      const [quarantined] = (await memory.listQuarantined()).items;
       expect(await memory.retryQuarantined(quarantined?.id ?? '')).toMatchObject({ committed: true });
       expect(await Array.fromAsync(memory.exportTrainingData({ contextId, format: 'openai' }))).toHaveLength(8);
     });

@@ -154,7 +154,7 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
       expect([code, stderr, JSON.parse(stdout)]).toEqual([0, '', { ...counts, told: [] }]);
       expect(comparable(await rowsOf(userId))).toEqual(comparable(before));
       for (const cid of cidsOf()) expect((await stack.memory.verify(cid)).ok).toBe(true);
-      const { records } = await stack.memory.getMemoryContext(contextId, { userId });
+      const { items: records } = await stack.memory.getMemoryContext(contextId, { userId });
       expect(records.map(({ text }) => text?.slice(0, 20))).toContain('下次先問清楚預算。');
       expect(await restore()).toMatchObject({ ...counts, restored: 0, present: 4 });
       expect(comparable(await rowsOf(userId))).toEqual(comparable(before));

@@ -54,7 +54,7 @@ export async function comparePages(model: Model, bench: Bench, contextId: string
   for (let cursor: string | null | undefined; cursor !== null;) {
     const page = await bench.stack.memory.getMemoryContext(contextId, { limit, ...(cursor && { cursor }) });
     expect(page.complete).toBe(true);
-    read.push(...page.records);
+    read.push(...page.items);
     cursor = page.nextCursor;
   }
   expectRecords(read, model.conversation(contextId));
@@ -64,8 +64,8 @@ export async function comparePages(model: Model, bench: Bench, contextId: string
 async function compareCache(model: Model, bench: Bench, contextId: string): Promise<void> {
   const all = model.conversation(contextId).map(({ id }) => id);
   for (let limit = 1; limit <= SHORT_TERM_LIMIT + 2; limit++) {
-    const { complete, records } = await bench.parts.shortTerm.recent(contextId, limit);
-    if (complete) expect(records.map(({ id }) => id)).toEqual(all.slice(-limit));
+    const { isWhole, records } = await bench.parts.shortTerm.recent(contextId, limit);
+    if (isWhole) expect(records.map(({ id }) => id)).toEqual(all.slice(-limit));
   }
   const { records } = await bench.parts.shortTerm.recent(contextId, 1000);
   const committed = records.filter(({ id }) => !model.find(id).pending && !model.find(id).aside);

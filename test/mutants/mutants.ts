@@ -142,12 +142,12 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
     breaks: 'a record committed during a read is in it',
     file: 'shared/tiers/context-reader.ts',
     text: `const cached = await this.#cachedAfter(contextId, position, limit, userId);
-    this.#count(cached.complete);
-    if (cached.complete) return cached;`,
+    this.#count(cached.isWhole);
+    if (cached.isWhole) return cached;`,
     instead: `const early = await this.#longTerm.after(contextId, position, limit, userId);
     const cached = await this.#cachedAfter(contextId, position, limit, userId);
-    if (cached.complete) return cached;
-    if (early) return { complete: true, records: merge(cached.records, early).slice(0, limit) };`,
+    if (cached.isWhole) return cached;
+    if (early) return { isWhole: true, records: merge(cached.records, early).slice(0, limit) };`,
     ...MODEL,
   },
   {

@@ -110,13 +110,13 @@ describe.each(redisPrograms())('a cluster of %s', (_name, program) => {
     const refused = { status: 400, body: { code: '23514', message: 'refused', details: null, hint: null } };
     stack.proxy.fault = ({ method, body }) => (method === 'POST' && body.includes(bad) ? refused : null);
     await memory.saveChats([turn(contextId, 1, { id: good }), turn(contextId, 2, { id: bad })]);
-    await eventually(async () => (await memory.listQuarantined()).length === 1);
+    await eventually(async () => (await memory.listQuarantined()).items.length === 1);
     expect(await memory.getStatus(bad)).toMatchObject({ status: 'quarantined' });
-    expect((await memory.getMemoryContext(contextId)).records.map(({ id }) => id)).toEqual([good, bad]);
+    expect((await memory.getMemoryContext(contextId)).items.map(({ id }) => id)).toEqual([good, bad]);
     expect(await memory.getStats()).toMatchObject({ quarantined: 1 });
     stack.proxy.fault = () => null;
     expect(await memory.retryQuarantined(bad)).toEqual({ committed: true, reason: null });
-    expect((await memory.getMemoryContext(contextId)).records.map(({ id }) => id)).toEqual([good, bad]);
+    expect((await memory.getMemoryContext(contextId)).items.map(({ id }) => id)).toEqual([good, bad]);
   });
 
   test('tells what happens on all its nodes, in order, and forgets a user on all of them', async () => {
@@ -155,7 +155,7 @@ describe.each(redisPrograms())('a cluster of %s', (_name, program) => {
     const { tiers } = await memory.forget({ userId: anna });
     expect(tiers).toMatchObject({ keysDestroyed: 1, unpinned: 1 });
     const reads = await Promise.all(contextIds.map((contextId) => memory.getMemoryContext(contextId)));
-    expect(reads.map(({ records }) => records.map(({ id }) => id))).toEqual((ids[ben] ?? []).map((id) => [id]));
+    expect(reads.map(({ items }) => items.map(({ id }) => id))).toEqual((ids[ben] ?? []).map((id) => [id]));
     const values = await Promise.all(
       cluster.masters.map(async ({ client }) => {
         const keys = await client.keys('*');

@@ -136,7 +136,10 @@ describe('Supabase', () => {
     // What was committed before has expired meanwhile: so much time has passed.
     await eventually(async () => (await stack.client.exists(`memory:conversation:${old}`)) === 0);
 
-    const { records, complete } = await stack.memory.getMemoryContext(contextId, { limit: 1000, allowPartial: true });
+    const { items: records, complete } = await stack.memory.getMemoryContext(contextId, {
+      limit: 1000,
+      allowPartial: true,
+    });
     expect([complete, records.map(({ id }) => id)]).toEqual([false, ids]);
     await expect(stack.memory.getMemoryContext(contextId)).rejects.toMatchObject({ code: 'long_term_unavailable' });
     expect(await stack.memory.getStatus(ids[0] ?? '')).toMatchObject({ status: 'cached' });
@@ -144,7 +147,7 @@ describe('Supabase', () => {
     // A flush that failed comes again by itself, and may be first.
     expect(await stack.memory.flushRedisToSupabase()).toMatchObject({ success: true });
     expect(await idsInSupabase(contextId)).toEqual(ids);
-    expect((await stack.memory.getMemoryContext(contextId, { limit: 1000 })).records.map(({ id }) => id)).toEqual(ids);
+    expect((await stack.memory.getMemoryContext(contextId, { limit: 1000 })).items.map(({ id }) => id)).toEqual(ids);
   });
 
   test('slow with large batches: the retry sends smaller ones', async () => {

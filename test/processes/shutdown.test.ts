@@ -119,7 +119,7 @@ test('workers that come and go while turns flow lose, repeat and fail nothing', 
   expect(jobs.filter(({ attemptsStarted, stalledCounter }) => attemptsStarted !== 1 || stalledCounter !== 0)).toEqual(
     [],
   );
-  const { records } = await stack.memory.getMemoryContext(contextId, { limit: 1000 });
+  const { items: records } = await stack.memory.getMemoryContext(contextId, { limit: 1000 });
   expect(records.map(({ id }) => id)).toEqual(ids);
 }, 120_000);
 

@@ -183,7 +183,7 @@ test('a quarantined record stays in its trace', async () => {
     JSON.stringify({ ...cached, textCache: `\0${SECRET}` }),
   );
   await flush();
-  await eventually(async () => (await stack.memory.listQuarantined()).length === 1);
+  await eventually(async () => (await stack.memory.listQuarantined()).items.length === 1);
   await stop();
   expect(tree(spansOf(traceId)).filter((each) => each.startsWith('mnemoq-flush'))).toEqual([
     'mnemoq-flush: add quarantine.quarantine > process quarantine',

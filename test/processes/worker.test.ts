@@ -19,7 +19,7 @@ describe('a chat worker', () => {
     const data = { id, contextId, userId: 'u', userMessage: 'hi', assistantMessage: 'hello', createdAt: moment(1) };
     await stack.queue('chat').add('chat', data);
     await stack.idle('chat');
-    expect((await stack.memory.getMemoryContext(contextId)).records).toMatchObject([{ id, userMessage: 'hi' }]);
+    expect((await stack.memory.getMemoryContext(contextId)).items).toMatchObject([{ id, userMessage: 'hi' }]);
   });
 
   test('fails a malformed job at once, naming the field and not the text, and goes on with the next', async () => {
@@ -53,9 +53,9 @@ describe('a chat worker', () => {
     await stack.client.del(`memory:conversation:${contextId}`, `memory:order:${contextId}`);
     await (await stack.queue('chat').getJob(id))?.remove();
     await stack.memory.saveChat({ ...input, createdAt: moment(99) }, { wait: true });
-    expect((await stack.memory.getMemoryContext(contextId)).records).toHaveLength(1);
+    expect((await stack.memory.getMemoryContext(contextId)).items).toHaveLength(1);
     await stack.memory.flushRedisToSupabase();
-    const { records } = await stack.memory.getMemoryContext(contextId);
+    const { items: records } = await stack.memory.getMemoryContext(contextId);
     expect(records).toMatchObject([{ id, createdAt: moment(1) }]);
     const recent = await stack.memory.loadRecentContext(contextId);
     expect(recent.items).toMatchObject([{ id, createdAt: moment(1) }]);

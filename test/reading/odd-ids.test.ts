@@ -37,12 +37,12 @@ describe.each(SUPABASES)('odd but legal ids, on the %s Supabase', (supabase, ids
       userMessage: name,
       assistantMessage: `id ${contextId}`,
     };
-    const { records, nextCursor } = await stack.memory.getMemoryContext(contextId, { limit: 1000 });
+    const { items: records, nextCursor } = await stack.memory.getMemoryContext(contextId, { limit: 1000 });
     expect(records).toEqual([expect.objectContaining(own)]);
     expect(nextCursor).toBeNull();
     const { items } = await stack.memory.loadRecentContext(contextId);
     expect(items).toEqual([expect.objectContaining(own)]);
-    expect(await stack.memory.getReflections(contextId)).toEqual([]);
+    expect(await stack.memory.getReflections(contextId)).toMatchObject({ contextId, items: [], nextCursor: null });
   }
 
   test.each(ids)('%s: is read while it is pending', async (name, id) => {

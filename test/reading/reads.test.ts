@@ -32,8 +32,8 @@ describe.each(['embedded', 'postgrest'] as const)('reads, on the %s Supabase', (
     const read: ContextRecord[] = [];
     for (let cursor: string | null | undefined; cursor !== null;) {
       const page = await stack.memory.getMemoryContext(contextId, { limit, ...(cursor && { cursor }) });
-      expect(page.records.length).toBeLessThanOrEqual(limit);
-      read.push(...page.records);
+      expect(page.items.length).toBeLessThanOrEqual(limit);
+      read.push(...page.items);
       cursor = page.nextCursor;
     }
     return numbersOf(read);
@@ -168,7 +168,7 @@ describe.each(['embedded', 'postgrest'] as const)('reads, on the %s Supabase', (
     const contextId = stack.newContextId();
     expect(await stack.memory.getMemoryContext(contextId)).toEqual({
       contextId,
-      records: [],
+      items: [],
       nextCursor: null,
       complete: true,
     });

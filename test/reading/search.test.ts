@@ -49,7 +49,7 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
     return ids;
   };
   const found = async (options: Parameters<Stack['memory']['search']>[0]) =>
-    (await stack.memory.search(options)).hits.map(({ id }) => id);
+    (await stack.memory.search(options)).items.map(({ id }) => id);
 
   test.each(['cl100k_base', 'o200k_base'])(
     'Chinese and English are found in %s, fresh and committed',
@@ -69,9 +69,9 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
         const answers = async () => {
           const scores: number[] = [];
           for (const [query, name] of ASKED) {
-            const { hits, complete } = await other.memory.search({ query, contextId });
-            expect([query, names.get(hits[0]?.id ?? ''), complete]).toEqual([query, name, true]);
-            scores.push(...hits.map(({ score }) => score));
+            const { items, complete } = await other.memory.search({ query, contextId });
+            expect([query, names.get(items[0]?.id ?? ''), complete]).toEqual([query, name, true]);
+            scores.push(...items.map(({ score }) => score));
           }
           return scores;
         };
@@ -102,7 +102,7 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
       const copy = { id: there, user_id, context_id, module, created_at };
       await stack.supabase.from('memories').insert({ ...copy, tokens: tokenize({ user, assistant }, 'o200k_base') });
       expect(new Set(await found({ query: '故宫', contextId }))).toEqual(new Set([id, there]));
-      expect((await other.memory.search({ query: '故宫', contextId })).hits).toHaveLength(2);
+      expect((await other.memory.search({ query: '故宫', contextId })).items).toHaveLength(2);
     } finally {
       await other.stop();
     }
@@ -113,7 +113,7 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
     const [ann, ben] = [randomUUID(), randomUUID()];
     const anns = await saveAll(contextId, ann);
     const before = await stack.memory.search({ query: 'paris laptop 故宫', userId: ann });
-    expect(new Set(before.hits.map(({ id }) => anns.get(id)))).toEqual(new Set(['laptop', 'palace', 'paris']));
+    expect(new Set(before.items.map(({ id }) => anns.get(id)))).toEqual(new Set(['laptop', 'palace', 'paris']));
     for (let n = 0; n < 3; n += 1) await saveAll(contextId, ben);
     for (const when of ['fresh', 'committed']) {
       const after = await stack.memory.search({ query: 'paris laptop 故宫', userId: ann, contextId });
@@ -204,7 +204,7 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
     }
     const id = await save(contextId, 'u', 'paris');
     expect(await stack.memory.search({ query: 'paris', contextId })).toMatchObject({
-      hits: [{ id }],
+      items: [{ id }],
       sealed: 1,
       complete: false,
     });

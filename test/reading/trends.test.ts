@@ -39,22 +39,22 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
     await memory.flushRedisToSupabase();
     const range = { contextId, from: '2025-10-01T00:00:00.000Z', to: '2025-11-01T00:00:00.000Z' };
     const days = await memory.getTrends({ ...range, bucket: 'day', timeZone: 'Asia/Taipei' });
-    expect(days.buckets.map(({ start, turns: n, reflections }) => [start, n, reflections])).toEqual([
+    expect(days.items.map(({ start, turns: n, reflections }) => [start, n, reflections])).toEqual([
       ['2025-10-18T16:00:00.000Z', 1, 0],
       ['2025-10-19T16:00:00.000Z', 3, 1],
     ]);
-    const tokens = days.buckets.reduce((sum, each) => sum + each.userTokens + each.assistantTokens, 0);
+    const tokens = days.items.reduce((sum, each) => sum + each.userTokens + each.assistantTokens, 0);
     expect(tokens).toBe(turns.reduce((sum, { tokenCount }) => sum + (tokenCount ?? 0), 0));
-    expect(days.buckets[1]).toMatchObject({ meanGapSeconds: 1800, reflectionTokens: 1 });
-    expect(days.buckets[0]).toMatchObject({ meanGapSeconds: null });
+    expect(days.items[1]).toMatchObject({ meanGapSeconds: 1800, reflectionTokens: 1 });
+    expect(days.items[0]).toMatchObject({ meanGapSeconds: null });
     const hours = await memory.getTrends({ ...range, bucket: 'hour', userId: anna });
-    expect(hours.buckets.map(({ start, turns: n }) => [start, n])).toEqual([
+    expect(hours.items.map(({ start, turns: n }) => [start, n])).toEqual([
       ['2025-10-19T15:00:00.000Z', 1],
       ['2025-10-19T16:00:00.000Z', 2],
       ['2025-10-19T18:00:00.000Z', 0],
     ]);
     const weeks = await memory.getTrends({ ...range, bucket: 'week' });
-    expect(weeks.buckets.map(({ start, turns: n }) => [start, n])).toEqual([['2025-10-13T00:00:00.000Z', 4]]);
+    expect(weeks.items.map(({ start, turns: n }) => [start, n])).toEqual([['2025-10-13T00:00:00.000Z', 4]]);
   });
 
   /** Turns per bucket of a new conversation with a turn at each of these moments. */
@@ -62,8 +62,8 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
     const contextId = stack.newContextId();
     const rows = moments.map((createdAt, n) => toRow(record(contextId, n, { createdAt })));
     expect((await stack.supabase.from('memories').insert(rows)).error).toBeNull();
-    const { buckets } = await memory.getTrends({ ...options, contextId });
-    return buckets.map(({ start, turns, userTokens }) => [start, turns, userTokens]);
+    const { items } = await memory.getTrends({ ...options, contextId });
+    return items.map(({ start, turns, userTokens }) => [start, turns, userTokens]);
   }
 
   test('a day has as many hours as the clocks of its time zone give it', async () => {

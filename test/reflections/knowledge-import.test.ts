@@ -74,7 +74,7 @@ describe.each([
     const cid = published.cid ?? '';
     const receipts = await Promise.all([1, 2, 3].map(() => reader.memory.importKnowledge(cid, { contextId }, WAIT)));
     expect(new Set(receipts.map(({ id }) => id))).toEqual(new Set([published.id]));
-    expect((await reader.memory.getMemoryContext(contextId)).records).toMatchObject([{ id: published.id, text, cid }]);
+    expect((await reader.memory.getMemoryContext(contextId)).items).toMatchObject([{ id: published.id, text, cid }]);
     expect((await rowsOf(reader, published.id)).reflections).toMatchObject([{ context_id: contextId }]);
     expect(await reader.memory.verify(cid)).toMatchObject({ ok: true });
   });
@@ -193,7 +193,7 @@ describe.each([
         await expect(reader.memory.importKnowledge(cid, {}, WAIT)).rejects.toThrow('another record has the id');
         expect((await rowsOf(reader, taken)).reflections).toEqual([]);
       }
-      const { records } = await reader.memory.getMemoryContext(contextId);
+      const { items: records } = await reader.memory.getMemoryContext(contextId);
       expect(records).toMatchObject([{ id, cid: null }, { id: pending.id }]);
     });
 

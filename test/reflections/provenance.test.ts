@@ -99,7 +99,7 @@ describe.each(['embedded', 'postgrest'] as const)('where reflections come from, 
     const other = await reflect(contextId, 4, { userId: `${contextId} b` });
     const [first, second, third] = saved as [Saved, Saved, Saved];
     const cids = async (options: Parameters<typeof stack.memory.listReflections>[0]) =>
-      (await stack.memory.listReflections(options)).reflections.map(({ cid }) => cid);
+      (await stack.memory.listReflections(options)).items.map(({ cid }) => cid);
     expect(await cids({ contextId })).toEqual([other.cid, third.cid, second.cid, first.cid]);
     expect(await cids({ userId: `${contextId} a` })).toEqual([third.cid, second.cid, first.cid]);
     expect(await cids({ contextId, from: moment(2), to: moment(4) })).toEqual([third.cid, second.cid]);
@@ -108,9 +108,9 @@ describe.each(['embedded', 'postgrest'] as const)('where reflections come from, 
     expect(await cids({ cid: second.cid, userId: `${contextId} b` })).toEqual([]);
     const page = await stack.memory.listReflections({ contextId, limit: 3 });
     const rest = await stack.memory.listReflections({ contextId, limit: 3, cursor: page.nextCursor ?? '' });
-    expect(rest).toMatchObject({ reflections: [{ cid: first.cid, previousFound: null }], nextCursor: null });
-    expect(page.reflections.map(({ previousFound }) => previousFound)).toEqual([null, true, true]);
-    expect(page.reflections[1]).toMatchObject({ contextId, module: 'reflection', previousCid: second.cid });
+    expect(rest).toMatchObject({ items: [{ cid: first.cid, previousMissing: null }], nextCursor: null });
+    expect(page.items.map(({ previousMissing }) => previousMissing)).toEqual([null, false, false]);
+    expect(page.items[1]).toMatchObject({ contextId, module: 'reflection', previousCid: second.cid });
   });
 
   test('a trace leads to the sources, committed or not, and back from one to the one before', async () => {
@@ -120,8 +120,8 @@ describe.each(['embedded', 'postgrest'] as const)('where reflections come from, 
     const first = await reflect(contextId, 3, { sourceIds: [pending.id] });
     const second = await reflect(contextId, 4, { sourceIds: [committed.id, pending.id] });
     const trace = await stack.memory.traceReflection(second.cid);
-    expect(trace).toMatchObject({ whole: true, nextCid: null });
-    expect(trace.links.map(({ cid, sources }) => [cid, sources.map(({ id, createdAt }) => [id, createdAt])])).toEqual([
+    expect(trace).toMatchObject({ complete: true, nextCursor: null });
+    expect(trace.items.map(({ cid, sources }) => [cid, sources.map(({ id, createdAt }) => [id, createdAt])])).toEqual([
       [
         second.cid,
         [
@@ -133,7 +133,9 @@ describe.each(['embedded', 'postgrest'] as const)('where reflections come from, 
     ]);
     expect(await stack.memory.traceReflection(second.id)).toEqual(trace);
     const one = await stack.memory.traceReflection(second.cid, { limit: 1 });
-    expect([one.links.length, one.nextCid]).toEqual([1, first.cid]);
+    expect([one.items.length, one.nextCursor]).toEqual([1, first.cid]);
+    const rest = await stack.memory.traceReflection(second.cid, { cursor: one.nextCursor ?? '' });
+    expect([rest.items.map(({ cid }) => cid), rest.nextCursor]).toEqual([[first.cid], null]);
   });
 
   test('a missing link and a missing source show', async () => {
@@ -146,14 +148,14 @@ describe.each(['embedded', 'postgrest'] as const)('where reflections come from, 
     const [, second, third] = chain as [Saved, Saved, Saved];
     await stack.memory.forget({ contextId, userId: 'user-2' });
     await stack.supabase.from('memories').delete().eq('id', second.id).throwOnError();
-    const { links, whole, nextCid } = await stack.memory.traceReflection(third.cid);
-    expect([whole, nextCid]).toEqual([false, null]);
-    expect(links).toMatchObject([
+    const { items, complete, nextCursor } = await stack.memory.traceReflection(third.cid);
+    expect([complete, nextCursor]).toEqual([false, null]);
+    expect(items).toMatchObject([
       { cid: third.cid, missing: false, sources: [{ id: theirs.id, missing: true, createdAt: null }] },
       { cid: second.cid, missing: true, reflection: null, sources: [] },
     ]);
-    const { reflections } = await stack.memory.listReflections({ contextId });
-    expect(reflections.map(({ previousFound }) => previousFound)).toEqual([false, null]);
+    const { items: reflections } = await stack.memory.listReflections({ contextId });
+    expect(reflections.map(({ previousMissing }) => previousMissing)).toEqual([true, null]);
   });
 
   test('one user sees neither the trace of another nor the sources that are of another', async () => {
@@ -165,7 +167,7 @@ describe.each(['embedded', 'postgrest'] as const)('where reflections come from, 
       await expect(asked).rejects.toMatchObject({ code: 'not_found' });
     }
     const own = await stack.memory.traceReflection(cid, { userId: 'user-1' });
-    expect(own.links).toMatchObject([{ cid, sources: [{ id: theirs.id, missing: true, userId: null }] }]);
-    expect((await stack.memory.traceReflection(cid)).links).toMatchObject([{ sources: [{ userId: 'user-2' }] }]);
+    expect(own.items).toMatchObject([{ cid, sources: [{ id: theirs.id, missing: true, userId: null }] }]);
+    expect((await stack.memory.traceReflection(cid)).items).toMatchObject([{ sources: [{ userId: 'user-2' }] }]);
   });
 });

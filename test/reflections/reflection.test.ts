@@ -45,7 +45,7 @@ describe.each(['embedded', 'postgrest'] as const)('a reflection, on the %s Supab
         true,
       ]),
     );
-    const [read] = (await stack.memory.getMemoryContext(contextId)).records;
+    const [read] = (await stack.memory.getMemoryContext(contextId)).items;
     expect(read).toMatchObject({ module: 'reflection', text: TEXT, cid: receipt.cid });
   });
 
@@ -76,13 +76,13 @@ describe.each(['embedded', 'postgrest'] as const)('a reflection, on the %s Supab
     const contextId = stack.newContextId();
     const { id } = await stack.memory.saveReflection({ contextId, reflectionText: TEXT });
     await eventually(() => away.requests.length > 0);
-    expect((await stack.memory.getMemoryContext(contextId)).records).toMatchObject([{ id, text: TEXT, cid: null }]);
+    expect((await stack.memory.getMemoryContext(contextId)).items).toMatchObject([{ id, text: TEXT, cid: null }]);
     expect(await stack.memory.getStatus(id)).toMatchObject({
       status: 'committed',
       reason: 'not pinned yet',
       cid: null,
     });
-    const [planned] = await stack.memory.getReflections(contextId);
+    const [planned] = (await stack.memory.getReflections(contextId)).items;
     expect(planned).toMatchObject({ pinnedAt: null });
     expect(await stack.memory.getReflectionCid(contextId)).toBeNull();
     away.fault = () => null;

@@ -74,7 +74,7 @@ async function start(policy: Record<string, string>, ...kinds: Parameters<Stack[
   return stack.newContextId();
 }
 
-const reflectionsOf = async (contextId: string) => (await stack.memory.listReflections({ contextId })).reflections;
+const reflectionsOf = async (contextId: string) => (await stack.memory.listReflections({ contextId })).items;
 const pinnedOf = async (contextId: string, count: number) =>
   eventually(async () => {
     const found = await reflectionsOf(contextId);
@@ -109,7 +109,7 @@ describe('the policy', () => {
     expect(first?.id).toBe(asked[0]?.id);
     await eventually(() => told.length === 2);
     expect(told[0]?.data).toMatchObject({ id: first?.id, contextId, userId: 'user-1', cid: first?.cid });
-    expect((await stack.memory.traceReflection(second?.cid ?? '')).whole).toBe(true);
+    expect((await stack.memory.traceReflection(second?.cid ?? '')).complete).toBe(true);
   });
 
   test('each user of a conversation is counted alone, and only his turns are sent', async () => {

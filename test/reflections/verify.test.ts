@@ -216,14 +216,14 @@ describe('after another key has begun to sign', () => {
         const asked = requests.length;
         await eventually(() => requests.slice(asked).some(({ url }) => url.includes(path)));
         await worker?.stop();
-        const [planned] = await own.memory.getReflections(contextId);
+        const [planned] = (await own.memory.getReflections(contextId)).items;
         const old = signerOf(own.environment['MEMORY_SIGNING_KEY'] ?? '');
         own.environment['MEMORY_SIGNING_KEY'] = newSeed();
         stopped = false;
         const [next] = await own.startWorkers('reflection');
         await eventually(async () => (await own.memory.getStatus(id)).status === 'pinned');
         await next?.stop();
-        const [pinned] = await own.memory.getReflections(contextId);
+        const [pinned] = (await own.memory.getReflections(contextId)).items;
         expect(pinned).toEqual({ ...planned, pinnedAt: expect.any(String) });
         const keys = { MEMORY_TRUSTED_KEYS: old.publicKey };
         const verification = await verifyWith(planned?.cid ?? '', keys, own.environment);
@@ -252,7 +252,7 @@ describe('after another key has begun to sign', () => {
       node.fault = () => null;
       await eventually(async () => (await own.memory.getStatus(id)).reason !== 'not pinned yet');
       expect((await own.memory.getStatus(id)).reason).toMatch(/altered: the signature there does not hold/);
-      expect((await own.memory.getReflections(contextId))[0]?.pinnedAt).toBeNull();
+      expect((await own.memory.getReflections(contextId)).items[0]?.pinnedAt).toBeNull();
     } finally {
       await own.stop();
       await node.stop();

@@ -27,11 +27,11 @@ describe.each(['embedded', 'postgrest'] as const)('a turn, on the %s Supabase', 
     expect(receipt.tokenCount).toBeGreaterThan(0);
 
     const expected = { id: receipt.id, userMessage: turn.userMessage, assistantMessage: turn.assistantMessage };
-    expect((await stack.memory.getMemoryContext(contextId)).records).toMatchObject([expected]);
+    expect((await stack.memory.getMemoryContext(contextId)).items).toMatchObject([expected]);
     expect(await stack.memory.flushRedisToSupabase()).toMatchObject({ success: true, flushedCount: 1, failedCount: 0 });
     const { data } = await stack.supabase.from('memories').select('*').eq('context_id', contextId);
     expect(data).toHaveLength(1);
-    expect((await stack.memory.getMemoryContext(contextId)).records).toMatchObject([expected]);
+    expect((await stack.memory.getMemoryContext(contextId)).items).toMatchObject([expected]);
   });
 
   test('under the id of a pending record of another conversation is refused, and that one is committed', async () => {
@@ -44,7 +44,7 @@ describe.each(['embedded', 'postgrest'] as const)('a turn, on the %s Supabase', 
     expect((await stack.queue('chat').getJob(job.id ?? ''))?.failedReason).toContain(
       'another conversation has this id',
     );
-    expect((await stack.memory.getMemoryContext(other)).records).toEqual([]);
+    expect((await stack.memory.getMemoryContext(other)).items).toEqual([]);
     expect((await stack.memory.flushRedisToSupabase()).flushedCount).toBe(1);
     const { data } = await stack.supabase.from('memories').select('id').eq('context_id', contextId);
     expect(data).toEqual([{ id }]);

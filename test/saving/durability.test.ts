@@ -74,7 +74,7 @@ describe.each(redisPrograms())('what was acknowledged by %s', (_name, program) =
     expect((await stack.memory.flushRedisToSupabase()).success).toBe(true);
     expect(await idsInSupabase(contextId)).toEqual(ids.toSorted());
     expect((await stack.queue('chat').getJobCounts('failed'))['failed']).toBe(0);
-    const { records } = await stack.memory.getMemoryContext(contextId, { limit: 1000 });
+    const { items: records } = await stack.memory.getMemoryContext(contextId, { limit: 1000 });
     expect(records.map(({ id }) => id)).toEqual(ids);
   }, 240_000);
 });

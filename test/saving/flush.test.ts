@@ -67,7 +67,7 @@ describe.each(['embedded', 'postgrest'] as const)('flush, on the %s Supabase', (
     expect(failed).toMatchObject({ success: false, totalPending: 100, flushedCount: 30, failedCount: 0 });
     expect(failed.reason).toMatch(/outage .*500/);
     expect(await stack.memory.getStats()).toMatchObject({ pendingQueueLength: 70, quarantined: 0 });
-    expect((await stack.memory.getMemoryContext(contextId, { limit: 1000 })).records).toHaveLength(100);
+    expect((await stack.memory.getMemoryContext(contextId, { limit: 1000 })).items).toHaveLength(100);
     stack.proxy.fault = () => null;
     expect((await stack.memory.flushRedisToSupabase()).success).toBe(true);
     expect(await idsInSupabase(contextId)).toEqual(ids.toSorted());
@@ -148,17 +148,26 @@ describe.each(['embedded', 'postgrest'] as const)('flush, on the %s Supabase', (
     expect(requests).toBeLessThanOrEqual(1 + 2 * bad.length * Math.ceil(Math.log2(1000)));
     expect(await idsInSupabase(contextId)).toEqual(ids.filter((id) => !bad.includes(id)).toSorted());
 
-    await eventually(async () => (await stack.memory.listQuarantined()).length === 3);
-    const listed = await stack.memory.listQuarantined();
+    await eventually(async () => (await stack.memory.listQuarantined()).items.length === 3);
+    const { items: listed } = await stack.memory.listQuarantined();
     expect(listed.map(({ id }) => id).toSorted()).toEqual(bad.toSorted());
-    expect(listed.every(({ code, message }) => REFUSAL.test(code) && REFUSAL.test(message))).toBe(true);
+    const firstPage = await stack.memory.listQuarantined({ limit: 2 });
+    const rest = await stack.memory.listQuarantined({ limit: 2, cursor: firstPage.nextCursor ?? '' });
+    expect([...firstPage.items, ...rest.items]).toEqual(listed);
+    expect([firstPage.complete, rest.nextCursor]).toEqual([true, null]);
+    expect((await stack.memory.listQuarantined({ userId: 'somebody else' })).items).toEqual([]);
+    expect((await stack.memory.listQuarantined({ userId: listed[0]?.userId ?? '' })).items.length).toBeGreaterThan(0);
+    await expect(stack.memory.listQuarantined({ cursor: 'abc' })).rejects.toMatchObject({ code: 'invalid_input' });
+    expect(listed.every(({ supabaseCode, reason }) => REFUSAL.test(supabaseCode ?? '') && REFUSAL.test(reason))).toBe(
+      true,
+    );
     expect(await stack.memory.getStatus(bad[0] ?? '')).toMatchObject({
       status: 'quarantined',
       reason: expect.stringMatching(REFUSAL),
     });
     expect(await stack.memory.getStats()).toMatchObject({ quarantined: 3, status: 'degraded', pendingQueueLength: 0 });
     // They are still in every read, and nothing of their conversation expires.
-    expect((await stack.memory.getMemoryContext(contextId, { limit: 1000 })).records).toHaveLength(1000);
+    expect((await stack.memory.getMemoryContext(contextId, { limit: 1000 })).items).toHaveLength(1000);
     expect(await stack.client.ttl(`memory:conversation:${contextId}`)).toBe(-1);
   });
 
@@ -180,7 +189,7 @@ describe.each(['embedded', 'postgrest'] as const)('flush, on the %s Supabase', (
     expect(await stack.memory.retryQuarantined(id, mended)).toEqual({ committed: true, reason: null });
     expect(await idsInSupabase(contextId)).toEqual([id]);
     expect(await stack.memory.getStatus(id)).toMatchObject({ status: 'committed' });
-    expect((await stack.memory.getMemoryContext(contextId)).records).toMatchObject([{ id }]);
+    expect((await stack.memory.getMemoryContext(contextId)).items).toMatchObject([{ id }]);
     const { data } = await stack.supabase.from('memories').select('text_cache').eq('id', id);
     expect(data).toEqual([{ text_cache: 'mended' }]);
     expect((await stack.memory.getStats()).quarantined).toBe(0);
@@ -207,7 +216,7 @@ describe.each(['embedded', 'postgrest'] as const)('flush, on the %s Supabase', (
     await cache(again);
     await spoil(contextId, id);
     await refused();
-    expect((await stack.memory.listQuarantined()).map((listed) => listed.id)).toEqual([id]);
+    expect((await stack.memory.listQuarantined()).items.map((listed) => listed.id)).toEqual([id]);
   });
 
   test('records a dead worker had taken are flushed by another', async () => {

@@ -112,7 +112,7 @@ describe('PostgreSQL reads no more of a table than a page', () => {
     );
     await postgrest.sql('analyze memory_reflections');
     for (const read of [
-      () => longTerm.reflections(LONG.contextId, LIMIT),
+      () => longTerm.listReflections({ contextId: LONG.contextId, module: 'reflection' }, null, LIMIT),
       () => longTerm.findReflection({ cid: 'x' }),
     ]) {
       const [url] = await requestsOf(read);

@@ -48,11 +48,11 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
             limit: 3,
             ...(cursor !== undefined && { cursor }),
           });
-          paged.push(...page.records.map(({ id }) => id));
+          paged.push(...page.items.map(({ id }) => id));
           cursor = page.nextCursor;
         }
         expect(paged).toEqual(ids[anna]);
-        expect((await memory.getMemoryContext(contextId, { userId: randomUUID() })).records).toEqual([]);
+        expect((await memory.getMemoryContext(contextId, { userId: randomUUID() })).items).toEqual([]);
         const id = ids[ben]?.[0] ?? '';
         await expect(memory.inspect(id, { userId: anna })).rejects.toMatchObject({ code: 'not_found' });
         await expect(memory.getStatus(id, { userId: anna })).rejects.toMatchObject({ code: 'not_found' });
@@ -77,7 +77,9 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
         { wait: true },
       );
       const his = await memory.saveReflection({ contextId, userId: ben, reflectionText: 'Ask more.' }, { wait: true });
-      expect((await memory.getReflections(contextId, { userId: anna })).map(({ cid }) => cid)).toEqual([mine.cid]);
+      expect((await memory.getReflections(contextId, { userId: anna })).items.map(({ cid }) => cid)).toEqual([
+        mine.cid,
+      ]);
       expect(await memory.getReflectionCid(contextId, { userId: ben })).toBe(his.cid);
       expect((await memory.verify(mine.cid ?? '', { userId: anna })).ok).toBe(true);
       await expect(memory.verify(his.cid ?? '', { userId: anna })).rejects.toMatchObject({ code: 'not_found' });
@@ -96,8 +98,8 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
     );
     expect((await memory.verify(tuned.cid ?? '')).ok).toBe(true);
     expect((await memory.verify(known.cid ?? '')).ok).toBe(true);
-    expect(await memory.getReflections(contextId)).toEqual([]);
-    const { records } = await memory.getMemoryContext(contextId);
+    expect(await memory.getReflections(contextId)).toMatchObject({ contextId, items: [], nextCursor: null });
+    const { items: records } = await memory.getMemoryContext(contextId);
     expect(records.map(({ module, text }) => [module, text])).toEqual([
       ['finetune', 'Model card: 三回合'],
       ['knowledge', `Frost ends in May ${contextId}`],
@@ -149,14 +151,14 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
     const inOrder = ['Z', 'a', 'b', '中', '😀'].map((name) => `${prefix}${name}`);
     for (const [n, name] of names.entries()) await saveTurn(name, n === 0 ? anna : ben, n);
     const list = async (options: object = {}) =>
-      (await memory.listConversations({ prefix, ...options })).conversations.map(({ contextId }) => contextId);
+      (await memory.listConversations({ prefix, ...options })).items.map(({ contextId }) => contextId);
     expect(await list()).toEqual(inOrder);
     await memory.flushRedisToSupabase();
     await saveTurn(`${prefix}new`, anna, 6);
     expect(await list()).toEqual([...inOrder.slice(0, 3), `${prefix}new`, ...inOrder.slice(3)]);
     expect(await list({ userId: anna })).toEqual([`${prefix}b`, `${prefix}new`]);
     const page = await memory.listConversations({ prefix, limit: 2 });
-    expect(page.conversations.map(({ lastAt }) => typeof lastAt)).toEqual(['string', 'string']);
+    expect(page.items.map(({ lastAt }) => typeof lastAt)).toEqual(['string', 'string']);
     expect(await list({ cursor: page.nextCursor })).toHaveLength(4);
   });
 });

@@ -50,7 +50,7 @@ describe('with Redis at maxmemory', () => {
     await expect(stack.queue('chat').add('chat', {})).rejects.toThrow('OOM');
     await eventually(async () => (await committed(pending)) === 40); // no job can be added for it
     for (const contextId of [pending, old]) {
-      const { records } = await stack.memory.getMemoryContext(contextId, { limit: 1000 });
+      const { items: records } = await stack.memory.getMemoryContext(contextId, { limit: 1000 });
       expect(records.length).toBeGreaterThanOrEqual(contextId === old ? 20 : 40);
       expect((await stack.memory.loadRecentContext(contextId, { limit: 10 })).items).toHaveLength(10);
     }
@@ -61,7 +61,7 @@ describe('with Redis at maxmemory', () => {
     await stack.idle('chat', 90_000);
     expect(await stack.memory.flushRedisToSupabase()).toMatchObject({ success: true, flushedCount: 6 });
     expect(await committed(pending)).toBe(46);
-    const { records } = await stack.memory.getMemoryContext(pending, { limit: 1000 });
+    const { items: records } = await stack.memory.getMemoryContext(pending, { limit: 1000 });
     expect(records.map(({ userMessage }) => userMessage)).toEqual(turns(pending, 46).map((each) => each.userMessage));
     expect(queued.every((id) => records.some((record) => record.id === id))).toBe(true);
     const failed = await Promise.all(
@@ -91,7 +91,7 @@ describe('with Redis at maxmemory', () => {
     expect(await usedBytes()).toBeLessThan(before);
     await stack.idle('chat');
     for (const contextId of [kept, dropped]) {
-      const { records } = await stack.memory.getMemoryContext(contextId, { limit: 1000 });
+      const { items: records } = await stack.memory.getMemoryContext(contextId, { limit: 1000 });
       expect(records.map(({ createdAt }) => createdAt)).toEqual(turns(contextId, 31).map(({ createdAt }) => createdAt));
     }
   });

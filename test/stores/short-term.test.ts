@@ -56,8 +56,8 @@ async function commit(records: { record: MemoryRecord; entry: string }[]): Promi
 
 /** The numbers of the newest cached records, and whether the cache vouches for them. */
 async function recent(limit = 1000): Promise<[boolean, number[]]> {
-  const { complete, records } = await shortTerm.recent(CONTEXT, limit);
-  return [complete, records.map(numberOf)];
+  const { isWhole, records } = await shortTerm.recent(CONTEXT, limit);
+  return [isWhole, records.map(numberOf)];
 }
 
 function numberOf({ tokens }: MemoryRecord): number {
@@ -228,7 +228,7 @@ describe('knowing what is complete', () => {
     await commit(await remember(...numbers(1, 8)));
     expect(await recent(LIMIT)).toEqual([true, numbers(4, 8)]);
     expect((await recent(LIMIT + 1))[0]).toBe(false);
-    expect((await shortTerm.after(CONTEXT, null, 100)).complete).toBe(false);
+    expect((await shortTerm.after(CONTEXT, null, 100)).isWhole).toBe(false);
   });
 
   test('an old record that comes late does not count as one of the newest', async () => {
@@ -255,7 +255,7 @@ describe('knowing what is complete', () => {
     const remembered = await remember(...numbers(1, 6));
     await commit(remembered.slice(0, 3));
     const uncommitted = await shortTerm.after(CONTEXT, null, 2);
-    expect([uncommitted.complete, uncommitted.records.map(numberOf)]).toEqual([false, [4, 5]]);
+    expect([uncommitted.isWhole, uncommitted.records.map(numberOf)]).toEqual([false, [4, 5]]);
     const last = uncommitted.records.at(-1);
     const next = await shortTerm.after(CONTEXT, `${last?.createdAt}|${last?.id}`, 2);
     expect(next.records.map(numberOf)).toEqual([6]);

@@ -62,8 +62,8 @@ async function printConversation(contextId: string, { json }: ContextOptions): P
     for (let cursor: string | null | undefined; cursor !== null;) {
       const page = await memory.getMemoryContext(contextId, { limit: 1000, ...(cursor && { cursor }) });
       const show = json ? (record: ContextRecord) => print(JSON.stringify(record)) : printRecord;
-      page.records.forEach(show);
-      count += page.records.length;
+      page.items.forEach(show);
+      count += page.items.length;
       cursor = page.nextCursor;
     }
     if (!json) say(sayColors.dim(counted(count, 'record')));

@@ -29,11 +29,11 @@ export function searchCommand(): Command {
           ...(limit !== undefined && { limit }),
         }),
       );
-      const { hits, sealed, complete } = result;
-      if (hits.length === 0) process.exitCode = EXIT.failed;
+      const { items, sealed, complete } = result;
+      if (items.length === 0) process.exitCode = EXIT.failed;
       if (json) return printJson(result);
-      hits.forEach(printHit);
-      say(sayColors.dim(counted(hits.length, 'record')));
+      items.forEach(printHit);
+      say(sayColors.dim(counted(items.length, 'record')));
       if (sealed > 0) say(`${counted(sealed, 'record')} passed over: their tokens are encrypted`);
       else if (!complete) say('more records are uncommitted than one search looks through: run mnemoq flush');
     });

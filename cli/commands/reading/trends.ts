@@ -38,8 +38,8 @@ export function trendsCommand(): Command {
       };
       const trends = await withMemory((memory) => memory.getTrends({ ...whose, from, to, bucket, timeZone }));
       if (json) printJson(trends);
-      else if (trends.buckets.length === 0) say('nothing is committed in that time');
-      else printChart(trends.buckets, bucket, timeZone);
+      else if (trends.items.length === 0) say('nothing is committed in that time');
+      else printChart(trends.items, bucket, timeZone);
     });
 }
 

@@ -39,16 +39,16 @@ export function reflectionsCommand(): Command {
       };
       const page = await withMemory((memory) => memory.listReflections({ ...options, ...whose }));
       if (json) return printJson(page);
-      if (page.reflections.length === 0) return say('there are none');
+      if (page.items.length === 0) return say('there are none');
       printTable(
         ['when', 'kind', 'conversation', 'user', 'sources', 'before it', 'CID'],
-        page.reflections.map(({ createdAt, module, contextId, userId, sourceIds, previousFound, cid, pinnedAt }) => [
+        page.items.map(({ createdAt, module, contextId, userId, sourceIds, previousMissing, cid, pinnedAt }) => [
           createdAt,
           module,
           contextId,
           userId,
           sourceIds.length,
-          previousFound === null ? 'none' : previousFound ? 'there' : 'missing',
+          previousMissing === null ? 'none' : previousMissing ? 'missing' : 'there',
           pinnedAt === null ? `${cid} (not pinned yet)` : cid,
         ]),
       );

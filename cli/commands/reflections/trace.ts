@@ -22,9 +22,9 @@ export function traceCommand(): Command {
       const options = { limit, ...(user !== undefined && { userId: user }) };
       const trace = await withMemory((memory) => memory.traceReflection(reflection, options));
       if (json) printJson(trace);
-      else for (const link of trace.links) printLink(link);
-      if (!json && trace.nextCid !== null) say(`it goes on with ${trace.nextCid}`);
-      process.exitCode = trace.whole ? EXIT.ok : EXIT.failed;
+      else for (const link of trace.items) printLink(link);
+      if (!json && trace.nextCursor !== null) say(`it goes on with ${trace.nextCursor}`);
+      process.exitCode = trace.complete ? EXIT.ok : EXIT.failed;
     });
 }
 

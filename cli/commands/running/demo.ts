@@ -203,7 +203,7 @@ async function sameTexts(
   const answers = await Promise.all(
     contextIds.map(async (contextId) => {
       const expected = input.filter((each) => each.contextId === contextId).map(textsOf);
-      const { records } = await memory.getMemoryContext(contextId, { limit: MAX_ROWS });
+      const { items: records } = await memory.getMemoryContext(contextId, { limit: MAX_ROWS });
       return JSON.stringify(records.map(textsOf)) === JSON.stringify(expected);
     }),
   );

@@ -13,12 +13,19 @@ export function quarantineCommand(): Command {
     .description('what is in quarantine and why, oldest first')
     .option('--json', 'print JSON')
     .action(async ({ json }: { json?: true }) => {
-      const records = await withMemory((memory) => memory.listQuarantined());
-      if (json) return printJson(records);
-      if (records.length === 0) return print('nothing is in quarantine');
+      const page = await withMemory((memory) => memory.listQuarantined());
+      if (json) return printJson(page);
+      if (page.items.length === 0) return print('nothing is in quarantine');
       printTable(
-        ['id', 'conversation', 'since', 'code', 'reason'],
-        records.map((record) => [record.id, record.contextId, record.quarantinedAt, record.code, record.message]),
+        ['id', 'conversation', 'user', 'since', 'code', 'reason'],
+        page.items.map(({ id, contextId, userId, quarantinedAt, supabaseCode, reason }) => [
+          id,
+          contextId,
+          userId,
+          quarantinedAt,
+          supabaseCode,
+          reason,
+        ]),
       );
     });
   command
@@ -30,7 +37,7 @@ export function quarantineCommand(): Command {
     .action(async (ids: string[], { row: file, json }: { row?: string; json?: true }) => {
       const row = file === undefined ? undefined : readRow(file, ids);
       await withMemory(async (memory) => {
-        const listed = ids.length > 0 ? [] : (await memory.listQuarantined()).map(({ id }) => id);
+        const listed = ids.length > 0 ? [] : await listAll(memory);
         const results = [];
         for (const id of [...ids, ...listed]) {
           const retried = ids.length > 0 ? memory.retryQuarantined(id, row) : retryListed(id, memory);
@@ -44,6 +51,17 @@ export function quarantineCommand(): Command {
       });
     });
   return command;
+}
+
+/** Before the first retry: one that is refused again goes to the end of the list, which would never be reached. */
+async function listAll(memory: MemoryCore): Promise<string[]> {
+  const ids = new Set<string>();
+  for (let cursor: string | null | undefined; cursor !== null;) {
+    const page = await memory.listQuarantined({ limit: 1_000, ...(cursor && { cursor }) });
+    for (const { id } of page.items) ids.add(id);
+    cursor = page.nextCursor;
+  }
+  return [...ids];
 }
 
 /** One of all: what came into the queue malformed, or is out of it meanwhile, keeps no other from its retry. */

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { MemoryCore } from '../../../producers/index.ts';
-import { askedReflection, reflectionPage, trace } from '../../wire/answers.ts';
+import { askedReflection, reflectionIndex, trace } from '../../wire/answers.ts';
 import { operation } from '../operation.ts';
 import { LINK, nextLink } from '../../wire/paging.ts';
 import { scoped } from './read-routes.ts';
@@ -38,7 +38,7 @@ export function addProvenanceRoutes(plain: FastifyInstance, memory: MemoryCore):
         summary: 'Reflections, fine-tune outputs and knowledge of all conversations, newest first, page by page',
         tag: 'reflections',
         parts: { querystring: reflectionsQuery },
-        answers: { 200: { schema: reflectionPage, description: 'A page.', headers: LINK } },
+        answers: { 200: { schema: reflectionIndex, description: 'A page.', headers: LINK } },
         problems: outages,
       }),
     },
@@ -57,10 +57,14 @@ export function addProvenanceRoutes(plain: FastifyInstance, memory: MemoryCore):
         description: 'What is gone, after an erasure say, is marked as missing.',
         tag: 'reflections',
         parts: { params: tracePath, querystring: traceQuery },
-        answers: { 200: { schema: trace, description: 'The chain, newest first.' } },
+        answers: { 200: { schema: trace, description: 'A page of the chain, newest first.', headers: LINK } },
         problems: ['not_found', ...outages],
       }),
     },
-    async (request) => toSnake(await memory.traceReflection(request.params.reflection, scoped(request, request.query))),
+    async (request, reply) => {
+      const page = await memory.traceReflection(request.params.reflection, scoped(request, request.query));
+      nextLink(request, reply, page.nextCursor);
+      return toSnake(page);
+    },
   );
 }

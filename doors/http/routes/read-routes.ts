@@ -12,13 +12,21 @@ import {
   newestCid,
   recentContext,
   recordStatus,
-  reflectionList,
+  reflectionPage,
   verification,
 } from '../../wire/answers.ts';
 import { callerOf } from '../../web/guard.ts';
 import { operation } from '../operation.ts';
 import { LINK, nextLink } from '../../wire/paging.ts';
-import { cidPath, contextPath, pageQuery, recentQuery, recordPath, scopeQuery } from '../../wire/requests.ts';
+import {
+  cidPath,
+  contextPath,
+  conversationReflectionsQuery,
+  pageQuery,
+  recentQuery,
+  recordPath,
+  scopeQuery,
+} from '../../wire/requests.ts';
 import { toCamel, toSnake } from '../../wire/snake-case.ts';
 
 /** The query with the user the caller may see: nobody else's records are found, by whatever id. */
@@ -70,17 +78,17 @@ export function addReadRoutes(plain: FastifyInstance, memory: MemoryCore): void 
     {
       schema: operation({
         id: 'getReflections',
-        summary: "A conversation's reflections, newest first, with CID, digest and signature",
+        summary: "A conversation's reflections, newest first, with CID, digest and signature, page by page",
         tag: 'reflections',
-        parts: { params: contextPath, querystring: scopeQuery },
-        answers: { 200: { schema: reflectionList, description: 'All of them, 1000 at most.' } },
+        parts: { params: contextPath, querystring: conversationReflectionsQuery },
+        answers: { 200: { schema: reflectionPage, description: 'A page.', headers: LINK } },
         problems: outages,
       }),
     },
-    async (request) => {
-      const { context_id } = request.params;
-      const reflections = await memory.getReflections(context_id, scoped(request, request.query));
-      return { context_id, reflections: toSnake(reflections) };
+    async (request, reply) => {
+      const page = await memory.getReflections(request.params.context_id, scoped(request, request.query));
+      nextLink(request, reply, page.nextCursor);
+      return toSnake(page);
     },
   );
   server.get(

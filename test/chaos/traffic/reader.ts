@@ -55,7 +55,7 @@ export class Reader {
     do {
       const options: { cursor?: string } = cursor === null ? {} : { cursor };
       const page = await this.#memory.getMemoryContext(contextId, { limit: PAGE, ...options });
-      records.push(...page.records);
+      records.push(...page.items);
       cursor = page.nextCursor;
     } while (cursor !== null);
     this.#check({ contextId, how: 'whole' }, records, due);

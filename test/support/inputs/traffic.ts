@@ -118,7 +118,7 @@ export async function expectAllOnce(
     const thoughts = reflections.get(contextId) ?? [];
     const { data } = await supabase.from('memories').select('id').eq('context_id', contextId);
     expect((data ?? []).map(({ id }) => id as string).toSorted()).toEqual([...ids, ...thoughts].toSorted());
-    const { records } = await memory.getMemoryContext(contextId, { limit: 1000 });
+    const { items: records } = await memory.getMemoryContext(contextId, { limit: 1000 });
     const said = records.filter(({ module }) => module === 'chat');
     expect(said.map(({ id, userMessage, assistantMessage }) => ({ id, userMessage, assistantMessage }))).toEqual(
       ids.map((id, n) => ({ id, userMessage: `question ${n}`, assistantMessage: `answer ${n}` })),

@@ -19,7 +19,7 @@ export async function loadBuckets(contextId) {
   if (times.length === 0) return;
   const [first, last] = [Math.min(...times), Math.max(...times)];
   const size = SIZES.find(([, longest]) => last - first <= longest)?.[0] ?? 'week';
-  const { buckets } = await get('/memory/trends', {
+  const { items: buckets } = await get('/memory/trends', {
     context_id: contextId,
     from: new Date(first).toISOString(),
     to: new Date(last + 1).toISOString(),

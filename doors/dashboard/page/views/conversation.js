@@ -68,7 +68,7 @@ export async function refreshConversation() {
     ]);
     if (contextId !== state.contextId) return; // somebody has chosen another one meanwhile
     const known = new Set(recent.items.map((/** @type {MemoryRecord} */ { id }) => id));
-    const waiting = queued.records.filter((/** @type {MemoryRecord} */ { id }) => !known.has(id));
+    const waiting = queued.items.filter((/** @type {MemoryRecord} */ { id }) => !known.has(id));
     update({ records: recent.items, queued: waiting, loading: false, failure: null });
     await Promise.all([refreshStatuses(contextId), loadReflections(contextId), loadBuckets(contextId)]);
   } catch (error) {
@@ -80,7 +80,7 @@ export async function refreshConversation() {
 async function refreshStatuses(contextId) {
   const asked = state.records.filter(({ id, module }) => !isSettled(id, module)).map(({ id }) => id);
   for (let start = 0; start < asked.length; start += AT_ONCE) {
-    const { statuses } = await get('/page/of/statuses', { ids: asked.slice(start, start + AT_ONCE).join(',') });
+    const { items: statuses } = await get('/page/of/statuses', { ids: asked.slice(start, start + AT_ONCE).join(',') });
     if (contextId !== state.contextId) return;
     const before = state.statuses;
     const next = new Map(before);

@@ -15,7 +15,7 @@ let failure = null;
 /** Pending length and flushes: of all users, so for services only. */
 export async function refreshFlow() {
   if (state.caller?.user_id !== null) return;
-  const [stats, { flushes }] = await Promise.all([get('/memory/stats'), get('/page/of/flushes')]);
+  const [stats, { items: flushes }] = await Promise.all([get('/memory/stats'), get('/page/of/flushes')]);
   update({ stats, flushes, seenPending: [...state.seenPending, stats.pending_queue_length].slice(-SEEN) });
 }
 

@@ -25,7 +25,7 @@ export async function loadConversations() {
     const answer = await get('/memory/conversations', { prefix: prefix || undefined, limit: LISTED });
     if (mine !== question) return;
     const isAll = prefix === '' && answer.next_cursor === null;
-    const items = isAll ? newestFirst(answer.conversations) : answer.conversations;
+    const items = isAll ? newestFirst(answer.items) : answer.items;
     const active = Math.min(state.picker.active, items.length - 1);
     set({ items, active, more: answer.next_cursor !== null, loading: false, failure: null });
   } catch (error) {

@@ -10,7 +10,7 @@ import { named, t } from '../words/words.js';
 
 /** @param {string} contextId */
 export async function loadReflections(contextId) {
-  const { reflections } = await get(`/memory/reflections/${encodeURIComponent(contextId)}`);
+  const { items: reflections } = await get(`/memory/reflections/${encodeURIComponent(contextId)}`);
   if (contextId === state.contextId) update({ reflections });
 }
 
