@@ -268,8 +268,8 @@ describe('the memory page', () => {
 });
 
 test('both languages have the same words, with the same gaps', async () => {
-  const { en } = await import(path.join(PAGE, 'words-en.js'));
-  const { zhTW } = await import(path.join(PAGE, 'words-zh-tw.js'));
+  const { en } = await import(path.join(PAGE, 'words/words-en.js'));
+  const { zhTW } = await import(path.join(PAGE, 'words/words-zh-tw.js'));
   const gaps = (words: Record<string, string>) =>
     Object.entries(words).map(([word, text]) => [word, (text.match(/\{\w+\}/g) ?? []).toSorted()]);
   expect(gaps(zhTW)).toEqual(gaps(en));

@@ -60,13 +60,13 @@ describe('a database without the search file', () => {
     const { cid } = await memory.saveReflection({ contextId, userId: 'user-1', reflectionText: text }, { wait: true });
     expect(await memory.verify(cid ?? '')).toMatchObject({ ok: true });
     await stack.client.flushall();
-    const { records } = await memory.getMemoryContext(contextId);
+    const { items: records } = await memory.getMemoryContext(contextId);
     expect(records).toHaveLength(4);
-    expect((await memory.listConversations({ prefix: contextId })).conversations).toHaveLength(1);
-    expect((await memory.listReflections({ contextId })).reflections).toHaveLength(1);
+    expect((await memory.listConversations({ prefix: contextId })).items).toHaveLength(1);
+    expect((await memory.listReflections({ contextId })).items).toHaveLength(1);
     const day = { from: '2025-10-19T00:00:00Z', to: '2025-10-20T00:00:00Z' };
     const trends = await memory.getTrends({ contextId, ...day, bucket: 'day' });
-    expect(trends.buckets.reduce((sum, { turns }) => sum + turns, 0)).toBe(3);
+    expect(trends.items.reduce((sum, { turns }) => sum + turns, 0)).toBe(3);
     expect(await Array.fromAsync(memory.exportTrainingData({ contextId, format: 'openai' }))).not.toHaveLength(0);
     expect(await Array.fromAsync(memory.exportArchive({ contextId }))).not.toHaveLength(0);
   });
@@ -122,7 +122,7 @@ describe('a database without the search file', () => {
   test('can search once the file is applied, also in what was there before', async () => {
     await postgrest.sql(readFileSync(path.join(import.meta.dirname, '../..', FILE), 'utf8'));
     await postgrest.reloadSchema();
-    expect((await stack.memory.search({ query: 'tomatoes', contextId })).hits).toMatchObject([
+    expect((await stack.memory.search({ query: 'tomatoes', contextId })).items).toMatchObject([
       { module: 'reflection' },
     ]);
     expect(await doctor()).toMatchObject({ code: 0, wrong: [], search: { found: 'installed' } });
