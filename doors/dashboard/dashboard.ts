@@ -18,7 +18,7 @@ import { callerOf } from '../web/guard.ts';
 import { sendProblem } from '../web/problem.ts';
 import { PARAMETER_LENGTH } from '../http/server.ts';
 import { MemoryCore } from '../../producers/memory-core.ts';
-import { BOARD_PATH, registerBoard } from './board.ts';
+import { BOARD_ACTIONS, BOARD_PATH, registerBoard } from './board.ts';
 import { guard } from './door.ts';
 import { registerPage } from './page.ts';
 
@@ -34,6 +34,9 @@ export interface Dashboard {
 
 /** How long Redis may take to answer a health question. */
 const ANSWER_MS = 2_000;
+
+/** Whatever else the API and the board can change is no business of a page that is for looking. */
+const CHANGES: ReadonlySet<string> = new Set([...BOARD_ACTIONS, 'POST /memory/flush']);
 
 type DashboardConfig = ConfigWith<'redisUrl' | 'apiKeys'>;
 
@@ -67,7 +70,11 @@ export async function startDashboard(environment: Environment): Promise<Dashboar
   try {
     const { dashboardReadOnly: readOnly, dashboardShowText: showText } = config;
     timeRequests(server, metrics);
-    guard(server, { authenticate: (authorization) => authenticator.authenticate(authorization), readOnly });
+    guard(server, {
+      authenticate: (authorization) => authenticator.authenticate(authorization),
+      readOnly,
+      changes: CHANGES,
+    });
     await registerBoard(server, queues, { readOnly, showText, hasPage: memory !== null });
     if (memory) await registerPage(server, memory, queues, authenticator, config);
     else await serveQueuesAlone(server, metrics);

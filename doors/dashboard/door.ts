@@ -1,14 +1,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Caller } from '../web/auth.ts';
 import { callerOf } from '../web/guard.ts';
-import { BOARD_ACTIONS, BOARD_PATH } from './board.ts';
+import { permitByRoute } from '../web/permission.ts';
+import { sendProblem } from '../web/problem.ts';
 
-/** Besides the board's: asking for a flush. What else the API can do is no business of a page that is for looking. */
-const ACTIONS: ReadonlySet<string> = new Set([...BOARD_ACTIONS, 'POST /memory/flush']);
-
-/** Bull Board's page asks for fonts from elsewhere; who looks at these queues, and when, is nobody else's business. */
-const BOARD_POLICY =
-  "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'self'";
 const PAGE_POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; manifest-src 'self'; " +
   "frame-ancestors 'none'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types lit-html";
@@ -24,24 +19,27 @@ const HEADERS = {
 export interface DoorOptions {
   authenticate: (authorization: string | undefined) => Promise<Caller | null>;
   readOnly: boolean;
+  /** The changes that are made here, as `PUT /the/pattern/of/:its/route`. */
+  changes: ReadonlySet<string>;
 }
 
-/** Stands before everything the dashboard serves: asks who is there, and refuses what this door is not for. */
-export function guard(server: FastifyInstance, { authenticate, readOnly }: DoorOptions): void {
+/**
+ * Stands before everything the dashboard serves: asks who is there, and refuses the changes that are not made here. Each route
+ * that is added to `server` after this is for services unless its own options say that users may use it.
+ */
+export function guard(server: FastifyInstance, { authenticate, readOnly, changes }: DoorOptions): void {
   server.decorateRequest('caller', null);
+  server.setErrorHandler(sendProblem);
+  permitByRoute(server, callerOf);
   server.addHook('onRequest', async (request, reply) => {
-    const onBoard = isOnBoard(request.url);
-    reply.headers({ ...HEADERS, 'content-security-policy': onBoard ? BOARD_POLICY : PAGE_POLICY });
+    reply.headers({ ...HEADERS, 'content-security-policy': PAGE_POLICY });
     const caller = await authenticate(request.headers.authorization);
     if (!caller) {
       reply.header('www-authenticate', 'Basic realm="Mnemoq", charset="UTF-8"');
       return refuse(reply, 401, 'UNAUTHORIZED', 'a name and its secret of MEMORY_API_KEYS are needed');
     }
     request.caller = caller;
-    if (onBoard && caller.userId !== null) {
-      return refuse(reply, 403, 'FORBIDDEN', 'the queues hold the jobs of all users: they are for services');
-    }
-    const reason = isLook(request) ? null : refusalOf(request, readOnly);
+    const reason = isLook(request) ? null : refusalOf(request, readOnly, changes);
     if (reason !== null) return refuse(reply, 403, 'FORBIDDEN', reason);
     return undefined;
   });
@@ -54,10 +52,10 @@ export function scopeOf(request: FastifyRequest): { userId?: string } {
 }
 
 /** Why a request that changes something is refused; null when it may go on. */
-function refusalOf(request: FastifyRequest, readOnly: boolean): string | null {
+function refusalOf(request: FastifyRequest, readOnly: boolean, changes: ReadonlySet<string>): string | null {
   if (isFromElsewhere(request)) return 'This request was made by the page of another site';
   if (readOnly) return 'This dashboard is for looking only: MEMORY_DASHBOARD_READ_ONLY is true';
-  if (ACTIONS.has(`${request.method} ${request.routeOptions.url}`)) return null;
+  if (changes.has(`${request.method} ${request.routeOptions.url}`)) return null;
   return 'This dashboard neither changes nor removes jobs: see mnemoq quarantine --help';
 }
 
@@ -76,12 +74,7 @@ function isLook({ method }: FastifyRequest): boolean {
   return method === 'GET' || method === 'HEAD';
 }
 
-function isOnBoard(url: string): boolean {
-  const [pathname = ''] = url.split('?');
-  return pathname === BOARD_PATH || pathname.startsWith(`${BOARD_PATH}/`);
-}
-
-/** In the form in which Bull Board's page shows errors. */
-async function refuse(reply: FastifyReply, status: number, key: string, message: string): Promise<FastifyReply> {
+/** Answers in the form in which Bull Board's page shows errors. */
+export async function refuse(reply: FastifyReply, status: number, key: string, message: string): Promise<FastifyReply> {
   return reply.code(status).send({ error: { key: `ERRORS.${key}` }, message });
 }

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import fastifyStatic from '@fastify/static';
 import type { FastifyInstance } from 'fastify';
+import { FOR_USERS } from '../web/permission.ts';
 
 const PAGE = path.join(import.meta.dirname, 'page');
 const LIT = path.dirname(fileURLToPath(import.meta.resolve('lit-html')));
@@ -23,6 +24,6 @@ export async function servePageFiles(server: FastifyInstance): Promise<void> {
   const own = files.map((file): [string, string, string] => [`/page/${file.replaceAll(path.sep, '/')}`, PAGE, file]);
   for (const [url, root, file] of [['/', PAGE, 'index.html'] as const, ...own, ...FROM_PACKAGES]) {
     // With every release the files may change; asking whether they have costs little.
-    server.get(url, async (_request, reply) => reply.sendFile(file, root, { maxAge: 0 }));
+    server.get(url, FOR_USERS, async (_request, reply) => reply.sendFile(file, root, { maxAge: 0 }));
   }
 }

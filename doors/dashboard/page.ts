@@ -7,8 +7,9 @@ import { identifier, recordId } from '../../shared/identifiers.ts';
 import { cutPieces } from '../../shared/records/token-pieces.ts';
 import type { Encoding } from '../../shared/records/tokenizer.ts';
 import { validate } from '../../shared/validate.ts';
-import { type Authenticator, requireService } from '../web/auth.ts';
+import type { Authenticator } from '../web/auth.ts';
 import { callerOf } from '../web/guard.ts';
+import { FOR_USERS } from '../web/permission.ts';
 import { sendProblem } from '../web/problem.ts';
 import { registerMemoryRoutes } from '../http/server.ts';
 import type { MemoryCore } from '../../producers/memory-core.ts';
@@ -47,25 +48,24 @@ export async function registerPage(
   await server.register(async (page) => {
     page.setErrorHandler(sendProblem);
     page.addHook('onSend', async (_request, reply) => void reply.header('cache-control', 'no-store'));
-    page.get('/page/of/caller', async (request) => ({
+    page.get('/page/of/caller', FOR_USERS, async (request) => ({
       name: callerOf(request).name,
       user_id: callerOf(request).userId,
       read_only: config.dashboardReadOnly,
       can_verify: config.ipfsApiUrl !== undefined,
       has_events: page.hasRoute({ method: 'GET', url: '/memory/events' }),
     }));
-    page.get('/page/of/statuses', async (request) => {
+    page.get('/page/of/statuses', FOR_USERS, async (request) => {
       const given = validate(statusesQuery, request.query, 'the query');
       return { items: await statusesOf(memory, validate(ids, given.ids, 'ids'), scopeOf(request)) };
     });
-    page.get('/page/of/queued', async (request) => {
+    page.get('/page/of/queued', FOR_USERS, async (request) => {
       const { context_id: contextId } = validate(queuedQuery, request.query, 'the query');
       const records = await findQueued([...queue('chat'), ...queue('reflection')], contextId, callerOf(request).userId);
       return { items: records };
     });
-    page.get('/page/of/pieces/:id', async (request) => piecesOf(memory, request));
-    page.get('/page/of/flushes', async (request) => {
-      requireService(callerOf(request));
+    page.get('/page/of/pieces/:id', FOR_USERS, async (request) => piecesOf(memory, request));
+    page.get('/page/of/flushes', async () => {
       const [flush] = queue('flush');
       return { items: flush ? await listFlushes(flush, FLUSHES) : [] };
     });

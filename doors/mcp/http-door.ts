@@ -10,6 +10,7 @@ import { createLogger } from '../../shared/telemetry/log.ts';
 import { Authenticator, type Caller, requireKeysBeyondLoopback } from '../web/auth.ts';
 import { callerOf, guard } from '../web/guard.ts';
 import { addHealthRoutes, readinessOf } from '../http/routes/health-routes.ts';
+import { FOR_USERS } from '../web/permission.ts';
 import { sendNotFound, sendProblem } from '../web/problem.ts';
 import { traceRequests } from '../web/request-spans.ts';
 import { TURN_BYTES } from '../web/turn-bytes.ts';
@@ -66,7 +67,7 @@ export async function startMcpHttp(environment: Environment, version: string): P
     addHealthRoutes(server, memory);
     await server.register(async (guarded) => {
       await lock(guarded, authenticator, config);
-      guarded.all('/mcp', async (request, reply) => {
+      guarded.all('/mcp', FOR_USERS, async (request, reply) => {
         reply.hijack();
         // A connection that is kept for more requests would hold up the end until its time is over.
         reply.raw.once('close', () => stopping && request.raw.socket.end());

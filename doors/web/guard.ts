@@ -7,6 +7,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Config } from '../../shared/settings/config.ts';
 import { MnemoqError } from '../../shared/errors.ts';
 import type { Authenticator, Caller } from './auth.ts';
+import { permitByRoute } from './permission.ts';
 import { HttpRefusal } from './problem.ts';
 
 declare module 'fastify' {
@@ -25,10 +26,12 @@ const A_MINUTE = 60_000;
 
 /**
  * Lets only known callers reach the routes that are added to `server` after this, each at most MEMORY_RATE_LIMIT times a
- * minute; an address that comes with wrong credentials is limited as a whole. It looks before a body is read.
+ * minute; an address that comes with wrong credentials is limited as a whole. It looks before a body is read. A route is for
+ * services unless its own options say that users may use it.
  */
 export async function guard(server: FastifyInstance, { authenticator, config }: GuardParts): Promise<void> {
   if (!server.hasRequestDecorator('caller')) server.decorateRequest('caller', null);
+  permitByRoute(server, callerOf);
   await server.register(rateLimit, { global: false });
   const limit = (keyOf: (request: FastifyRequest) => string) => {
     const count = server.createRateLimit({ max: config.rateLimit, timeWindow: A_MINUTE, keyGenerator: keyOf });

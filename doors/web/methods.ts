@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify';
+import { FOR_USERS } from './permission.ts';
 import { HttpRefusal } from './problem.ts';
 
 const METHODS = ['DELETE', 'GET', 'HEAD', 'PATCH', 'POST', 'PUT'];
@@ -25,6 +26,7 @@ export function refuseOtherMethods(server: FastifyInstance): () => void {
       server.route({
         url,
         method: METHODS.filter((method) => !methods.has(method)),
+        ...FOR_USERS, // it tells which methods the document has
         schema: { hide: true },
         exposeHeadRoute: false,
         onRequest: handler,

@@ -4,6 +4,7 @@ import { userFor } from '../../web/auth.ts';
 import type { MemoryCore } from '../../../producers/index.ts';
 import { erasureReceipt } from '../../wire/answers.ts';
 import { callerOf } from '../../web/guard.ts';
+import { FOR_USERS } from '../../web/permission.ts';
 import { operation } from '../operation.ts';
 import { contextPath, scopeQuery, userPath } from '../../wire/requests.ts';
 import { scoped } from './read-routes.ts';
@@ -19,6 +20,7 @@ export function addEraseRoutes(plain: FastifyInstance, memory: MemoryCore): void
   server.delete(
     '/memory/users/:user_id',
     {
+      ...FOR_USERS,
       schema: operation({
         id: 'forgetUser',
         summary: 'Erase a user from every tier',
@@ -37,6 +39,7 @@ export function addEraseRoutes(plain: FastifyInstance, memory: MemoryCore): void
   server.delete(
     '/memory/context/:context_id',
     {
+      ...FOR_USERS,
       schema: operation({
         id: 'forgetContext',
         summary: 'Erase a conversation from every tier',

@@ -7,6 +7,7 @@ import { identifier } from '../../../shared/identifiers.ts';
 import { userFor } from '../../web/auth.ts';
 import type { MemoryCore } from '../../../producers/index.ts';
 import { callerOf } from '../../web/guard.ts';
+import { FOR_USERS } from '../../web/permission.ts';
 import { operation } from '../operation.ts';
 import { toSnake } from '../../wire/snake-case.ts';
 
@@ -49,6 +50,7 @@ export async function addEventRoute(plain: FastifyInstance, memory: MemoryCore):
     {
       // Without its look at Accept, which would answer with something else than a problem.
       sse: 'manual',
+      ...FOR_USERS,
       schema: operation({
         id: 'followEvents',
         summary: 'What happens to records, as server-sent events',

@@ -4,6 +4,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { MemoryCore } from '../../../producers/index.ts';
 import { conversationPage, knowledgePage, searchResult, trends } from '../../wire/answers.ts';
+import { FOR_USERS } from '../../web/permission.ts';
 import { operation } from '../operation.ts';
 import { LINK, nextLink } from '../../wire/paging.ts';
 import { scoped } from './read-routes.ts';
@@ -19,6 +20,7 @@ export function addLearningRoutes(plain: FastifyInstance, memory: MemoryCore): v
   server.get(
     '/memory/conversations',
     {
+      ...FOR_USERS,
       schema: operation({
         id: 'listConversations',
         summary: 'The conversations whose id begins with a prefix, page by page',
@@ -37,6 +39,7 @@ export function addLearningRoutes(plain: FastifyInstance, memory: MemoryCore): v
   server.get(
     '/memory/knowledge',
     {
+      ...FOR_USERS,
       schema: operation({
         id: 'listKnowledge',
         summary: 'What was shared as public, newest first, page by page',
@@ -55,6 +58,7 @@ export function addLearningRoutes(plain: FastifyInstance, memory: MemoryCore): v
   server.get(
     '/memory/search',
     {
+      ...FOR_USERS,
       schema: operation({
         id: 'search',
         summary: 'The records that have most of some words, best first, uncommitted ones too',
@@ -69,6 +73,7 @@ export function addLearningRoutes(plain: FastifyInstance, memory: MemoryCore): v
   server.get(
     '/memory/trends',
     {
+      ...FOR_USERS,
       schema: operation({
         id: 'getTrends',
         summary: 'Turns, tokens and reflections of committed records by hour, day or week',
@@ -84,6 +89,7 @@ export function addLearningRoutes(plain: FastifyInstance, memory: MemoryCore): v
     '/memory/export',
     {
       exposeHeadRoute: false,
+      ...FOR_USERS,
       schema: operation({
         id: 'exportTrainingData',
         summary: 'Committed records as JSON lines, oldest first, for training',

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { MemoryCore } from '../../../producers/index.ts';
 import { askedReflection, reflectionIndex, trace } from '../../wire/answers.ts';
+import { FOR_USERS } from '../../web/permission.ts';
 import { operation } from '../operation.ts';
 import { LINK, nextLink } from '../../wire/paging.ts';
 import { scoped } from './read-routes.ts';
@@ -15,6 +16,7 @@ export function addProvenanceRoutes(plain: FastifyInstance, memory: MemoryCore):
   server.post(
     '/memory/reflection/request',
     {
+      ...FOR_USERS,
       schema: operation({
         id: 'requestReflection',
         summary: "Ask the reflector for a reflection now, of a user's turns or of everybody's",
@@ -33,6 +35,7 @@ export function addProvenanceRoutes(plain: FastifyInstance, memory: MemoryCore):
   server.get(
     '/memory/reflections',
     {
+      ...FOR_USERS,
       schema: operation({
         id: 'listReflections',
         summary: 'Reflections, fine-tune outputs and knowledge of all conversations, newest first, page by page',
@@ -51,6 +54,7 @@ export function addProvenanceRoutes(plain: FastifyInstance, memory: MemoryCore):
   server.get(
     '/memory/trace/:reflection',
     {
+      ...FOR_USERS,
       schema: operation({
         id: 'traceReflection',
         summary: 'Where a reflection comes from: its sources, the reflection before it, and so on',

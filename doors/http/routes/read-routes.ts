@@ -16,6 +16,7 @@ import {
   verification,
 } from '../../wire/answers.ts';
 import { callerOf } from '../../web/guard.ts';
+import { FOR_USERS } from '../../web/permission.ts';
 import { operation } from '../operation.ts';
 import { LINK, nextLink } from '../../wire/paging.ts';
 import {
@@ -43,6 +44,7 @@ export function addReadRoutes(plain: FastifyInstance, memory: MemoryCore): void 
   server.get(
     '/memory/context/:context_id',
     {
+      ...FOR_USERS,
       schema: operation({
         id: 'getMemoryContext',
         summary: 'A whole conversation, page by page, oldest first',
@@ -61,6 +63,7 @@ export function addReadRoutes(plain: FastifyInstance, memory: MemoryCore): void 
   server.get(
     '/memory/context/:context_id/recent',
     {
+      ...FOR_USERS,
       schema: operation({
         id: 'loadRecentContext',
         summary: 'The newest records that fit a limit and a token budget, oldest first',
@@ -76,6 +79,7 @@ export function addReadRoutes(plain: FastifyInstance, memory: MemoryCore): void 
   server.get(
     '/memory/reflections/:context_id',
     {
+      ...FOR_USERS,
       schema: operation({
         id: 'getReflections',
         summary: "A conversation's reflections, newest first, with CID, digest and signature, page by page",
@@ -94,6 +98,7 @@ export function addReadRoutes(plain: FastifyInstance, memory: MemoryCore): void 
   server.get(
     '/memory/reflections/:context_id/cid',
     {
+      ...FOR_USERS,
       schema: operation({
         id: 'getReflectionCid',
         summary: "The CID of a conversation's newest pinned reflection",
@@ -111,6 +116,7 @@ export function addReadRoutes(plain: FastifyInstance, memory: MemoryCore): void 
   server.get(
     '/memory/records/:id',
     {
+      ...FOR_USERS,
       schema: operation({
         id: 'inspectRecord',
         summary: 'A record with its text and its token ids',
@@ -125,6 +131,7 @@ export function addReadRoutes(plain: FastifyInstance, memory: MemoryCore): void 
   server.get(
     '/memory/records/:id/status',
     {
+      ...FOR_USERS,
       schema: operation({
         id: 'getStatus',
         summary: 'How far a record has come',
@@ -139,6 +146,7 @@ export function addReadRoutes(plain: FastifyInstance, memory: MemoryCore): void 
   server.get(
     '/memory/verify/:cid',
     {
+      ...FOR_USERS,
       schema: operation({
         id: 'verify',
         summary: 'Check a pinned text from its CID to its row and its tokens',

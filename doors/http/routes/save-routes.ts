@@ -5,6 +5,7 @@ import { userFor } from '../../web/auth.ts';
 import type { MemoryCore, Receipt, SaveOptions } from '../../../producers/index.ts';
 import { receipt } from '../../wire/answers.ts';
 import { callerOf } from '../../web/guard.ts';
+import { FOR_USERS } from '../../web/permission.ts';
 import { operation } from '../operation.ts';
 import { idempotencyKey, preferredWait } from '../../web/preferences.ts';
 import { chatBody, finetuneBody, knowledgeBody, reflectionBody, saveHeaders } from '../../wire/requests.ts';
@@ -90,7 +91,7 @@ function addSave(server: FastifyInstance, { path, id, summary, body, done, save 
     },
     problems: ['erased', 'too_large', 'unsupported_media_type', 'redis_unavailable', 'redis_full'],
   });
-  server.post(path, { schema }, async (request, reply) => {
+  server.post(path, { ...FOR_USERS, schema }, async (request, reply) => {
     const input = inputOf(request, id);
     const wait = preferredWait(request, reply);
     const saved = await save(input as never, wait === null ? {} : { wait });

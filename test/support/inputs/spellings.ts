@@ -1,0 +1,41 @@
+const percent = (letter: string) => `%${letter.codePointAt(0)?.toString(16)}`;
+const percentInCapitals = (letter: string) => percent(letter).toUpperCase();
+
+/** Other ways to write the address of a path. A server may take each for the same path, for another one, or for none. */
+export const SPELLINGS: readonly [name: string, of: (path: string) => string][] = [
+  ['plain', (path) => path],
+  ['with a query', (path) => `${path}?activeQueue=chat`],
+  ['with a query that is another path', (path) => `${path}?/page/app.js`],
+  ['with a fragment', (path) => `${path}#/page/app.js`],
+  ['with a fragment behind its first part', (path) => path.replace(/^\/[^/]*/, '$&#')],
+  ['its first letter percent-encoded', (path) => path.replace(/[a-z]/, percent)],
+  ['its last letter percent-encoded', (path) => path.replace(/[a-z](?=[^a-z]*$)/, percent)],
+  ['every letter percent-encoded', (path) => path.replaceAll(/[a-z]/g, percent)],
+  ['every letter percent-encoded in capitals', (path) => path.replaceAll(/[a-z]/g, percentInCapitals)],
+  [
+    'its first letter percent-encoded twice',
+    (path) => path.replace(/[a-z]/, (letter) => `%25${percent(letter).slice(1)}`),
+  ],
+  ['its slashes percent-encoded', (path) => `/${path.slice(1).replaceAll('/', '%2f')}`],
+  ['every slash percent-encoded', (path) => path.replaceAll('/', '%2F')],
+  ['two slashes in front', (path) => `/${path}`],
+  ['two slashes inside', (path) => `/${path.slice(1).replaceAll('/', '//')}`],
+  ['a slash behind it', (path) => `${path}/`],
+  ['a dot segment in front', (path) => `/.${path}`],
+  ['from another path upwards', (path) => `/page/..${path}`],
+  ['dot segments percent-encoded', (path) => `/page/%2e%2E${path}`],
+  ['in capitals', (path) => path.toUpperCase()],
+  ['its first letter a capital', (path) => path.replace(/[a-z]/, (letter) => letter.toUpperCase())],
+  ['matrix parameters behind it', (path) => `${path};a=b`],
+  ['matrix parameters behind its first part', (path) => path.replace(/^\/[^/]*/, '$&;a=b')],
+  ['absolute', (path) => `http://127.0.0.1${path}`],
+  ['absolute, of another host', (path) => `https://elsewhere.example${path}`],
+  ['absolute, its first letter percent-encoded', (path) => `http://127.0.0.1${path.replace(/[a-z]/, percent)}`],
+  ['NUL behind it', (path) => `${path}%00`],
+  ['NUL in front', (path) => `/%00${path}`],
+  ['backslashes', (path) => path.replaceAll('/', '\\')],
+  ['backslashes inside', (path) => `/${path.slice(1).replaceAll('/', '\\')}`],
+  ['backslashes percent-encoded', (path) => `/${path.slice(1).replaceAll('/', '%5c')}`],
+  ['percent signs that mean nothing', (path) => `${path}%zz`],
+  ['overlong UTF-8', (path) => path.replaceAll('/', '%c0%af')],
+];
