@@ -43,16 +43,16 @@ export class Progress {
   }
 
   async #look(now: number): Promise<Health> {
-    const paused: string[] = [];
     const stuck: string[] = [];
     for (const queueWorker of this.#queueWorkers) {
       const { name } = queueWorker.worker;
+      const paused = await this.#parts.queue(name as QueueName).isPaused();
       if (!queueWorker.worker.isRunning()) stuck.push(`the worker of queue ${name} does not run`);
-      else if (await this.#parts.queue(name as QueueName).isPaused()) paused.push(`queue ${name} is paused`);
-      else stuck.push(...(await this.#stuckIn(queueWorker, now)));
+      // On a paused queue no job moves, and that is what somebody wanted.
+      else if (!paused) stuck.push(...(await this.#stuckIn(queueWorker, now)));
     }
     if (stuck.length > 0) return unready(stuck);
-    const reasons = [...paused, ...reasonsFor(await measure(this.#parts, now), this.#parts.config, now)];
+    const reasons = reasonsFor(await measure(this.#parts, now), this.#parts.config, now);
     return { status: reasons.length === 0 ? 'ok' : 'degraded', ready: true, reasons };
   }
 

@@ -236,6 +236,7 @@ const statsFields = z.strictObject({
   oldestPendingAgeMs: z.number().nullable().describe('Milliseconds; null when nothing is pending.'),
   quarantined: count('Records refused for their content that wait for a person.'),
   quarantinedLately: count('Of these, how many came within the last ten minutes.'),
+  pausedQueues: z.array(z.enum(QUEUES)).describe('Queues that are paused: nothing of them is worked on.'),
   redisUsedBytes: count('Memory in use, in bytes.'),
   redisMaxBytes: count("Redis's memory limit, in bytes; 0 without one."),
   ttlSeconds: count('How long a conversation stays in Redis after it was last committed, in seconds.'),

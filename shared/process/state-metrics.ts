@@ -2,22 +2,18 @@ import type { Queue } from 'bullmq';
 import { Gauge } from 'prom-client';
 import { type ConditionParts, measure } from '../tiers/condition.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import { QUEUES, type QueueName } from '../queues.ts';
+import { QUEUES } from '../queues.ts';
 import { type RedisClient, withinTime } from '../short-term/redis.ts';
 
 /** How long Redis may take to answer a scrape; Prometheus itself waits for ten seconds. */
 const SCRAPE_MS = 2_000;
-
-interface StateParts extends Omit<ConditionParts, 'queue'> {
-  queue: (name: QueueName) => Queue;
-}
 
 /**
  * Adds the state that all processes share, measured in Redis at each scrape: queues, pending records, quarantine, memory. The
  * flush worker and the API expose it, for one who tells it is enough; with two of them take the maximum, not the sum. While
  * Redis does not answer, `mnemoq_redis_up` is 0 and the rest is left out rather than told as it was.
  */
-export function exposeState(metrics: Metrics, parts: StateParts): void {
+export function exposeState(metrics: Metrics, parts: ConditionParts): void {
   const gauge = <L extends string = never>(name: string, help: string, labelNames: L[] = []) =>
     new Gauge<L>({ name, help, labelNames, registers: [metrics.registry] });
   const up = gauge('mnemoq_redis_up', '1 when Redis answered this scrape in time, else 0');

@@ -1,5 +1,6 @@
 import { CronExpressionParser } from 'cron-parser';
 import type { Queue } from 'bullmq';
+import { QUEUES, type QueueName } from '../queues.ts';
 import type { Config } from '../settings/config.ts';
 import type { Pending } from '../short-term/pending.ts';
 import type { RedisClient } from '../short-term/redis.ts';
@@ -20,6 +21,8 @@ export interface Figures {
   quarantined: number;
   /** Of these, how many came within the last ten minutes. */
   quarantinedLately: number;
+  /** Queues that somebody has paused: nothing of them is worked on. */
+  pausedQueues: QueueName[];
   redisUsedBytes: number;
   /** 0 without a limit. */
   redisMaxBytes: number;
@@ -29,24 +32,26 @@ export interface ConditionParts {
   config: Config;
   redis: RedisClient;
   pending: Pending;
-  queue: (name: 'quarantine') => Queue;
+  queue: (name: QueueName) => Queue;
 }
 
 export async function measure({ redis, pending, queue }: ConditionParts, now = Date.now()): Promise<Figures> {
   const quarantine = queue('quarantine');
-  const [memory, pendingQueueLength, oldestPendingAgeMs, quarantined, quarantinedLately] = await Promise.all([
+  const [memory, pendingQueueLength, oldestPendingAgeMs, quarantined, quarantinedLately, paused] = await Promise.all([
     readMemory(redis),
     pending.length(),
     pending.oldestAgeMs(now),
     quarantine.getFailedCount(),
     // BullMQ scores failed jobs by when they failed.
     redis.zcount(quarantine.toKey('failed'), now - GROWTH_MS, '+inf'),
+    Promise.all(QUEUES.map(async (name) => queue(name).isPaused())),
   ]);
   return {
     pendingQueueLength,
     oldestPendingAgeMs,
     quarantined,
     quarantinedLately,
+    pausedQueues: QUEUES.filter((_name, index) => paused[index]),
     redisUsedBytes: memory.usedBytes,
     redisMaxBytes: memory.maxBytes,
   };
@@ -55,7 +60,8 @@ export async function measure({ redis, pending, queue }: ConditionParts, now = D
 /** What needs attention, in words; empty when all is well. */
 export function reasonsFor(figures: Figures, config: Config, now = Date.now()): string[] {
   const reasons: string[] = [];
-  const { quarantined, quarantinedLately, oldestPendingAgeMs, redisUsedBytes, redisMaxBytes } = figures;
+  const { quarantined, quarantinedLately, pausedQueues, oldestPendingAgeMs, redisUsedBytes, redisMaxBytes } = figures;
+  for (const name of pausedQueues) reasons.push(`queue ${name} is paused: its jobs wait until somebody resumes it`);
   if (quarantined > 0) {
     const lately = quarantinedLately > 0 ? `, ${quarantinedLately} of them since ten minutes ago` : '';
     reasons.push(`${quarantined} records are in quarantine${lately}: see mnemoq quarantine list`);

@@ -140,14 +140,20 @@ describe('the dashboard', () => {
     expect((await stack.queue('chat').getJob(id))?.attemptsStarted).toBe(2);
   });
 
-  test('pauses and resumes a queue', async () => {
-    for (const [action, paused] of [
-      ['pause', true],
-      ['resume', false],
-    ] as const) {
-      expect((await ask(`/queues/api/queues/chat/${action}`, 'PUT')).status).toBe(200);
-      expect(await stack.queue('chat').isPaused()).toBe(paused);
-    }
+  test('pauses and resumes a queue, and the statistics say which one is paused', async () => {
+    const stats = async () => JSON.parse((await ask('/memory/stats')).text) as object;
+    expect((await ask('/queues/api/queues/chat/pause', 'PUT')).status).toBe(200);
+    expect(await stack.queue('chat').isPaused()).toBe(true);
+    expect(await stats()).toMatchObject({
+      status: 'degraded',
+      paused_queues: ['chat'],
+      reasons: expect.arrayContaining([expect.stringMatching(/^queue chat is paused/)]),
+    });
+    expect((await ask('/queues/api/queues/pause', 'PUT')).status).toBe(200);
+    expect(await stats()).toMatchObject({ status: 'degraded', paused_queues: QUEUES });
+    expect((await ask('/queues/api/queues/resume', 'PUT')).status).toBe(200);
+    expect(await stack.queue('chat').isPaused()).toBe(false);
+    expect(await stats()).toMatchObject({ paused_queues: [] });
   });
 
   test('names the variable when its port is taken', async () => {

@@ -90,14 +90,17 @@ describe('over HTTP, a worker', () => {
     expect(await get()).toEqual(ok);
   });
 
-  test('is degraded, not stuck, while somebody has paused its queue', async () => {
-    const get = await startHealthy('chat');
-    await stack.queue('chat').pause();
-    await stack.memory.saveChats(turns(stack.newContextId(), 3));
-    expect(await get()).toEqual(degraded(/^queue chat is paused$/));
-    await stack.queue('chat').resume();
-    await eventually(async () => (await get()).body.status === 'ok');
-  });
+  test.each(['chat', 'flush'] as const)(
+    'of kind %s is degraded, not stuck, while the queue chat is paused',
+    async (kind) => {
+      const get = await startHealthy(kind);
+      await stack.queue('chat').pause();
+      await stack.memory.saveChats(turns(stack.newContextId(), 3));
+      expect(await get()).toEqual(degraded(/^queue chat is paused: /));
+      await stack.queue('chat').resume();
+      await eventually(async () => (await get()).body.status === 'ok');
+    },
+  );
 });
 
 describe('after thirty seconds', () => {
