@@ -142,7 +142,7 @@ const STARTERS: Record<WorkerKind, Starter> = {
 
   async reflector(parts) {
     const { shortTerm, longTerm, metrics } = parts;
-    const reflectorParts = { ...parts, reader: new ContextReader(shortTerm, longTerm, metrics) };
+    const reflectorParts = { ...parts, reader: new ContextReader(shortTerm, longTerm.memories, metrics) };
     const reflect = reflectorAt(parts.config as ReflectorConfig);
     return [
       startQueueWorker('reflector', REFLECTORS_AT_ONCE, parts, async (job) =>

@@ -4,7 +4,7 @@ import type { MemoryCore } from '../../producers/index.ts';
 import { toCursor } from '../../producers/reading/context.ts';
 import { ContextReader } from '../../shared/tiers/context-reader.ts';
 import { Keys } from '../../shared/short-term/keys.ts';
-import { LongTerm } from '../../shared/long-term/long-term.ts';
+import { connectLongTerm } from '../../shared/long-term/long-term.ts';
 import type { MemoryRecord } from '../../shared/records/records.ts';
 import { ShortTerm } from '../../shared/short-term/short-term.ts';
 import { loadConfig } from '../../shared/settings/config.ts';
@@ -105,7 +105,7 @@ async function fill(
 ): Promise<Conversation> {
   const contextId = `bench-long-${turns}-${part}`;
   const config = loadConfig(environment, ['supabaseUrl', 'supabaseServiceRoleKey']);
-  const longTerm = new LongTerm(config);
+  const longTerm = connectLongTerm(config);
   const shortTerm = new ShortTerm(redis, new Keys(false), { limit: config.shortTermLimit, ttlSeconds: 172_800 });
   const records = generateRecords(environment, [contextId]);
   const uncommitted = Math.round(turns * part);
@@ -113,14 +113,14 @@ async function fill(
   let middle: MemoryRecord | undefined;
   for (let done = 0; done < turns; done += BATCH) {
     const batch = take(Math.min(BATCH, turns - done), records);
-    const { failure } = await longTerm.insert(batch);
+    const { failure } = await longTerm.memories.insert(batch);
     if (failure) throw new Error(`filling Supabase failed: ${failure.message}`);
     middle ??= done + batch.length > turns / 2 ? batch[Math.floor(turns / 2) - done] : undefined;
     bar.update(done + batch.length);
   }
   await rememberAll(shortTerm, records, uncommitted);
   bar.stop();
-  const newest = await new ContextReader(shortTerm, longTerm).recent({
+  const newest = await new ContextReader(shortTerm, longTerm.memories).recent({
     contextId,
     limit: LIMIT + 1,
     userId: undefined,

@@ -3,7 +3,7 @@
  * folders above.
  */
 import { z } from 'zod';
-import { QUEUES } from '../../shared/queues.ts';
+import { QUEUES, type FlushResult } from '../../shared/queues.ts';
 import { MODULES, PINNED_MODULES } from '../../shared/records/records.ts';
 import { ENCODINGS } from '../../shared/records/tokenizer.ts';
 import type { ContextMessage } from '../../shared/records/messages.ts';
@@ -18,7 +18,6 @@ import type {
   Stats,
   Verification,
 } from '../../producers/index.ts';
-import type { FlushResult } from '../../shared/queues.ts';
 import type { Conversation } from '../../producers/reading/conversations.ts';
 import type { ErasureReceipt } from '../../producers/keeping/erasure.ts';
 import type { KnowledgeItem } from '../../producers/reflections/knowledge.ts';

@@ -3,9 +3,8 @@ import { z } from 'zod';
 import { type ArchivedRow, createPage, PAGE_BYTES, PAGE_DOCUMENTS } from '../../shared/pinning/archive.ts';
 import { isError, messageOf } from '../../shared/errors.ts';
 import { type Block, type Ipfs, splitIntoBlocks } from '../../shared/pinning/ipfs.ts';
-import type { ReflectionRow } from '../../shared/long-term/long-term.ts';
-import { PinnedRows } from '../../shared/long-term/pinned-rows.ts';
-import { positionOf } from '../../shared/records/records.ts';
+import type { ReflectionRow } from '../../shared/long-term/reflections.ts';
+import { positionOf } from '../../shared/records/position.ts';
 import { identifier, moment } from '../../shared/identifiers.ts';
 import { DOCUMENT_BYTES } from '../../shared/pinning/reflection-document.ts';
 import { validate } from '../../shared/validate.ts';
@@ -56,7 +55,7 @@ export function exportArchive(options: ArchiveOptions, parts: Parts): AsyncItera
 /** How many documents there are to archive, for a progress bar: records may come and go meanwhile. */
 export async function countArchive(options: ArchiveOptions, parts: Parts): Promise<number> {
   const { withKeys: _any, ...filter } = validate(archiveOptions, options, 'the options');
-  return inReadTime(new PinnedRows(parts.config).count(filter), parts);
+  return inReadTime(parts.longTerm.reflections.count({ ...filter, pinned: true }), parts);
 }
 
 type Fetched = { row: ReflectionRow } & ({ blocks: Block[] } | { reason: string });
@@ -98,11 +97,14 @@ async function* fetchAll(
   parts: Parts,
 ): AsyncGenerator<Fetched> {
   const ipfs = ipfsNode(parts.config);
-  const rows = new PinnedRows(parts.config);
+  const rows = parts.longTerm.reflections;
   await ipfs.version(); // that a node is away is told before anything is written
   let position: string | null = null;
   for (;;) {
-    const page = await inReadTime(rows.after(filter, position, ROWS_AT_ONCE), parts);
+    const page: ReflectionRow[] = await inReadTime(
+      rows.after({ ...filter, pinned: true }, position, ROWS_AT_ONCE),
+      parts,
+    );
     const last = page.at(-1);
     if (!last) return;
     const owned = page.map((row) => ({ userId: row.user_id, contextId: row.context_id, row }));

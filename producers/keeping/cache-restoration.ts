@@ -59,7 +59,10 @@ export async function countConversations(options: CacheRestorationOptions, parts
 async function* conversations(since: string | undefined, parts: Parts): AsyncGenerator<string[]> {
   let after = '';
   for (;;) {
-    const page = await inReadTime(parts.longTerm.conversations({ prefix: '', after, limit: MAX_ROWS }), parts);
+    const page = await inReadTime(
+      parts.longTerm.questions.conversations({ prefix: '', after, limit: MAX_ROWS }),
+      parts,
+    );
     const last = page.at(-1);
     if (!last) return;
     const active = page.filter(({ last_at }) => since === undefined || Date.parse(last_at) >= Date.parse(since));

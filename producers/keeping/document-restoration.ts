@@ -2,9 +2,8 @@ import { z } from 'zod';
 import type { ArchivedDocument, ArchivedRow } from '../../shared/pinning/archive.ts';
 import { MnemoqError, messageOf } from '../../shared/errors.ts';
 import type { Ipfs } from '../../shared/pinning/ipfs.ts';
-import type { ReflectionRow } from '../../shared/long-term/long-term.ts';
+import type { ReflectionRow } from '../../shared/long-term/reflections.ts';
 import { newRecord } from '../../shared/tiers/new-record.ts';
-import { PinnedRows } from '../../shared/long-term/pinned-rows.ts';
 import { proveDocument, proveText, requireSigner, toJob } from '../../shared/pinning/proof.ts';
 import type { MemoryRecord } from '../../shared/records/records.ts';
 import { DOCUMENT_BYTES, type ReflectionDocument } from '../../shared/pinning/reflection-document.ts';
@@ -51,7 +50,6 @@ interface Proven {
 interface Restoring {
   parts: Parts;
   ipfs: Ipfs;
-  rows: PinnedRows;
   trusted: readonly string[];
   result: DocumentRestoration;
 }
@@ -74,7 +72,7 @@ export async function restoreDocuments(
     throw new MnemoqError('invalid_configuration', `MEMORY_SIGNING_KEY: expected ${expected}, found nothing`);
   }
   const result = { documents: 0, restored: 0, present: 0, missing: 0, refused: 0, unreadable: 0, erased: 0, told: [] };
-  const restoring = { parts, ipfs: ipfsNode(parts.config), rows: new PinnedRows(parts.config), trusted, result };
+  const restoring = { parts, ipfs: ipfsNode(parts.config), trusted, result };
   let batch: Proven[] = [];
   let bytes = 0;
   const write = async () => {
@@ -193,12 +191,12 @@ async function writeBatch(batch: readonly Proven[], restoring: Restoring): Promi
 
 async function write(fresh: readonly Proven[], present: readonly Proven[], restoring: Restoring): Promise<void> {
   const { longTerm, shortTerm } = restoring.parts;
-  const { failure } = await longTerm.insert(fresh.map(({ record }) => record));
+  const { failure } = await longTerm.memories.insert(fresh.map(({ record }) => record));
   if (failure) throw new MnemoqError('long_term_unavailable', `restoring failed: ${failure.code} ${failure.message}`);
   const conversations = new Set(fresh.map(({ record }) => record.contextId));
   await Promise.all([...conversations].map((contextId) => shortTerm.forgetFloor(contextId)));
   await pin([...fresh, ...present], restoring);
-  await restoring.rows.add(fresh.map(({ row }) => row));
+  await longTerm.reflections.add(fresh.map(({ row }) => row));
 }
 
 /** What is new, and what has its row already; an id that another record has is refused. */
@@ -209,13 +207,14 @@ async function compare(
   const ids = batch.map(({ row }) => row.id);
   const { longTerm } = restoring.parts;
   const [rows, records] = await inReadTime(
-    Promise.all([restoring.rows.find(ids), longTerm.findMany(ids)]),
+    Promise.all([longTerm.reflections.findMany(ids), longTerm.memories.findMany(ids)]),
     restoring.parts,
   );
+  const rowOf = new Map(rows.map((row) => [row.id, row]));
   const recordOf = new Map(records.map((record) => [record.id, record]));
   const [fresh, present]: [Proven[], Proven[]] = [[], []];
   for (const each of batch) {
-    const [row, record] = [rows.get(each.row.id), recordOf.get(each.row.id)];
+    const [row, record] = [rowOf.get(each.row.id), recordOf.get(each.row.id)];
     const isOther = row ? row.cid !== each.row.cid : record !== undefined && record.cid !== each.row.cid;
     if (isOther) setBack(each.row.cid, 'refused', 'another record has its id; that one stays', restoring);
     else (row ? present : fresh).push(each);
@@ -245,7 +244,7 @@ async function spareErased(batch: readonly Proven[], restoring: Restoring): Prom
 
 async function remove(erased: readonly Proven[], { ipfs, parts }: Restoring): Promise<void> {
   for (const { row } of erased) await ipfs.unpin(row.cid);
-  if (erased.length > 0) await parts.longTerm.remove(erased.map(({ row }) => row.id));
+  if (erased.length > 0) await parts.longTerm.memories.remove(erased.map(({ row }) => row.id));
 }
 
 function setBack(cid: string, outcome: Setback, reason: string, { result }: Restoring): null {

@@ -180,7 +180,7 @@ async function awaitFlushes({ pending, submission }: Parts): Promise<void> {
 async function erasePinned(scope: ErasureScope, tiers: Tiers, parts: Parts): Promise<void> {
   const { config, longTerm, shortTerm } = parts;
   for (;;) {
-    const rows = await longTerm.pinnedWithin(scope, ROWS_AT_ONCE);
+    const rows = await longTerm.reflections.some(scope, ROWS_AT_ONCE);
     if (rows.length === 0) return;
     if (config.ipfsApiUrl === undefined) {
       const found = 'expected the IPFS node that pins its reflections, found nothing';
@@ -190,16 +190,16 @@ async function erasePinned(scope: ErasureScope, tiers: Tiers, parts: Parts): Pro
     for (const { cid } of rows) if (await ipfs.unpin(cid)) tiers.unpinned += 1;
     const ids = rows.map(({ id }) => id);
     await shortTerm.forgetPins(ids);
-    tiers.committed += await longTerm.remove(ids);
+    tiers.committed += await longTerm.memories.remove(ids);
     tiers.keysDestroyed += rows.filter((row) => row.wrapped_key !== null).length;
   }
 }
 
 async function eraseCommitted(scope: ErasureScope, tiers: Tiers, { longTerm }: Parts): Promise<void> {
   for (;;) {
-    const ids = await longTerm.idsWithin(scope, ROWS_AT_ONCE);
+    const ids = await longTerm.memories.someIds(scope, ROWS_AT_ONCE);
     if (ids.length === 0) return;
-    tiers.committed += await longTerm.remove(ids);
+    tiers.committed += await longTerm.memories.remove(ids);
   }
 }
 

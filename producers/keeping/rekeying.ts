@@ -7,7 +7,7 @@ import { sealTokens } from '../../shared/records/tokens.ts';
 import { validate } from '../../shared/validate.ts';
 import type { Parts } from '../parts/parts.ts';
 import { SealedCache } from './sealed-cache.ts';
-import { type Sealable, type SealedRow, SealedRows, WINDOW } from './sealed-rows.ts';
+import { type Sealable, type SealedRow, WINDOW } from '../../shared/long-term/sealed-rows.ts';
 
 /** Rows exchanged at once: a request each. */
 const AT_ONCE = 16;
@@ -91,7 +91,6 @@ interface Task {
 class Rekeying {
   readonly #plan: Plan;
   readonly #parts: Parts;
-  readonly #rows: SealedRows;
   readonly #cache: SealedCache;
   readonly #resealed: RekeyProgress['resealed'] = { memories: 0, reflections: 0, quarantine: 0, cache: 0 };
   #pass = 0;
@@ -106,7 +105,6 @@ class Rekeying {
   constructor(plan: Plan, parts: Parts) {
     this.#plan = plan;
     this.#parts = parts;
-    this.#rows = new SealedRows(parts.config);
     this.#cache = new SealedCache(parts.redis, parts.keys);
   }
 
@@ -126,7 +124,7 @@ class Rekeying {
     await withinTime(this.#parts.redis.ping(), this.#parts.config.redisTimeoutMs, 'sealing anew');
     this.#pass += 1;
     this.#done = 0;
-    this.#total = (await this.#parts.longTerm.count({})) + (await this.#parts.longTerm.countPinned({}));
+    this.#total = (await this.#parts.longTerm.memories.count({})) + (await this.#parts.longTerm.reflections.count({}));
     this.#moved = false;
     this.#left = {};
     this.#plain = 0;
@@ -148,21 +146,24 @@ class Rekeying {
   }
 
   async *#wrappedKeys(): AsyncGenerator<Task[]> {
-    for await (const rows of this.#rows.wrappedKeys()) {
+    for await (const rows of this.#parts.longTerm.sealedRows.wrappedKeys()) {
       yield rows.map((row) => ({
         tier: 'reflections' as const,
         id: row.id,
         kids: this.#kidsOf([row.wrappedKey]),
-        exchange: async () => this.#rows.exchangeWrappedKey(row, this.#reseal(row.wrappedKey, `key:${row.id}`)),
+        exchange: async () =>
+          this.#parts.longTerm.sealedRows.exchangeWrappedKey(row, this.#reseal(row.wrappedKey, `key:${row.id}`)),
       }));
     }
   }
 
   async *#records(): AsyncGenerator<Task[]> {
     const { keyring, sealed } = this.#plan;
-    for await (const rows of this.#rows.records(keyring.writerKid, sealed)) {
+    for await (const rows of this.#parts.longTerm.sealedRows.records(keyring.writerKid, sealed)) {
       yield rows.map((row) =>
-        this.#recordTask('memories', row, async (after) => this.#rows.exchangeRecord(row.id, row, after)),
+        this.#recordTask('memories', row, async (after) =>
+          this.#parts.longTerm.sealedRows.exchangeRecord(row.id, row, after),
+        ),
       );
     }
   }

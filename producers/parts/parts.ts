@@ -44,7 +44,7 @@ export function connectParts(environment: Environment): Parts {
     ...stores,
     metrics,
     logger,
-    reader: new ContextReader(shortTerm, longTerm, metrics),
+    reader: new ContextReader(shortTerm, longTerm.memories, metrics),
     submission,
     admission: new Admission(redis, config.redisMaxUsedPercent),
     events,

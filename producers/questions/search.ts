@@ -4,8 +4,9 @@
  */
 import { z } from 'zod';
 import { MnemoqError } from '../../shared/errors.ts';
-import type { SearchAnswer } from '../../shared/long-term/long-term.ts';
-import { type MemoryRecord, positionOf } from '../../shared/records/records.ts';
+import type { SearchAnswer } from '../../shared/long-term/questions.ts';
+import { byPosition } from '../../shared/records/position.ts';
+import type { MemoryRecord } from '../../shared/records/records.ts';
 import { identifier } from '../../shared/identifiers.ts';
 import type { Encoding } from '../../shared/records/tokenizer.ts';
 import { countTokens, decodeTokens, openTokens } from '../../shared/records/tokens.ts';
@@ -101,7 +102,7 @@ async function find(query: string, where: Where, limit: number, parts: Parts): P
   const items = [...freshReads, ...answer.records.filter(isOpen).map(read)]
     .map((each) => ({ record: each.record, score: score(each, statistics) + phraseScore(each, phrases, statistics) }))
     .filter(({ score: points }) => points > 0)
-    .toSorted((a, b) => b.score - a.score || (positionOf(a.record) < positionOf(b.record) ? 1 : -1))
+    .toSorted((a, b) => b.score - a.score || byPosition(b.record, a.record))
     .slice(0, limit)
     .map((hit) => ({ ...toContextRecord(hit.record, parts.keyring), score: hit.score }));
   const sealed = answer.sealed + sealedFresh.length;
@@ -111,7 +112,7 @@ async function find(query: string, where: Where, limit: number, parts: Parts): P
 /** Once more where records have other encodings than the one that is written. */
 async function askLongTerm(terms: SearchTerm[], where: Where, limit: number, parts: Parts): Promise<SearchAnswer> {
   const ask = async (encodings: readonly Encoding[]) =>
-    parts.longTerm.search({
+    parts.longTerm.questions.search({
       ...where,
       terms: terms.map((term) => toTsquery(term, encodings)),
       letters: encodings.map(letterOf),

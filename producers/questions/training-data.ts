@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import type { Keyring } from '../../shared/secrets/encryption.ts';
 import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
-import { type MemoryRecord, MODULES, type PinnedModule, positionOf } from '../../shared/records/records.ts';
+import { positionOf } from '../../shared/records/position.ts';
+import { type MemoryRecord, MODULES, type PinnedModule } from '../../shared/records/records.ts';
 import { identifier, moment } from '../../shared/identifiers.ts';
 import { decodeTokens, openTokens } from '../../shared/records/tokens.ts';
 import { validate } from '../../shared/validate.ts';
@@ -42,7 +43,7 @@ export function exportTrainingData(options: ExportOptions, parts: Parts): AsyncI
 /** How many lines there will be, for a progress bar: records may come and go meanwhile. */
 export async function countTrainingData(options: ExportOptions, parts: Parts): Promise<number> {
   const { format: _any, ...filter } = validate(exportOptions, options, 'the options');
-  return inReadTime(parts.longTerm.count(filter), parts);
+  return inReadTime(parts.longTerm.memories.count(filter), parts);
 }
 
 async function* lines(
@@ -51,7 +52,7 @@ async function* lines(
   parts: Parts,
 ): AsyncIterableIterator<string> {
   const read = (position: string | null) =>
-    inReadTime(parts.longTerm.scan(filter, position, MAX_ROWS, PAGE_TOKENS), parts);
+    inReadTime(parts.longTerm.memories.scan(filter, position, MAX_ROWS, PAGE_TOKENS), parts);
   let records: MemoryRecord[] = await read(null);
   for (let last = records.at(-1); last; last = records.at(-1)) {
     for (const record of await inReadTime(parts.erasures.spare(records), parts)) {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { MAX_ROWS, type TrendRow } from '../../shared/long-term/long-term.ts';
+import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
+import type { TrendRow } from '../../shared/long-term/questions.ts';
 import { identifier, moment } from '../../shared/identifiers.ts';
 import { timeZone } from '../../shared/settings/time-zone.ts';
 import { validate } from '../../shared/validate.ts';
@@ -54,7 +55,7 @@ export interface Trends extends Page<TrendBucketFigures> {
 export async function readTrends(options: TrendsOptions, parts: Parts): Promise<Trends> {
   const { timeZone: zone = 'UTC', ...question } = validate(trendsOptions, options, 'the options');
   const { from, to, bucket } = question;
-  const rows = await inReadTime(parts.longTerm.trends({ ...question, timeZone: zone }), parts);
+  const rows = await inReadTime(parts.longTerm.questions.trends({ ...question, timeZone: zone }), parts);
   return { from, to, bucket, timeZone: zone, items: rows.map(toFigures), nextCursor: null, complete: true };
 }
 

@@ -1,6 +1,7 @@
 import type { Keyring } from '../../shared/secrets/encryption.ts';
 import { type ContextMessage, toMessages } from '../../shared/records/messages.ts';
-import { type MemoryRecord, type Module, positionOf } from '../../shared/records/records.ts';
+import { parsePosition, positionOf } from '../../shared/records/position.ts';
+import type { MemoryRecord, Module } from '../../shared/records/records.ts';
 import { moment, recordId } from '../../shared/identifiers.ts';
 import type { Encoding } from '../../shared/records/tokenizer.ts';
 import { countTokens, decodeTokens, openTokens } from '../../shared/records/tokens.ts';
@@ -55,8 +56,8 @@ export function toCursor(record: Pick<MemoryRecord, 'createdAt' | 'id'>): string
 
 export function fromCursor(cursor: string): string {
   const position = Buffer.from(cursor, 'base64url').toString();
-  const [createdAt = '', id = '', ...rest] = position.split('|');
+  const { createdAt, id } = parsePosition(position);
   const exists = moment.safeParse(createdAt).data === createdAt && recordId.safeParse(id).data === id;
-  if (exists && rest.length === 0) return position;
+  if (exists && positionOf({ createdAt, id }) === position) return position;
   throw notACursor(cursor);
 }

@@ -38,7 +38,7 @@ async function list(
     if (compareBytes(contextId, page.after) <= 0) continue;
     if (userId === undefined || (await reader.hasUncommitted(contextId, userId))) uncommitted.push(contextId);
   }
-  const committed = await longTerm.conversations(page, userId);
+  const committed = await longTerm.questions.conversations(page, userId);
   const lastAt = new Map<string, string | null>(uncommitted.map((contextId) => [contextId, null]));
   for (const { context_id: contextId, last_at: at } of committed) lastAt.set(contextId, new Date(at).toISOString());
   const all = [...lastAt].map(([contextId, at]) => ({ contextId, lastAt: at }));

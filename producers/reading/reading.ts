@@ -149,7 +149,7 @@ async function findRecord(
   const located = await pending.locate(id);
   const [cached] = located ? await shortTerm.find(located.contextId, [id]) : [];
   if (cached) return { record: cached, foundIn: 'redis' };
-  const record = await longTerm.find(id);
+  const record = await longTerm.memories.find(id);
   if (!record) throw noRecord(id);
   return { record, foundIn: 'supabase' };
 }

@@ -72,11 +72,11 @@ async function findInRedis(id: string, job: Job | undefined, parts: StatusParts)
 }
 
 async function findInSupabase(id: string, job: Job | undefined, { longTerm }: StatusParts): Promise<Found | null> {
-  const record = await longTerm.find(id);
+  const record = await longTerm.memories.find(id);
   if (!record) return null;
   const owner = record.userId;
   if (record.cid === null) return { status: 'committed', reason: unpinnedReason(record, job), owner };
-  const pinnedAt = (await longTerm.findReflection({ id }))?.pinned_at;
+  const pinnedAt = (await longTerm.reflections.find({ id }))?.pinned_at;
   return { status: 'pinned', cid: record.cid, pinnedAt: pinnedAt ? iso(Date.parse(pinnedAt)) : null, owner };
 }
 

@@ -50,8 +50,8 @@ export async function importKnowledge(
 
 /** What is here already, imported before or published here, stays as it is. */
 async function findImported(cid: string, { longTerm }: Parts): Promise<Receipt | null> {
-  const row = await longTerm.findReflection({ cid });
-  const record = row?.pinned_at ? await longTerm.find(row.id) : null;
+  const row = await longTerm.reflections.find({ cid });
+  const record = row?.pinned_at ? await longTerm.memories.find(row.id) : null;
   if (!row || !record) return null;
   const tokenCount = countTokens(record.tokens);
   return receiptOf(

@@ -1,6 +1,7 @@
 import { z } from 'zod';
-import { type ReflectionRow, MAX_ROWS } from '../../shared/long-term/long-term.ts';
-import { positionOf } from '../../shared/records/records.ts';
+import type { ReflectionRow } from '../../shared/long-term/reflections.ts';
+import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
+import { positionOf } from '../../shared/records/position.ts';
 import { identifier } from '../../shared/identifiers.ts';
 import { validate } from '../../shared/validate.ts';
 import { fromCursor, toContextRecord, toCursor } from '../reading/context.ts';
@@ -49,7 +50,7 @@ async function list(
   let position = start;
   let nextCursor: string | null = null;
   for (let looked = 0; looked < LOOKED_THROUGH;) {
-    const rows = await parts.longTerm.knowledge(position, pageSize, userId);
+    const rows = await parts.longTerm.reflections.knowledge(position, pageSize, userId);
     for (const item of await withTexts(rows, parts)) {
       position = positionOf(item);
       nextCursor = toCursor(item);
@@ -64,7 +65,9 @@ async function list(
 
 async function withTexts(rows: readonly ReflectionRow[], { longTerm, keyring }: Parts): Promise<KnowledgeItem[]> {
   if (rows.length === 0) return [];
-  const records = new Map((await longTerm.findMany(rows.map(({ id }) => id))).map((record) => [record.id, record]));
+  const records = new Map(
+    (await longTerm.memories.findMany(rows.map(({ id }) => id))).map((record) => [record.id, record]),
+  );
   return rows.flatMap((row) => {
     const record = records.get(row.id);
     if (!record) return []; // erased in between

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { MnemoqError } from '../../shared/errors.ts';
-import type { RecordHead, ReflectionRow } from '../../shared/long-term/long-term.ts';
-import { type Module } from '../../shared/records/records.ts';
+import type { RecordHead, Module } from '../../shared/records/records.ts';
+import type { ReflectionRow } from '../../shared/long-term/reflections.ts';
 import { recordId } from '../../shared/identifiers.ts';
 import { validate } from '../../shared/validate.ts';
 import type { Page } from '../parts/page.ts';
@@ -60,7 +60,7 @@ async function trace(
   parts: Parts,
 ): Promise<Trace> {
   const find = async (by: { id: string } | { cid: string }) => {
-    const row = await parts.longTerm.findReflection(by);
+    const row = await parts.longTerm.reflections.find(by);
     return row && (userId === undefined || row.user_id === userId) ? row : null;
   };
   const byId = recordId.safeParse(address);
@@ -95,7 +95,7 @@ async function headsOf(row: ReflectionRow, { shortTerm, longTerm }: Parts): Prom
   for (let from = 0; from < row.source_ids.length; from += ASKED_AT_ONCE) {
     const ids = row.source_ids.slice(from, from + ASKED_AT_ONCE);
     const cached = (await shortTerm.find(row.context_id, ids)).filter((record) => record !== null);
-    const committed = cached.length === ids.length ? [] : await longTerm.headsOf(ids);
+    const committed = cached.length === ids.length ? [] : await longTerm.memories.findHeads(ids);
     for (const { id, contextId, userId, module, createdAt } of [...committed, ...cached]) {
       heads.set(id, { id, contextId, userId, module, createdAt });
     }

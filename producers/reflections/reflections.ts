@@ -4,7 +4,8 @@
  */
 import { z } from 'zod';
 import { isCid } from '../../shared/pinning/ipfs.ts';
-import { MAX_ROWS, type ReflectionRow } from '../../shared/long-term/long-term.ts';
+import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
+import type { ReflectionRow } from '../../shared/long-term/reflections.ts';
 import { PINNED_MODULES, type PinnedModule, type Visibility } from '../../shared/records/records.ts';
 import { identifier, moment } from '../../shared/identifiers.ts';
 import { validate } from '../../shared/validate.ts';
@@ -89,7 +90,7 @@ export async function newestCid(contextId: string, options: ReadOptions, parts: 
 export async function listReflections(options: ReflectionsOptions, parts: Parts): Promise<Page<ListedReflection>> {
   const { cursor, limit = PAGE, ...filter } = validate(reflectionsOptions, options, 'the options');
   const position = cursor === undefined ? null : fromCursor(cursor);
-  const read = async () => withPrevious(await parts.longTerm.listReflections(filter, position, limit), parts);
+  const read = async () => withPrevious(await parts.longTerm.reflections.before(filter, position, limit), parts);
   const items = await inReadTime(read(), parts);
   const last = items.at(-1);
   return { items, nextCursor: last && items.length === limit ? toCursor(last) : null, complete: true };
@@ -104,7 +105,7 @@ export async function withPrevious(
   const named = rows.flatMap(({ previous_cid: cid }) => (cid === null || known.has(cid) ? [] : [cid]));
   const asked = [...new Set(named)];
   for (let from = 0; from < asked.length; from += ASKED_AT_ONCE) {
-    for (const cid of await longTerm.knownCids(asked.slice(from, from + ASKED_AT_ONCE))) known.add(cid);
+    for (const cid of await longTerm.reflections.knownCids(asked.slice(from, from + ASKED_AT_ONCE))) known.add(cid);
   }
   return rows.map((row) => ({
     ...toReflection(row),

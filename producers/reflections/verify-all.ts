@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { ReflectionRow } from '../../shared/long-term/long-term.ts';
+import type { ReflectionRow } from '../../shared/long-term/reflections.ts';
 import { identifier } from '../../shared/identifiers.ts';
 import { validate } from '../../shared/validate.ts';
 import type { Parts } from '../parts/parts.ts';
@@ -37,10 +37,10 @@ async function* followAll(
   verifying: VerifyParts,
   parts: Parts,
 ): AsyncIterableIterator<VerifiedReflection> {
-  const total = await inReadTime(parts.longTerm.countPinned(scope), parts);
+  const total = await inReadTime(parts.longTerm.reflections.count(scope), parts);
   let done = 0;
   for (let after: string | null = null; ;) {
-    const rows: ReflectionRow[] = await inReadTime(parts.longTerm.pinnedAfter(scope, after, PAGE), parts);
+    const rows: ReflectionRow[] = await inReadTime(parts.longTerm.reflections.afterId(scope, after, PAGE), parts);
     for (let from = 0; from < rows.length; from += AT_ONCE) {
       const followed = await Promise.all(
         rows.slice(from, from + AT_ONCE).map((row) => followRow(row, verifying, parts)),
@@ -60,13 +60,13 @@ async function followRow(
 ): Promise<Omit<VerifiedReflection, 'total'> | null> {
   const first = await follow(row, verifying);
   if (first.ok) return first;
-  const now = await longTerm.findReflection({ id: row.id });
+  const now = await longTerm.reflections.find({ id: row.id });
   return now && follow(now, verifying);
 }
 
 async function follow(row: ReflectionRow, verifying: VerifyParts): Promise<Omit<VerifiedReflection, 'total'>> {
   const { id, cid, context_id: contextId } = row;
   if (row.pinned_at === null) return { id, contextId, pinned: false, cid, ok: true, checks: [] };
-  const longTerm = { find: (each: string) => verifying.longTerm.find(each), findReflection: async () => row };
+  const longTerm = { memories: verifying.longTerm.memories, reflections: { find: async () => row } };
   return { id, contextId, pinned: true, ...(await verifyCid(cid, { ...verifying, longTerm })) };
 }

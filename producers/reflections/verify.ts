@@ -1,7 +1,8 @@
 import type { Keyring } from '../../shared/secrets/encryption.ts';
 import { MnemoqError, messageOf } from '../../shared/errors.ts';
 import { computeCid, type Ipfs } from '../../shared/pinning/ipfs.ts';
-import type { LongTerm, ReflectionRow } from '../../shared/long-term/long-term.ts';
+import type { Memories } from '../../shared/long-term/memories.ts';
+import type { ReflectionRow, Reflections } from '../../shared/long-term/reflections.ts';
 import type { MemoryRecord } from '../../shared/records/records.ts';
 import {
   digestOf,
@@ -33,7 +34,7 @@ export interface Verification {
 
 export interface VerifyParts {
   ipfs: Pick<Ipfs, 'fetch'>;
-  longTerm: Pick<LongTerm, 'find' | 'findReflection'>;
+  longTerm: { memories: Pick<Memories, 'find'>; reflections: Pick<Reflections, 'find'> };
   keyring: Keyring | null;
   /** Public keys whose signatures are ours; null where none is known. */
   ownKeys: ReadonlySet<string> | null;
@@ -50,7 +51,7 @@ export function verifyParts({
 
 /** Throws `not_found` unless a reflection with this CID is the user's. */
 export async function requireOwner(cid: string, userId: string, longTerm: VerifyParts['longTerm']): Promise<void> {
-  const row = await longTerm.findReflection({ cid });
+  const row = await longTerm.reflections.find({ cid });
   if (row?.user_id !== userId) throw new MnemoqError('not_found', 'no reflection with this CID');
 }
 
@@ -83,10 +84,10 @@ export async function verifyCid(cid: string, parts: VerifyParts): Promise<Verifi
     return [holds, `Ed25519, key ${doc.signingKeyId}`];
   });
   await check('key', async () => checkKey(doc, parts.ownKeys));
-  const row = await check('row', async () => compareRow(doc, cid, await parts.longTerm.findReflection({ cid })));
+  const row = await check('row', async () => compareRow(doc, cid, await parts.longTerm.reflections.find({ cid })));
   if (!row) return end();
   const text = await check('digest', async () => checkDigest(doc, row, parts.keyring));
-  const record = await check('record', async () => compareRecord(doc, cid, await parts.longTerm.find(doc.id)));
+  const record = await check('record', async () => compareRecord(doc, cid, await parts.longTerm.memories.find(doc.id)));
   if (text !== null && record) await check('tokens', async () => compareTokens(text, record, parts.keyring));
   return end();
 }

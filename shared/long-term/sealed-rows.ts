@@ -1,9 +1,11 @@
 import type { SupabaseClient } from '@supabase/supabase-js';
-import { unwrap } from '../../shared/long-term/long-term.ts';
-import { connectSupabase, type SupabaseConfig } from '../../shared/long-term/supabase.ts';
-import type { Tokens } from '../../shared/records/tokens.ts';
+import type { MemoryRow } from '../records/records.ts';
+import type { Tokens } from '../records/tokens.ts';
+import { unwrap } from './errors.ts';
+import type { ReflectionRow } from './reflections.ts';
+import { Table } from './table.ts';
 
-/** Rows looked at in one request: bounded work for the database, however few of them are found. */
+/** How many rows one request looks at, however few of them it finds: so the database's work is bounded. */
 export const WINDOW = 500;
 
 /** What of a record may be sealed. */
@@ -21,55 +23,41 @@ export interface WrappedKeyRow {
   wrappedKey: string;
 }
 
-/** Rows after one id up to another; null is before the first and after the last. */
-interface Window {
-  after: string | null;
-  upTo: string | null;
-}
-
-/** What is sealed in Supabase, looked through in the order of ids, and exchanged only where it is as it was read. */
+/** What is sealed in Supabase: it is looked through in the order of ids, and exchanged only where it is as it was read. */
 export class SealedRows {
-  readonly #client: SupabaseClient;
-  readonly #memories: string;
-  readonly #reflections: string;
+  readonly #memories: Table<MemoryRow>;
+  readonly #reflections: Table<ReflectionRow>;
 
-  constructor(config: SupabaseConfig) {
-    this.#client = connectSupabase(config);
-    this.#memories = config.memoriesTable;
-    this.#reflections = config.reflectionsTable;
+  constructor(client: SupabaseClient, memoriesTable: string, reflectionsTable: string) {
+    this.#memories = new Table(client, memoriesTable);
+    this.#reflections = new Table(client, reflectionsTable);
   }
 
-  /** Records in which something may be sealed with another key than `kid` or, where that is asked for, plain; by the window. */
+  /**
+   * Records in which something may be sealed with another key than `kid` or, where that is asked for, is plain. They come
+   * by the window.
+   */
   async *records(kid: string, plain: { tokens: boolean; text: boolean }): AsyncGenerator<SealedRow[]> {
     const textIsOther = and([...(plain.text ? [] : ['text_cache.like.v1.*']), ...notSealedWith('text_cache', kid)]);
     const tokensAreOther = and(['tokens->>sealed.not.is.null', ...notSealedWith('tokens->>sealed', kid)]);
     const wanted = [textIsOther, tokensAreOther, ...(plain.tokens ? ['tokens->>sealed.is.null'] : [])].join();
-    for await (const { after, upTo } of this.#windows(this.#memories)) {
-      let query = this.#client.from(this.#memories).select('id,tokens,text_cache').or(wanted);
-      if (after !== null) query = query.gt('id', after);
-      if (upTo !== null) query = query.lte('id', upTo);
-      const rows = unwrap(await query.order('id').limit(WINDOW), 'reading records');
-      yield rows.map((row) => ({ id: row.id, tokens: row.tokens as Tokens, textCache: row.text_cache }));
+    const query = () => this.#memories.select({}, 'id,tokens,text_cache').or(wanted);
+    for await (const rows of inWindows(this.#memories, query)) {
+      yield rows.map((row) => ({ id: row.id, tokens: row.tokens, textCache: row.text_cache }));
     }
   }
 
-  /** Rows of `memory_reflections` with a key of their own; by the window. */
+  /** Rows of `memory_reflections` with a key of their own. They come by the window. */
   async *wrappedKeys(): AsyncGenerator<WrappedKeyRow[]> {
-    for await (const { after, upTo } of this.#windows(this.#reflections)) {
-      let query = this.#client.from(this.#reflections).select('id,wrapped_key').not('wrapped_key', 'is', null);
-      if (after !== null) query = query.gt('id', after);
-      if (upTo !== null) query = query.lte('id', upTo);
-      const rows = unwrap(await query.order('id').limit(WINDOW), 'reading reflections');
+    const query = () => this.#reflections.select({}, 'id,wrapped_key').not('wrapped_key', 'is', null);
+    for await (const rows of inWindows(this.#reflections, query)) {
       yield rows.map((row) => ({ id: row.id, wrappedKey: row.wrapped_key as string }));
     }
   }
 
-  /** False where the record is gone or not as it was read: an update never brings a row back. */
+  /** False where the record is gone or is not as it was read: an update never brings a row back. */
   async exchangeRecord(id: string, before: Sealable, after: Sealable): Promise<boolean> {
-    let query = this.#client
-      .from(this.#memories)
-      .update({ tokens: after.tokens, text_cache: after.textCache })
-      .eq('id', id);
+    let query = this.#memories.rows.update({ tokens: after.tokens, text_cache: after.textCache }).eq('id', id);
     query =
       'sealed' in before.tokens
         ? query.like('tokens->>sealed', `${beginningOf(before.tokens.sealed)}%`)
@@ -80,30 +68,46 @@ export class SealedRows {
     return unwrap(await query.select('id'), 'sealing a record anew').length > 0;
   }
 
+  /** False where the row is gone or its key is not as it was read. */
   async exchangeWrappedKey({ id, wrappedKey }: WrappedKeyRow, after: string): Promise<boolean> {
-    const rows = this.#client.from(this.#reflections).update({ wrapped_key: after }).eq('id', id);
+    const rows = this.#reflections.rows.update({ wrapped_key: after }).eq('id', id);
     return unwrap(await rows.eq('wrapped_key', wrappedKey).select('id'), 'wrapping a key anew').length > 0;
-  }
-
-  async *#windows(table: string): AsyncGenerator<Window> {
-    for (let after: string | null = null; ;) {
-      let ids = this.#client.from(table).select('id');
-      if (after !== null) ids = ids.gt('id', after);
-      const [last] = unwrap(await ids.order('id').range(WINDOW - 1, WINDOW - 1), 'reading ids');
-      const upTo: string | null = last?.id ?? null;
-      yield { after, upTo };
-      if (upTo === null) return;
-      after = upTo;
-    }
   }
 }
 
-/** Version, key id and IV, which is random: as good as the whole value, and short enough for a URL. */
+/** The rows that a question finds in one window of ids after the other. */
+async function* inWindows<Row>(
+  table: Table<Row>,
+  question: () => ReturnType<Table<Row>['select']>,
+): AsyncGenerator<Row[]> {
+  for (let after: string | null = null; ;) {
+    const upTo: string | null = await lastOfWindow(table, after);
+    let query = question();
+    if (after !== null) query = query.gt('id', after);
+    if (upTo !== null) query = query.lte('id', upTo);
+    yield await table.read(query.order('id').limit(WINDOW));
+    if (upTo === null) return;
+    after = upTo;
+  }
+}
+
+/** The last id of a whole window after an id; null where less than a window is left. */
+async function lastOfWindow<Row>(table: Table<Row>, after: string | null): Promise<string | null> {
+  let ids = table.rows.select('id');
+  if (after !== null) ids = ids.gt('id', after);
+  const [last] = unwrap(await ids.order('id').range(WINDOW - 1, WINDOW - 1), 'reading ids');
+  return last?.id ?? null;
+}
+
+/** Version, key id and IV. The IV is random, so this is as good as the whole value, and it is short enough for a URL. */
 function beginningOf(sealed: string): string {
   return `${sealed.split('.').slice(0, 3).join('.')}.`;
 }
 
-/** An underscore stands for any character in LIKE: a key with one in its name is told apart by who reads the rows. */
+/**
+ * An underscore stands for any character in LIKE, so a key with an underscore in its name cannot be told apart here: all
+ * sealed rows are found then, and the reader of the rows tells them apart.
+ */
 function notSealedWith(column: string, kid: string): string[] {
   return kid.includes('_') ? [`${column}.not.is.null`] : [`${column}.not.like.v1.${kid}.*`];
 }

@@ -20,8 +20,6 @@ import { validate } from '../validate.ts';
 
 /** Names reflections by the jobs they come from (RFC 9562, 5.5); changing it would make a retry a second reflection. */
 const JOB_NAMESPACE = '0d9e4f6c-3b0f-4c55-9d1e-6a3c1f0b7a52';
-/** After every position there is. */
-const END = '9998-12-31T23:59:59.999Z|ffffffff-ffff-ffff-ffff-ffffffffffff';
 /** A model may take minutes; a worker whose jobs do not move for less is taken for stuck. */
 const MOVE_MS = 10_000;
 
@@ -162,9 +160,9 @@ async function contextOf(
 }
 
 async function previousOf({ contextId, userId }: ReflectionOwner, { longTerm, keyring }: ReflectorParts) {
-  const of = { module: 'reflection', context_id: contextId, user_id: userId ?? null } as const;
-  const row = await longTerm.previousReflection(of, END);
-  const record = row && (await longTerm.find(row.id));
+  const of = { module: 'reflection', contextId, userId: userId ?? null } as const;
+  const [row] = await longTerm.reflections.before(of, null, 1);
+  const record = row && (await longTerm.memories.find(row.id));
   return row && record ? { cid: row.cid, text: textIn(record, keyring) } : null;
 }
 

@@ -219,17 +219,21 @@ export function toRow(record: MemoryRecord): MemoryRow {
   };
 }
 
-export function fromRow(row: MemoryRow): MemoryRecord {
+/** What a record is, without what it says. */
+export type RecordHead = Pick<MemoryRecord, 'id' | 'contextId' | 'userId' | 'module' | 'createdAt'>;
+
+export function headOf(row: Omit<MemoryRow, 'tokens' | 'text_cache' | 'cid'>): RecordHead {
   return {
     id: row.id,
     contextId: row.context_id,
     userId: row.user_id,
     module: row.module,
     createdAt: new Date(row.created_at).toISOString(),
-    tokens: row.tokens,
-    textCache: row.text_cache,
-    cid: row.cid,
   };
+}
+
+export function fromRow(row: MemoryRow): MemoryRecord {
+  return { ...headOf(row), tokens: row.tokens, textCache: row.text_cache, cid: row.cid };
 }
 
 /** The form a record takes in a conversation's hash: `{"user":[…],"assistant":[…],"timestamp":"…", …}`. */
@@ -241,16 +245,4 @@ export function toCached(record: MemoryRecord): string {
 export function fromCached(contextId: string, cached: string): MemoryRecord {
   const { timestamp, id, userId, module, textCache, cid, ...tokens } = JSON.parse(cached);
   return { id, contextId, userId, module, createdAt: timestamp, tokens, textCache, cid };
-}
-
-/**
- * A record's place in its conversation: `<createdAt>|<id>`. Both parts have a fixed form, so positions compare as plain
- * text, the same way everywhere: here, in Redis (by bytes) and in PostgreSQL (by timestamp, then uuid).
- */
-export function positionOf(record: Pick<MemoryRecord, 'createdAt' | 'id'>): string {
-  return `${record.createdAt}|${record.id}`;
-}
-
-export function byPosition(a: MemoryRecord, b: MemoryRecord): number {
-  return positionOf(a) < positionOf(b) ? -1 : 1;
 }

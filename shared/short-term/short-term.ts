@@ -7,14 +7,8 @@ import { MnemoqError } from '../errors.ts';
 import { cachedEvent, committedRecord, EVENTS_KEPT, pinnedEvent, quarantinedEvent } from './events.ts';
 import type { Keys } from './keys.ts';
 import { PENDING_GROUP } from './pending.ts';
-import {
-  fromCached,
-  type MemoryRecord,
-  type PinnedModule,
-  positionOf,
-  toCached,
-  type Visibility,
-} from '../records/records.ts';
+import { parsePosition, positionOf } from '../records/position.ts';
+import { fromCached, type MemoryRecord, type PinnedModule, toCached, type Visibility } from '../records/records.ts';
 import { type RedisClient, scanKeys } from './redis.ts';
 import { ACKNOWLEDGE, AFTER, DROP, ERASE, RECENT, REFILL, REMEMBER, REPLACE, SET_ASIDE } from './scripts.ts';
 import { activeTraceparent } from '../telemetry/tracing.ts';
@@ -219,7 +213,7 @@ export class ShortTerm {
     // One that is committed in between may be gone: then it is in Supabase.
     const found = await this.find(
       contextId,
-      positions.map((position) => position.split('|')[1] ?? ''),
+      positions.map((position) => parsePosition(position).id),
     );
     return { isWhole: positions.length < limit, records: found.filter((record) => record !== null) };
   }

@@ -2,9 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ReplyError } from 'ioredis';
 import { isError } from '../errors.ts';
-import { type LongTerm, MAX_ROWS } from '../long-term/long-term.ts';
+import { MAX_ROWS } from '../long-term/long-term.ts';
+import type { Memories } from '../long-term/memories.ts';
 import { Metrics } from '../telemetry/metrics.ts';
-import { byPosition, type MemoryRecord, positionOf } from '../records/records.ts';
+import { byPosition, positionOf } from '../records/position.ts';
+import type { MemoryRecord } from '../records/records.ts';
 import type { CachedRecords, ShortTerm } from '../short-term/short-term.ts';
 
 /** How long to wait for somebody else's refill before asking Supabase as well. */
@@ -21,6 +23,9 @@ export interface Reading {
   allowPartial: boolean;
 }
 
+/** What is read of Supabase. */
+type CommittedRecords = Pick<Memories, 'recent' | 'after'>;
+
 /** Some records, and whether they are all that was asked for. */
 export interface ReadRecords {
   /** False only when the caller allows partial reads and Supabase is away: then committed records may be missing. */
@@ -34,12 +39,12 @@ export interface ReadRecords {
  */
 export class ContextReader {
   readonly #shortTerm: ShortTerm;
-  readonly #longTerm: LongTerm;
+  readonly #memories: CommittedRecords;
   readonly #metrics: Metrics;
 
-  constructor(shortTerm: ShortTerm, longTerm: LongTerm, metrics = new Metrics()) {
+  constructor(shortTerm: ShortTerm, memories: CommittedRecords, metrics = new Metrics()) {
     this.#shortTerm = shortTerm;
-    this.#longTerm = longTerm;
+    this.#memories = memories;
     this.#metrics = metrics;
   }
 
@@ -58,7 +63,7 @@ export class ContextReader {
     this.#count(cached.isWhole);
     if (cached.isWhole) return cached;
     return orPartial(cached, reading, async () => {
-      const committed = await this.#longTerm.after(contextId, position, limit, userId);
+      const committed = await this.#memories.after(contextId, position, limit, userId);
       return merge(cached.records, committed).slice(0, limit);
     });
   }
@@ -84,7 +89,7 @@ export class ContextReader {
     const uncommitted = await this.#cachedAfter(contextId, null, Infinity, userId);
     const cached = merge(own, uncommitted.records);
     return orPartial({ records: cached.slice(-limit) }, reading, async () =>
-      merge(cached, await this.#longTerm.recent(contextId, limit, userId)).slice(-limit),
+      merge(cached, await this.#memories.recent(contextId, limit, userId)).slice(-limit),
     );
   }
 
@@ -117,7 +122,7 @@ export class ContextReader {
     const refilled = mine === false ? await this.#awaitRefill(contextId, limit) : null;
     if (refilled?.isWhole) return refilled;
     return orPartial(cached, reading, async () => {
-      const newest = await this.#longTerm.recent(contextId, Math.max(limit, this.#shortTerm.limit));
+      const newest = await this.#memories.recent(contextId, Math.max(limit, this.#shortTerm.limit));
       if (mine) {
         const done = await orWithout(this.#shortTerm.refill(contextId, token, newest.slice(-this.#shortTerm.limit)));
         this.#metrics.cacheRefills.inc({ outcome: done === null ? 'failed' : done ? 'filled' : 'superseded' });

@@ -7,7 +7,7 @@ import type { ConfigWith, STORE_SETTINGS } from '../settings/config.ts';
 import { Keyring } from '../secrets/encryption.ts';
 import { Erasures } from '../short-term/erasures.ts';
 import { Keys } from '../short-term/keys.ts';
-import { LongTerm } from '../long-term/long-term.ts';
+import { connectLongTerm, type LongTerm } from '../long-term/long-term.ts';
 import { Pending } from '../short-term/pending.ts';
 import type { RedisClient } from '../short-term/redis.ts';
 import { ReflectorState } from '../short-term/reflector-state.ts';
@@ -41,7 +41,7 @@ export function createStores(config: StoreConfig, redis: RedisClient): Stores {
       countsTurns: config.reflectEveryTurns > 0 || config.reflectIdleMs > 0,
     }),
     pending: new Pending(redis, keys),
-    longTerm: new LongTerm(config),
+    longTerm: connectLongTerm(config),
     keyring: config.encryptionKeys
       ? new Keyring(config.encryptionKeys, { refusePlain: config.encryptTokens && !config.allowPlainRows })
       : null,

@@ -4,8 +4,10 @@ import { messageOf } from '../../shared/errors.ts';
 import { loadConfig } from '../../shared/settings/config.ts';
 import { computeCid, Ipfs } from '../../shared/pinning/ipfs.ts';
 import { Keys } from '../../shared/short-term/keys.ts';
-import { MAX_ROWS, type ReflectionRow } from '../../shared/long-term/long-term.ts';
-import { fromCached, fromRow, type MemoryRecord, type MemoryRow, positionOf } from '../../shared/records/records.ts';
+import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
+import type { ReflectionRow } from '../../shared/long-term/reflections.ts';
+import { parsePosition, positionOf } from '../../shared/records/position.ts';
+import { fromCached, fromRow, type MemoryRecord, type MemoryRow } from '../../shared/records/records.ts';
 import { decodeTokens, openTokens } from '../../shared/records/tokens.ts';
 import type { Findings } from './findings.ts';
 import type { Entry, Ledger } from './traffic/ledger.ts';
@@ -109,7 +111,7 @@ export class Audit {
     for (const contextId of this.#ledger.contextIds) {
       const positions = await redis.zrange(this.#keys.uncommitted(contextId), '0', '-1');
       for (const position of positions) {
-        const entry = this.#ledger.find(position.split('|')[1] ?? '');
+        const entry = this.#ledger.find(parsePosition(position).id);
         if (!entry || !this.#isRefused(entry))
           this.#findings.add('stuck', `${position} of ${contextId} is uncommitted`);
       }

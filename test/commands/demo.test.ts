@@ -84,9 +84,9 @@ describe('the demo of a memory that', () => {
     },
     {
       name: 'commits all but one record of a batch',
-      file: 'shared/long-term/long-term.ts',
-      right: 'upsert(records.map(toRow)',
-      wrong: 'upsert(records.slice(records.length > 1 ? 1 : 0).map(toRow)',
+      file: 'shared/long-term/memories.ts',
+      right: 'insert(records.map(toRow)',
+      wrong: 'insert(records.slice(records.length > 1 ? 1 : 0).map(toRow)',
       fails: ['rows in Supabase', 'decoded text'],
     },
   ])(

@@ -3,7 +3,7 @@ import { ContextReader } from '../../shared/tiers/context-reader.ts';
 import { loadConfig, STORE_SETTINGS } from '../../shared/settings/config.ts';
 import { Ipfs } from '../../shared/pinning/ipfs.ts';
 import { createLogger } from '../../shared/telemetry/log.ts';
-import type { LongTerm } from '../../shared/long-term/long-term.ts';
+import type { Memories } from '../../shared/long-term/memories.ts';
 import { PENDING_GROUP, type PendingEntry } from '../../shared/short-term/pending.ts';
 import type { QueueName } from '../../shared/queues.ts';
 import type { MemoryRecord } from '../../shared/records/records.ts';
@@ -196,12 +196,12 @@ export class Bench {
     const gated = {
       insert: async (records: readonly MemoryRecord[]) => {
         if (at === 'before') await stand();
-        const result = await longTerm.insert(records);
+        const result = await longTerm.memories.insert(records);
         if (at === 'after') await stand();
         return result;
       },
     };
-    const outcome = commit(batch, { ...this.parts, longTerm: gated as LongTerm });
+    const outcome = commit(batch, { ...this.parts, longTerm: { memories: gated } });
     this.#held = { consumer, goOn, outcome };
     await Promise.race([standing, outcome]);
     return entries.map(({ id }) => id);
@@ -248,7 +248,7 @@ export class Bench {
   async beginRefill(contextId: string, readNow: boolean): Promise<boolean> {
     const token = `refill-${++this.#serial}`;
     if (!(await this.parts.shortTerm.beginRefill(contextId, token))) return false;
-    const newest = readNow ? await this.parts.longTerm.recent(contextId, SHORT_TERM_LIMIT) : null;
+    const newest = readNow ? await this.parts.longTerm.memories.recent(contextId, SHORT_TERM_LIMIT) : null;
     this.#refills.set(contextId, { contextId, token, newest });
     return true;
   }
@@ -257,13 +257,14 @@ export class Bench {
     const refill = this.#refills.get(contextId);
     if (!refill) throw new Error('nobody refills this conversation');
     this.#refills.delete(contextId);
-    const newest = refill.newest ?? (await this.parts.longTerm.recent(contextId, SHORT_TERM_LIMIT));
+    const newest = refill.newest ?? (await this.parts.longTerm.memories.recent(contextId, SHORT_TERM_LIMIT));
     await this.parts.shortTerm.refill(contextId, refill.token, newest);
   }
 
   /** A reader with an interlude between its Redis and its Supabase, or after its Supabase. */
   interruptedReader(at: 'before' | 'after', interlude: () => Promise<void>): ContextReader {
-    const { longTerm, shortTerm } = this.parts;
+    const { shortTerm } = this.parts;
+    const { memories } = this.parts.longTerm;
     let due = true;
     const interrupt = async (now: 'before' | 'after') => {
       if (!due || now !== at) return;
@@ -277,10 +278,10 @@ export class Bench {
       return records;
     };
     const interrupted = {
-      recent: (...asked: Parameters<LongTerm['recent']>) => around(() => longTerm.recent(...asked)),
-      after: (...asked: Parameters<LongTerm['after']>) => around(() => longTerm.after(...asked)),
+      recent: (...asked: Parameters<Memories['recent']>) => around(() => memories.recent(...asked)),
+      after: (...asked: Parameters<Memories['after']>) => around(() => memories.after(...asked)),
     };
-    return new ContextReader(shortTerm, interrupted as LongTerm);
+    return new ContextReader(shortTerm, interrupted);
   }
 
   /** Time to live of a conversation's two keys, in ms; -1 for ever, -2 not there. */

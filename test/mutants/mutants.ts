@@ -124,7 +124,7 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
   {
     name: 'order-by-id-in-supabase',
     breaks: 'reads are in (createdAt, id) order',
-    file: 'shared/long-term/supabase.ts',
+    file: 'shared/long-term/table.ts',
     text: ".order('created_at').order('id').limit(limit)",
     instead: ".order('id').limit(limit)",
     ...MODEL,
@@ -144,7 +144,7 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
     text: `const cached = await this.#cachedAfter(contextId, position, limit, userId);
     this.#count(cached.isWhole);
     if (cached.isWhole) return cached;`,
-    instead: `const early = await this.#longTerm.after(contextId, position, limit, userId);
+    instead: `const early = await this.#memories.after(contextId, position, limit, userId);
     const cached = await this.#cachedAfter(contextId, position, limit, userId);
     if (cached.isWhole) return cached;
     if (early) return { isWhole: true, records: merge(cached.records, early).slice(0, limit) };`,
@@ -161,7 +161,7 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
   {
     name: 'outage-blames-rows',
     breaks: 'an outage is never blamed on a row',
-    file: 'shared/long-term/long-term.ts',
+    file: 'shared/long-term/errors.ts',
     text: "if (isOutage(status)) return 'outage';",
     instead: "if (isOutage(status)) return 'refused';",
     ...MODEL,
@@ -209,9 +209,9 @@ if redis.call('HEXISTS', conversation, id) == 1 then return {0, redis.call('XLEN
   {
     name: 'insert-overwrites',
     breaks: 'a row that is there is the truth',
-    file: 'shared/long-term/long-term.ts',
-    text: ".upsert(records.map(toRow), { onConflict: 'id', ignoreDuplicates: true })",
-    instead: ".upsert(records.map(toRow), { onConflict: 'id', ignoreDuplicates: false })",
+    file: 'shared/long-term/table.ts',
+    text: "{ onConflict: 'id', ignoreDuplicates: true }",
+    instead: "{ onConflict: 'id', ignoreDuplicates: false }",
     caughtBy: 'test/processes/worker.test.ts',
     test: 'the same job twice',
   },

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Ipfs } from '../../shared/pinning/ipfs.ts';
-import type { ReflectionRow } from '../../shared/long-term/long-term.ts';
+import type { ReflectionRow } from '../../shared/long-term/reflections.ts';
 import { fromBytes } from '../../shared/pinning/reflection-document.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import type { ReflectionRow } from '../../shared/long-term/long-term.ts';
+import type { ReflectionRow } from '../../shared/long-term/reflections.ts';
 import type { MnemoqError } from '../../shared/errors.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { startFaultProxy } from '../support/faults/fault-proxy.ts';

@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { toCursor } from '../../producers/reading/context.ts';
 import { Keys } from '../../shared/short-term/keys.ts';
-import { LongTerm } from '../../shared/long-term/long-term.ts';
+import { connectLongTerm, type LongTerm } from '../../shared/long-term/long-term.ts';
 import { Pending } from '../../shared/short-term/pending.ts';
 import type { MemoryRecord } from '../../shared/records/records.ts';
 import { ShortTerm } from '../../shared/short-term/short-term.ts';
@@ -43,7 +43,7 @@ beforeAll(async () => {
   stack = await startStack({ environment });
   shortTerm = new ShortTerm(stack.client, new Keys(false), { limit: 100, ttlSeconds: 172_800 });
   pending = new Pending(stack.client, new Keys(false));
-  longTerm = new LongTerm(loadConfig(stack.environment, ['supabaseUrl', 'supabaseServiceRoleKey']));
+  longTerm = connectLongTerm(loadConfig(stack.environment, ['supabaseUrl', 'supabaseServiceRoleKey']));
   for (const { contextId, turns } of [SHORT, LONG]) await insertTurns(`'${contextId}'`, turns);
   await insertTurns(`'other ' || n % 500`, OTHERS);
   await postgrest.sql('analyze memories');
@@ -83,11 +83,12 @@ function pagesOf({ contextId, turns }: typeof SHORT): Record<string, string | un
 
 describe('PostgreSQL reads no more of a table than a page', () => {
   const reads: Record<string, () => Promise<unknown>> = {
-    'the newest turns': () => longTerm.recent(LONG.contextId, LIMIT),
-    'the first page': () => longTerm.after(LONG.contextId, null, LIMIT),
-    'a page in the middle': () => longTerm.after(LONG.contextId, `${moment(15_000)}|${record('', 0).id}`, LIMIT),
-    'the last page': () => longTerm.after(LONG.contextId, `${moment(29_980)}|${record('', 0).id}`, LIMIT),
-    'one record': () => longTerm.find(record('', 0).id),
+    'the newest turns': () => longTerm.memories.recent(LONG.contextId, LIMIT),
+    'the first page': () => longTerm.memories.after(LONG.contextId, null, LIMIT),
+    'a page in the middle': () =>
+      longTerm.memories.after(LONG.contextId, `${moment(15_000)}|${record('', 0).id}`, LIMIT),
+    'the last page': () => longTerm.memories.after(LONG.contextId, `${moment(29_980)}|${record('', 0).id}`, LIMIT),
+    'one record': () => longTerm.memories.find(record('', 0).id),
   };
 
   test.each(Object.entries(reads))('for %s', async (_name, read) => {
@@ -112,8 +113,8 @@ describe('PostgreSQL reads no more of a table than a page', () => {
     );
     await postgrest.sql('analyze memory_reflections');
     for (const read of [
-      () => longTerm.listReflections({ contextId: LONG.contextId, module: 'reflection' }, null, LIMIT),
-      () => longTerm.findReflection({ cid: 'x' }),
+      () => longTerm.reflections.before({ contextId: LONG.contextId, module: 'reflection' }, null, LIMIT),
+      () => longTerm.reflections.find({ cid: 'x' }),
     ]) {
       const [url] = await requestsOf(read);
       const types = nodesOf(await planOf(url as string)).map((node) => node['Node Type'] as string);

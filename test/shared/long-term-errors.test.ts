@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import type { PostgrestError } from '@supabase/supabase-js';
-import { classifyLongTermError, type FailureKind } from '../../shared/long-term/long-term.ts';
+import { classifyLongTermError, type FailureKind } from '../../shared/long-term/errors.ts';
 
 /** What `details` and `hint` may carry: the whole row. It must reach no message and no log. */
 const ROW = 'Failing row contains (0199…, user-1, a very private sentence).';

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { SCHEMA_FILE, SCHEMA_VERSION, SEARCH_FILE } from '../../shared/long-term/long-term.ts';
+import { SCHEMA_FILE, SCHEMA_VERSION, SEARCH_FILE } from '../../shared/long-term/schema.ts';
 import { type BarePostgres, startBarePostgres } from '../support/services/postgrest.ts';
 
 const ROOT = path.join(import.meta.dirname, '../..');

@@ -3,7 +3,7 @@
  * what it refuses is set aside.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Failure } from '../../shared/long-term/long-term.ts';
+import type { Failure } from '../../shared/long-term/errors.ts';
 import type { PendingEntry } from '../../shared/short-term/pending.ts';
 import type { FlushResult } from '../../shared/queues.ts';
 import { commit, type PendingRecord } from '../steps/commit.ts';

@@ -16,7 +16,7 @@ export async function processQuarantined(data: unknown, start: number, parts: Pa
   const record = fromRow(row);
   refusePlain(record, parts.config);
   await parts.erasures.refuse(record.userId ?? undefined, record.contextId);
-  const { failure } = await parts.longTerm.insert([record]);
+  const { failure } = await parts.longTerm.memories.insert([record]);
   if (failure?.kind === 'refused') throw new UnrecoverableError(`refused again (${failure.code}): ${failure.message}`);
   if (failure) throw new MnemoqError('long_term_unavailable', `${failure.code}: ${failure.message}`);
   // Not `inserted`: the row may have been mended, so the cached copy goes and the next read takes the row.

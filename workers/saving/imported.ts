@@ -33,7 +33,7 @@ async function isTaken(
   const located = await pending.locate(id);
   if (located && located.contextId !== contextId) return true;
   const [cached] = await shortTerm.find(contextId, [id]);
-  const [committed, row] = await Promise.all([longTerm.find(id), longTerm.findReflection({ id })]);
+  const [committed, row] = await Promise.all([longTerm.memories.find(id), longTerm.reflections.find({ id })]);
   const others = [cached, committed].filter((record) => record && record.module !== 'knowledge');
   const elsewhere = committed !== null && committed.contextId !== contextId;
   return others.length > 0 || elsewhere || (row !== null && row.cid !== cid);

@@ -1,10 +1,11 @@
 import { UnrecoverableError } from 'bullmq';
 import { MnemoqError } from '../../shared/errors.ts';
 import { computeCid, Ipfs } from '../../shared/pinning/ipfs.ts';
-import type { ReflectionRow } from '../../shared/long-term/long-term.ts';
+import type { ReflectionRow } from '../../shared/long-term/reflections.ts';
 import { newRecord } from '../../shared/tiers/new-record.ts';
 import type { ReflectionResult } from '../../shared/queues.ts';
-import { type MemoryRecord, positionOf, type ReflectionJob, reflectionJob } from '../../shared/records/records.ts';
+import { positionOf } from '../../shared/records/position.ts';
+import { type MemoryRecord, type ReflectionJob, reflectionJob } from '../../shared/records/records.ts';
 import {
   createReflectionDocument,
   type DocumentSource,
@@ -99,7 +100,7 @@ async function prepareDocument(
   const { keyring, longTerm } = parts;
   const wrappedKey = job.visibility === 'private' ? keyring.seal(newReflectionKey(), keyPurpose(job.id)) : null;
   const fresh = await build({ ...job, previousCid: await previousCid(job, parts) }, wrappedKey, parts);
-  const kept = await longTerm.addReflection(fresh.row);
+  const kept = await longTerm.reflections.keep(fresh.row);
   if (kept.cid === fresh.row.cid && kept.pinned_at === null) return fresh;
   const { context_id: contextId, module, visibility, source_ids: sourceIds, previous_cid: previous } = kept;
   const createdAt = new Date(kept.created_at).toISOString();
@@ -120,10 +121,7 @@ async function prepareDocument(
 /** Of the newest record before this one, by position, that has a row by now; null where there is none. */
 async function previousCid(job: ReflectionJob, { longTerm }: ReflectionParts): Promise<string | null> {
   const { contextId, userId = null, module = 'reflection' } = job;
-  const previous = await longTerm.previousReflection(
-    { module, context_id: contextId, user_id: userId },
-    positionOf(job),
-  );
+  const [previous] = await longTerm.reflections.before({ module, contextId, userId }, positionOf(job), 1);
   return previous?.cid ?? null;
 }
 
@@ -170,7 +168,7 @@ async function writeBack(
   { longTerm, shortTerm }: ReflectionParts,
 ): Promise<void> {
   const pinnedAt = new Date(row.pinned_at ?? Date.now()).toISOString();
-  if (row.pinned_at === null) await longTerm.setPinned({ ...row, pinned_at: pinnedAt });
+  if (row.pinned_at === null) await longTerm.reflections.setPinned({ ...row, pinned_at: pinnedAt });
   await shortTerm.replace({ ...record, createdAt: row.created_at, cid: row.cid });
   await shortTerm.rememberPin({
     id: row.id,

@@ -2,7 +2,8 @@
  * **workers/steps/**: steps that several kinds of workers take: remember, commit, ask for a flush. What only one kind
  * does stands with that kind.
  */
-import type { CommitResult, Failure } from '../../shared/long-term/long-term.ts';
+import type { CommitResult, Memories } from '../../shared/long-term/memories.ts';
+import type { Failure } from '../../shared/long-term/errors.ts';
 import { type MemoryRecord, type QuarantineJob, toRow } from '../../shared/records/records.ts';
 import type { Committed } from '../../shared/short-term/short-term.ts';
 import { addSpan, inTraceOf } from '../../shared/telemetry/tracing.ts';
@@ -28,7 +29,9 @@ export interface CommitOutcome {
   left: PendingRecord[];
 }
 
-type CommitParts = Pick<Parts, 'longTerm' | 'shortTerm' | 'queue' | 'logger' | 'metrics'>;
+type CommitParts = Pick<Parts, 'shortTerm' | 'queue' | 'logger' | 'metrics'> & {
+  longTerm: { memories: Pick<Memories, 'insert'> };
+};
 
 /**
  * Commits records to Supabase and only then marks them committed in Redis. A batch that Supabase refuses for its content
@@ -72,7 +75,7 @@ export async function commit(batch: readonly PendingRecord[], parts: CommitParts
 
 async function insert(batch: readonly PendingRecord[], { longTerm, metrics }: CommitParts): Promise<CommitResult> {
   const end = metrics.commitDuration.startTimer();
-  const result = await longTerm.insert(batch.map(({ record }) => record));
+  const result = await longTerm.memories.insert(batch.map(({ record }) => record));
   end({ outcome: result.failure?.kind ?? 'committed' });
   if (!result.failure) {
     metrics.commitRecords.observe(batch.length);

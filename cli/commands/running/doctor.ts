@@ -11,7 +11,8 @@ import {
 import { messageOf } from '../../../shared/errors.ts';
 import { Ipfs } from '../../../shared/pinning/ipfs.ts';
 import { createLogger } from '../../../shared/telemetry/log.ts';
-import { LongTerm, SCHEMA_FILE, SCHEMA_VERSION, SEARCH_FILE } from '../../../shared/long-term/long-term.ts';
+import { connectLongTerm } from '../../../shared/long-term/long-term.ts';
+import { SCHEMA_FILE, SCHEMA_VERSION, SEARCH_FILE } from '../../../shared/long-term/schema.ts';
 import {
   connectProducerRedis,
   evictionPolicy,
@@ -148,7 +149,7 @@ function isRecent(version: string): boolean {
 
 async function examineSupabase(config: Config): Promise<Finding[]> {
   if (!has(config, ['supabaseUrl', 'supabaseServiceRoleKey'])) return [];
-  const longTerm = new LongTerm(config);
+  const longTerm = connectLongTerm(config);
   const tables = await attempt('Supabase', SUPABASE_MENDS, async () => {
     await longTerm.check();
     return 'both tables answer';
@@ -161,7 +162,7 @@ async function examineSupabase(config: Config): Promise<Finding[]> {
   });
   if (!schema.ok) return [tables, schema];
   const search = await attempt('search', SUPABASE_MENDS, async () =>
-    (await longTerm.canSearch()) ? 'installed' : `not installed (optional): ${SEARCH_FILE}`,
+    (await longTerm.questions.canSearch()) ? 'installed' : `not installed (optional): ${SEARCH_FILE}`,
   );
   return [tables, schema, search];
 }

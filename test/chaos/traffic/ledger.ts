@@ -1,4 +1,5 @@
-import { type MemoryRecord, positionOf } from '../../../shared/records/records.ts';
+import type { MemoryRecord } from '../../../shared/records/records.ts';
+import { positionOf } from '../../../shared/records/position.ts';
 import type { RecordText } from '../../../shared/records/tokens.ts';
 import { idOf, type Script } from './script.ts';
 

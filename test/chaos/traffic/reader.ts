@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ContextRecord, MemoryCore } from '../../../producers/index.ts';
 import { isError, MnemoqError, messageOf } from '../../../shared/errors.ts';
-import { positionOf } from '../../../shared/records/records.ts';
+import { positionOf } from '../../../shared/records/position.ts';
 import type { RecordText } from '../../../shared/records/tokens.ts';
 import type { Findings } from '../findings.ts';
 import type { Entry, Ledger } from './ledger.ts';
