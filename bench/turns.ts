@@ -1,6 +1,6 @@
 import { v7 as uuidv7 } from 'uuid';
-import type { Config } from '../shared/settings/config.ts';
-import { Keyring } from '../shared/secrets/encryption.ts';
+import type { Config } from '../shared/settings/variables.ts';
+import { Keyring } from '../shared/secrets/keyring.ts';
 import { type ChatJob, type MemoryRow, toRow } from '../shared/records/records.ts';
 import { newRecord } from '../shared/tiers/new-record.ts';
 

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { readArchive } from '../shared/pinning/archive.ts';
-import { type Environment, readEnvironment } from '../shared/settings/config.ts';
+import type { Environment } from '../shared/settings/config.ts';
+import { readEnvironment } from '../shared/settings/environment.ts';
 import type { Metrics } from '../shared/telemetry/metrics.ts';
 import type { Followed, FollowOptions } from '../shared/short-term/events.ts';
 import type { FlushResult } from '../shared/queues.ts';

@@ -4,16 +4,10 @@
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  type Config,
-  type ConfigWith,
-  type Environment,
-  loadConfig,
-  type Setting,
-  STORE_SETTINGS,
-} from '../shared/settings/config.ts';
+import type { Config, Setting } from '../shared/settings/variables.ts';
+import { type ConfigWith, type Environment, loadConfig, STORE_SETTINGS } from '../shared/settings/config.ts';
 import { ContextReader } from '../shared/tiers/context-reader.ts';
-import { Keyring } from '../shared/secrets/encryption.ts';
+import { Keyring } from '../shared/secrets/keyring.ts';
 import { type HealthServer, startHealthServer } from '../shared/process/health-server.ts';
 import { Ipfs } from '../shared/pinning/ipfs.ts';
 import { messageOf } from '../shared/errors.ts';

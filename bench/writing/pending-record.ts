@@ -1,6 +1,6 @@
 import { v7 as uuidv7 } from 'uuid';
 import { loadConfig } from '../../shared/settings/config.ts';
-import { Keyring } from '../../shared/secrets/encryption.ts';
+import { Keyring } from '../../shared/secrets/keyring.ts';
 import type { MemoryRecord } from '../../shared/records/records.ts';
 import type { ShortTerm } from '../../shared/short-term/short-term.ts';
 import { newRecord } from '../../shared/tiers/new-record.ts';

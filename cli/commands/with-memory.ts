@@ -3,7 +3,7 @@
  * does it.
  */
 import { MemoryCore } from '../../producers/index.ts';
-import { readEnvironment } from '../../shared/settings/config.ts';
+import { readEnvironment } from '../../shared/settings/environment.ts';
 import { isError, MnemoqError } from '../../shared/errors.ts';
 import { say, sayColors } from '../terminal/output.ts';
 

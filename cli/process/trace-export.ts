@@ -1,5 +1,7 @@
 import type { Command } from 'commander';
-import { type Config, loadConfig, readEnvironment, VARIABLE_NAMES } from '../../shared/settings/config.ts';
+import { type Config, VARIABLE_NAMES } from '../../shared/settings/variables.ts';
+import { loadConfig } from '../../shared/settings/config.ts';
+import { readEnvironment } from '../../shared/settings/environment.ts';
 import { isError } from '../../shared/errors.ts';
 import { createLogger } from '../../shared/telemetry/log.ts';
 

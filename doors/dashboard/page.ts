@@ -1,7 +1,7 @@
 import type { Queue } from 'bullmq';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import type { Config } from '../../shared/settings/config.ts';
+import type { Config } from '../../shared/settings/variables.ts';
 import { isError } from '../../shared/errors.ts';
 import { identifier, recordId } from '../../shared/identifiers.ts';
 import { cutPieces } from '../../shared/records/token-pieces.ts';

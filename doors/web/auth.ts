@@ -9,7 +9,8 @@ import {
 } from 'jose';
 import { z } from 'zod';
 import type { ApiKey } from '../../shared/secrets/api-keys.ts';
-import { type Config, type Environment, loadConfig } from '../../shared/settings/config.ts';
+import type { Config } from '../../shared/settings/variables.ts';
+import { type Environment, loadConfig } from '../../shared/settings/config.ts';
 import { MnemoqError, messageOf } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/telemetry/log.ts';
 

@@ -4,7 +4,7 @@
  */
 import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { Config } from '../../shared/settings/config.ts';
+import type { Config } from '../../shared/settings/variables.ts';
 import { MnemoqError } from '../../shared/errors.ts';
 import type { Authenticator, Caller } from './auth.ts';
 import { permitByRoute } from './permission.ts';

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
-import { isSealed, type Keyring } from '../../shared/secrets/encryption.ts';
+import { isSealed } from '../../shared/secrets/encryption.ts';
+import type { Keyring } from '../../shared/secrets/keyring.ts';
 import { MnemoqError, messageOf } from '../../shared/errors.ts';
 import { withinTime } from '../../shared/short-term/redis.ts';
 import { sealTokens } from '../../shared/records/tokens.ts';

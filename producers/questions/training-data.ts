@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Keyring } from '../../shared/secrets/encryption.ts';
+import type { Keyring } from '../../shared/secrets/keyring.ts';
 import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
 import { positionOf } from '../../shared/records/position.ts';
 import { type MemoryRecord, MODULES, type PinnedModule } from '../../shared/records/records.ts';

@@ -1,4 +1,4 @@
-import type { Keyring } from '../../shared/secrets/encryption.ts';
+import type { Keyring } from '../../shared/secrets/keyring.ts';
 import { type ContextMessage, toMessages } from '../../shared/records/messages.ts';
 import { parsePosition, positionOf } from '../../shared/records/position.ts';
 import type { MemoryRecord, Module } from '../../shared/records/records.ts';

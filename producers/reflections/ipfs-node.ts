@@ -1,4 +1,4 @@
-import type { Config } from '../../shared/settings/config.ts';
+import type { Config } from '../../shared/settings/variables.ts';
 import { MnemoqError } from '../../shared/errors.ts';
 import { Ipfs } from '../../shared/pinning/ipfs.ts';
 

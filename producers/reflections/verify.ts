@@ -1,4 +1,4 @@
-import type { Keyring } from '../../shared/secrets/encryption.ts';
+import type { Keyring } from '../../shared/secrets/keyring.ts';
 import { MnemoqError, messageOf } from '../../shared/errors.ts';
 import { computeCid, type Ipfs } from '../../shared/pinning/ipfs.ts';
 import type { Memories } from '../../shared/long-term/memories.ts';

@@ -1,5 +1,5 @@
 import fastify from 'fastify';
-import type { Config } from '../settings/config.ts';
+import type { Config } from '../settings/variables.ts';
 import { listen } from './listen.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { addMetricsRoute } from '../telemetry/metrics-route.ts';

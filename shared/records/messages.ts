@@ -1,4 +1,4 @@
-import type { Keyring } from '../secrets/encryption.ts';
+import type { Keyring } from '../secrets/keyring.ts';
 import type { MemoryRecord } from './records.ts';
 import { countTokens, decodeTokens, openTokens } from './tokens.ts';
 

@@ -1,4 +1,5 @@
-import { type Keyring, kidOf } from '../secrets/encryption.ts';
+import type { Keyring } from '../secrets/keyring.ts';
+import { kidOf } from '../secrets/encryption.ts';
 import { MnemoqError } from '../errors.ts';
 import { decode, encode, type Encoding } from './tokenizer.ts';
 

@@ -1,6 +1,6 @@
 import { identifier } from '../identifiers.ts';
 
-/** Who may come in through a door, as MEMORY_API_KEYS has it. */
+/** Somebody who may come in through a door, by an entry of MEMORY_API_KEYS. */
 export interface ApiKey {
   name: string;
   /** The one user this key is bound to; null for a service, which may see everything. */
@@ -11,8 +11,9 @@ export interface ApiKey {
 const ENTRY = /^([\w-]{1,64})(?:@([^:@\s]+))?:([\x21-\x7e]{16,})$/;
 
 /**
- * `name:secret` or `name@user:secret`, the user's id percent-encoded, separated by commas; null when an entry is something
- * else. Names may repeat, so that an old and a new secret hold at once; a secret may not, for it alone says who is asking.
+ * Entries such as `name:secret` or `name@user:secret`, separated by commas, with the user's id percent-encoded. Null when an
+ * entry is something else. A name may stand there twice, so that an old and a new secret hold at once. A secret may not,
+ * because the secret alone says who is asking.
  */
 export function parseApiKeys(value: string): ApiKey[] | null {
   const keys = value.split(',').map((entry) => parseApiKey(entry.trim()));

@@ -1,60 +1,27 @@
 /**
- * **shared/secrets/**: what keeps things secret and proves who wrote them: encryption, signatures, API keys. It knows
- * bytes and keys, not records.
+ * **shared/secrets/**: what keeps data secret and what proves who wrote it: encryption, signatures, API keys. It knows
+ * bytes and keys, and no records.
  */
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { MnemoqError } from '../errors.ts';
 
-/** AES-256 key length, and the IV length NIST SP 800-38D recommends for GCM with random IVs; the tag is 128 bits. */
+/** The length of an AES-256 key, and of an Ed25519 seed or public key. */
 export const KEY_BYTES = 32;
+/** NIST SP 800-38D recommends this length for GCM with random IVs. */
 const IV_BYTES = 12;
+/** 128 bits, the longest tag that GCM has. */
 const TAG_BYTES = 16;
 
 export interface EncryptionKey {
+  /** Names the key wherever something is sealed with it. */
   kid: string;
   key: Buffer;
 }
 
 /**
- * Seals and opens with AES-256-GCM. A sealed value reads `v1.<kid>.<iv>.<tag+ciphertext>`, the last two base64url.
- * `purpose` is authenticated with it (additional data), so that a value cannot be moved to another record or column.
+ * Seals with AES-256-GCM. A sealed value reads `v1.<kid>.<iv>.<tag+ciphertext>`, the last two base64url. `purpose` is
+ * authenticated with it (additional data), so that a value cannot be moved to another record or column.
  */
-export class Keyring {
-  readonly #keys: ReadonlyMap<string, Buffer>;
-  readonly #writer: EncryptionKey;
-  /** Whether tokens that are not sealed are to be refused: anybody who can write to a store could have put them there. */
-  readonly refusesPlain: boolean;
-
-  /** The first key seals; all of them open. */
-  constructor(keys: readonly [EncryptionKey, ...EncryptionKey[]], { refusePlain = false } = {}) {
-    this.#writer = keys[0];
-    this.#keys = new Map(keys.map(({ kid, key }) => [kid, key]));
-    this.refusesPlain = refusePlain;
-  }
-
-  /** Names the key that seals. */
-  get writerKid(): string {
-    return this.#writer.kid;
-  }
-
-  seal(plain: Buffer, purpose: string): string {
-    return sealWith(this.#writer, plain, purpose);
-  }
-
-  /** Throws `key_missing` when the key is gone, `sealed_data_damaged` when the value was altered or belongs elsewhere. */
-  open(sealed: string, purpose: string): Buffer {
-    const kid = kidOf(sealed);
-    const key = this.#keys.get(kid);
-    if (!key) {
-      throw new MnemoqError(
-        'key_missing',
-        `${purpose} is sealed with key "${kid}", which MEMORY_ENCRYPTION_KEYS does not hold: put that key after the first one`,
-      );
-    }
-    return openWith({ kid, key }, sealed, purpose);
-  }
-}
-
 export function sealWith(
   { kid, key }: EncryptionKey,
   plain: Buffer,
@@ -68,6 +35,7 @@ export function sealWith(
   return `v1.${kid}.${iv.toString('base64url')}.${body.toString('base64url')}`;
 }
 
+/** Throws `sealed_data_damaged` when the key or the purpose is another one, or when the value was altered. */
 export function openWith({ kid, key }: EncryptionKey, sealed: string, purpose: string): Buffer {
   const { kid: sealedKid, iv, body } = partsOf(sealed);
   if (sealedKid !== kid) throw damaged(`sealed with key "${sealedKid}", not "${kid}"`);
@@ -81,17 +49,20 @@ export function openWith({ kid, key }: EncryptionKey, sealed: string, purpose: s
   }
 }
 
-/** Whether a value has the form of a sealed one; whether it opens is another matter. */
+/** Whether a value has the form of a sealed one. This does not say that it opens. */
 export function isSealed(value: string): boolean {
   return /^v1(\.[\w-]+){3}$/.test(value);
 }
 
-/** Names the key a value is sealed with. */
+/** The id of the key that a value is sealed with. */
 export function kidOf(sealed: string): string {
   return partsOf(sealed).kid;
 }
 
-/** The parts of a sealed value. Only the one spelling `sealWith` gives is taken: decoding base64url ignores what it cannot read. */
+/**
+ * The parts of a sealed value. Only the one spelling that `sealWith` gives is taken, because decoding base64url ignores what
+ * it cannot read.
+ */
 function partsOf(sealed: string): { kid: string; iv: Buffer; body: Buffer } {
   const [version, kid, ...encoded] = sealed.split('.');
   const [iv, body, ...rest] = encoded.map((part) => Buffer.from(part, 'base64url'));
@@ -103,4 +74,10 @@ function partsOf(sealed: string): { kid: string; iv: Buffer; body: Buffer } {
 
 function damaged(reason: string, cause?: unknown): MnemoqError {
   return new MnemoqError('sealed_data_damaged', `sealed data cannot be opened: ${reason}`, { cause });
+}
+
+/** The key that base64 or base64url stands for; null where it is none of 32 bytes. */
+export function keyOf(base64: string): Buffer | null {
+  const bytes = Buffer.from(base64, 'base64');
+  return /^[A-Za-z0-9+/_-]+=*$/.test(base64) && bytes.length === KEY_BYTES ? bytes : null;
 }

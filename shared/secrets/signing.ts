@@ -1,16 +1,16 @@
 import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import { KEY_BYTES, keyOf } from './encryption.ts';
 
-/** DER wrappers of raw Ed25519 keys: PKCS#8 around the 32-byte seed, SPKI around the 32-byte public key (RFC 8410). */
+/** The DER that stands before a raw Ed25519 key: PKCS#8 before the 32-byte seed, SPKI before the public key (RFC 8410). */
 const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
 const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');
-const PUBLIC_KEY_BYTES = 32;
 
-/** Signs with Ed25519; signatures are deterministic, so the same document always gets the same one. */
+/** Signs with Ed25519. Signatures are deterministic, so the same document always gets the same signature. */
 export class Signer {
   readonly #privateKey: KeyObject;
   /** The raw public key, base64url. */
   readonly publicKey: string;
-  /** Names the key: the first 16 hex digits of the SHA-256 of the raw public key. */
+  /** The key's id: the first 16 hex digits of the SHA-256 of the raw public key. */
   readonly kid: string;
 
   /** From the 32-byte seed of RFC 8032. */
@@ -28,8 +28,8 @@ export class Signer {
 }
 
 /**
- * The public keys whose signatures are ours: of the key that signs, and those that signed before it. Null where neither is
- * configured: then nobody can tell here whose signature one is.
+ * The public keys whose signatures are ours: the one of the key that signs, and those of the keys that signed before it.
+ * Null where neither is configured: then nothing here can tell whose a signature is.
  */
 export function ownPublicKeys({
   signingKey,
@@ -42,22 +42,29 @@ export function ownPublicKeys({
   return keys.length === 0 ? null : new Set(keys);
 }
 
-/** Stands for a signer whose seed is not here: gives the one signature it has made. */
+/** Stands for a signer whose seed is not here. It gives the one signature that the signer has made. */
 export function signerOnce(publicKey: string, signature: string): Pick<Signer, 'kid' | 'publicKey' | 'sign'> {
   return { kid: keyIdOf(publicKey), publicKey, sign: () => signature };
 }
 
-/** The key id that belongs to a raw base64url public key. */
+/** The id of the key whose public half is given, raw and in base64url. */
 export function keyIdOf(publicKey: string): string {
   return createHash('sha256').update(Buffer.from(publicKey, 'base64url')).digest('hex').slice(0, 16);
 }
 
-/** Whether `signature` is the one of `message` under `publicKey`; false as well for what is no signature or no key. */
+/** Whether `signature` is the one of `message` under `publicKey`. False as well for what is no signature or no key. */
 export function verifySignature(message: string, signature: string, publicKey: string): boolean {
   const raw = Buffer.from(publicKey, 'base64url');
   const bytes = Buffer.from(signature, 'base64url');
-  // Decoding ignores stray bits and characters; only one spelling of a signature is good, else there would be several.
-  if (raw.length !== PUBLIC_KEY_BYTES || bytes.toString('base64url') !== signature) return false;
+  // Decoding ignores stray bits and characters. Only one spelling is taken, or one document could have several signatures.
+  if (raw.length !== KEY_BYTES || bytes.toString('base64url') !== signature) return false;
   const key = createPublicKey({ key: Buffer.concat([SPKI_PREFIX, raw]), format: 'der', type: 'spki' });
   return verify(null, Buffer.from(message), key, bytes);
+}
+
+/** Public keys in base64url, separated by commas, in the one spelling in which documents and rows carry them; else null. */
+export function parsePublicKeys(value: string): string[] | null {
+  const keys = value.split(',').map((entry) => keyOf(entry.trim())?.toString('base64url'));
+  const known = keys.filter((key) => key !== undefined);
+  return known.length === keys.length ? known : null;
 }

@@ -1,6 +1,6 @@
 /** Where a Redis Cluster is, and how to log in. */
 export interface ClusterAddress {
-  /** Any of its nodes: the first that answers tells of all others, so one that is away does no harm. */
+  /** Some of its nodes. The first one that answers tells of all others, so one that is away does no harm. */
   nodes: { host: string; port: number }[];
   username: string;
   password: string;
@@ -14,8 +14,9 @@ export function isClusterUrl(url: string): boolean {
 }
 
 /**
- * Takes `redis+cluster://[user:password@]host[:port][,host[:port]]…` apart, `rediss+cluster://` for TLS; null for anything
- * else, a database number too: a cluster has one. Not by `URL` alone, which knows one host only.
+ * Takes `redis+cluster://[user:password@]host[:port][,host[:port]]…` apart; `rediss+cluster://` is for TLS. Null for anything
+ * else. A database number is refused as well, because a cluster has only one. `URL` alone cannot do it, because it knows one
+ * host only.
  */
 export function parseClusterUrl(url: string): ClusterAddress | null {
   const [, tls, userInfo = '', hosts = ''] = /^redis(s?)\+cluster:\/\/([^/?#]*@)?([^@/?#]+)\/?$/.exec(url) ?? [];
@@ -36,7 +37,7 @@ export function parseClusterUrl(url: string): ClusterAddress | null {
   };
 }
 
-/** Null when a `%` begins no UTF-8 character. */
+/** Null when a `%` does not begin a UTF-8 character. */
 function decodeLogin({ username, password }: URL): Pick<ClusterAddress, 'username' | 'password'> | null {
   try {
     return { username: decodeURIComponent(username), password: decodeURIComponent(password) };

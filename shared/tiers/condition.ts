@@ -1,7 +1,7 @@
 import { CronExpressionParser } from 'cron-parser';
 import type { Queue } from 'bullmq';
 import { QUEUES, type QueueName } from '../queues.ts';
-import type { Config } from '../settings/config.ts';
+import type { Config } from '../settings/variables.ts';
 import type { Pending } from '../short-term/pending.ts';
 import type { RedisClient } from '../short-term/redis.ts';
 import { readMemory, usedPercent } from '../short-term/redis-memory.ts';

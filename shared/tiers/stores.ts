@@ -4,7 +4,7 @@
  */
 import { isClusterUrl } from '../settings/cluster-url.ts';
 import type { ConfigWith, STORE_SETTINGS } from '../settings/config.ts';
-import { Keyring } from '../secrets/encryption.ts';
+import { Keyring } from '../secrets/keyring.ts';
 import { Erasures } from '../short-term/erasures.ts';
 import { Keys } from '../short-term/keys.ts';
 import { connectLongTerm, type LongTerm } from '../long-term/long-term.ts';

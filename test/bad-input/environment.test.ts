@@ -3,13 +3,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { MemoryCore } from '../../producers/index.ts';
-import {
-  type Environment,
-  loadConfig,
-  readEnvironment,
-  STORE_SETTINGS,
-  VARIABLE_NAMES,
-} from '../../shared/settings/config.ts';
+import { type Environment, loadConfig, STORE_SETTINGS } from '../../shared/settings/config.ts';
+import { readEnvironment } from '../../shared/settings/environment.ts';
+import { VARIABLE_NAMES } from '../../shared/settings/variables.ts';
 import { MnemoqError } from '../../shared/errors.ts';
 import { startWorker } from '../../workers/worker.ts';
 

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { Keyring } from '../../shared/secrets/encryption.ts';
+import { Keyring } from '../../shared/secrets/keyring.ts';
 import { messageOf } from '../../shared/errors.ts';
 import { loadConfig } from '../../shared/settings/config.ts';
 import { computeCid, Ipfs } from '../../shared/pinning/ipfs.ts';

@@ -9,7 +9,8 @@ import path from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { parse as parseDotenv } from 'dotenv';
 import { parse as parseYaml } from 'yaml';
-import { loadConfig, VARIABLE_NAMES } from '../../shared/settings/config.ts';
+import { loadConfig } from '../../shared/settings/config.ts';
+import { VARIABLE_NAMES } from '../../shared/settings/variables.ts';
 import { WORKER_KINDS } from '../../workers/worker.ts';
 import {
   compose,

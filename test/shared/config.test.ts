@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { startRedis } from '../../embedded/redis.ts';
-import { type Environment, loadConfig, STORE_SETTINGS, VARIABLE_NAMES } from '../../shared/settings/config.ts';
+import { type Environment, loadConfig, STORE_SETTINGS } from '../../shared/settings/config.ts';
+import { VARIABLE_NAMES } from '../../shared/settings/variables.ts';
 import { MnemoqError } from '../../shared/errors.ts';
 import { startWorker } from '../../workers/worker.ts';
 

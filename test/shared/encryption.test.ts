@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
-import { type EncryptionKey, Keyring, openWith, sealWith } from '../../shared/secrets/encryption.ts';
+import { type EncryptionKey, openWith, sealWith } from '../../shared/secrets/encryption.ts';
+import { Keyring } from '../../shared/secrets/keyring.ts';
 
 const hex = (digits: string) => Buffer.from(digits, 'hex');
 const newKey = (kid: string): EncryptionKey => ({ kid, key: randomBytes(32) });

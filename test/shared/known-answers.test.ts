@@ -168,9 +168,9 @@ test('one private document from fixed keys: what any release must be able to mak
 describe('no IV comes twice', () => {
   const PROCESSES = 4;
   const SEALS = 50_000;
-  const ENCRYPTION = path.join(import.meta.dirname, '../../shared/secrets/encryption.ts');
+  const KEYRING = path.join(import.meta.dirname, '../../shared/secrets/keyring.ts');
   const SCRIPT = `
-    const { Keyring } = await import(${JSON.stringify(ENCRYPTION)});
+    const { Keyring } = await import(${JSON.stringify(KEYRING)});
     const keyring = new Keyring([{ kid: 'k', key: Buffer.alloc(32, 7) }]);
     const nothing = Buffer.alloc(0);
     const ivs = [];

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { startApi } from '../../../doors/http/server.ts';
-import { readEnvironment } from '../../../shared/settings/config.ts';
+import { readEnvironment } from '../../../shared/settings/environment.ts';
 import { say, sayColors } from '../../terminal/output.ts';
 import { tellParent, untilSignal } from '../../process/until-signal.ts';
 import { readPackage } from '../../process/package.ts';

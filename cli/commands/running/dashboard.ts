@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { startDashboard } from '../../../doors/dashboard/dashboard.ts';
-import { readEnvironment } from '../../../shared/settings/config.ts';
+import { readEnvironment } from '../../../shared/settings/environment.ts';
 import { say } from '../../terminal/output.ts';
 import { tellParent, untilSignal } from '../../process/until-signal.ts';
 

@@ -10,7 +10,9 @@ import {
   type Receipt,
   type ReflectionInput,
 } from '../../../producers/index.ts';
-import { loadConfig, readEnvironment, VARIABLE_NAMES } from '../../../shared/settings/config.ts';
+import { loadConfig } from '../../../shared/settings/config.ts';
+import { readEnvironment } from '../../../shared/settings/environment.ts';
+import { VARIABLE_NAMES } from '../../../shared/settings/variables.ts';
 import { MAX_ROWS } from '../../../shared/long-term/long-term.ts';
 import { WORKER_KINDS } from '../../../workers/worker.ts';
 import { CommandEnd, EXIT } from '../../terminal/exit.ts';

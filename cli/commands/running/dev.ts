@@ -7,13 +7,9 @@ import { freePort } from '../../../embedded/free-port.ts';
 import { whenGone } from '../../../embedded/guard.ts';
 import { requireEmbeddedPackages } from '../../../embedded/packages.ts';
 import { type EmbeddedParts, startEmbeddedParts } from '../../../embedded/parts.ts';
-import {
-  devEnvironmentFile,
-  type Environment,
-  loadConfig,
-  readEnvironment,
-  VARIABLE_NAMES,
-} from '../../../shared/settings/config.ts';
+import { devEnvironmentFile, readEnvironment } from '../../../shared/settings/environment.ts';
+import { type Environment, loadConfig } from '../../../shared/settings/config.ts';
+import { VARIABLE_NAMES } from '../../../shared/settings/variables.ts';
 import { OPTIONAL_WORKER_KINDS, WORKER_KINDS } from '../../../workers/worker.ts';
 import { CommandEnd, EXIT } from '../../terminal/exit.ts';
 import { colors, print, say, sayColors } from '../../terminal/output.ts';

@@ -1,13 +1,7 @@
 import { Command } from 'commander';
-import {
-  type Config,
-  type ConfigWith,
-  type Environment,
-  loadConfig,
-  readEnvironment,
-  type Setting,
-  STORE_SETTINGS,
-} from '../../../shared/settings/config.ts';
+import type { Config, Setting } from '../../../shared/settings/variables.ts';
+import { type ConfigWith, type Environment, loadConfig, STORE_SETTINGS } from '../../../shared/settings/config.ts';
+import { readEnvironment } from '../../../shared/settings/environment.ts';
 import { messageOf } from '../../../shared/errors.ts';
 import { Ipfs } from '../../../shared/pinning/ipfs.ts';
 import { createLogger } from '../../../shared/telemetry/log.ts';

@@ -2,7 +2,7 @@ import { Console } from 'node:console';
 import { Command } from 'commander';
 import { startMcpHttp } from '../../../doors/mcp/http-door.ts';
 import { startMcpStdio } from '../../../doors/mcp/stdio-door.ts';
-import { readEnvironment } from '../../../shared/settings/config.ts';
+import { readEnvironment } from '../../../shared/settings/environment.ts';
 import { say, sayColors } from '../../terminal/output.ts';
 import { tellParent, untilSignal } from '../../process/until-signal.ts';
 import { readPackage } from '../../process/package.ts';

@@ -1,5 +1,5 @@
 import { Argument, Command } from 'commander';
-import { readEnvironment } from '../../../shared/settings/config.ts';
+import { readEnvironment } from '../../../shared/settings/environment.ts';
 import { OPTIONAL_WORKER_KINDS, startWorker, WORKER_KINDS, type WorkerKind } from '../../../workers/worker.ts';
 import { EXIT } from '../../terminal/exit.ts';
 import { endTraceExport } from '../../process/trace-export.ts';
