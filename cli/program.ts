@@ -79,7 +79,8 @@ export async function runProgram(): Promise<void> {
   }
 }
 
-function createProgram(): Command {
+/** All commands, ready to be parsed. */
+export function createProgram(): Command {
   const program = new Command('mnemoq')
     .description('The memory of an AI agent system, run as queues and workers.')
     .version(readPackage().version)

@@ -16,7 +16,8 @@ const ROWS_AT_ONCE = 100;
 /** Documents fetched at once: each may be DOCUMENT_BYTES long. */
 const FETCHED_AT_ONCE = 4;
 
-const archiveOptions = z.strictObject({
+/** Exported because docs/calls.md is made from it. @public */
+export const archiveOptions = z.strictObject({
   module: z.enum(['reflection', 'finetune', 'knowledge']).optional(),
   userId: identifier.optional(),
   contextId: identifier.optional(),

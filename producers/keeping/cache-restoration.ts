@@ -13,7 +13,8 @@ const AT_ONCE = 8;
  */
 const ATTEMPTS = 7;
 
-const cacheOptions = z.strictObject({ since: moment.optional() });
+/** Exported because docs/calls.md is made from it. @public */
+export const cacheOptions = z.strictObject({ since: moment.optional() });
 export type CacheRestorationOptions = z.input<typeof cacheOptions>;
 
 /** How many conversations Supabase has, and what of them Redis holds now. */

@@ -24,7 +24,8 @@ const PINNED_AT_ONCE = 4;
 /** Documents told one by one; the rest are only counted. */
 const TOLD = 100;
 
-const restorationOptions = z.strictObject({ trustedKeys: listOf(publicKey, 100).optional() });
+/** Exported because docs/calls.md is made from it. @public */
+export const restorationOptions = z.strictObject({ trustedKeys: listOf(publicKey, 100).optional() });
 export type RestorationOptions = z.input<typeof restorationOptions>;
 
 /** What became of a document that was not restored. */

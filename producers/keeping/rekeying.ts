@@ -20,7 +20,8 @@ const TOLD = 100;
 const LET_GO_MS = 120_000;
 const POLL_MS = 50;
 
-const rekeyOptions = z.strictObject({ dryRun: z.boolean().optional(), sealPlain: z.boolean().optional() });
+/** Exported because docs/calls.md is made from it. @public */
+export const rekeyOptions = z.strictObject({ dryRun: z.boolean().optional(), sealPlain: z.boolean().optional() });
 export type RekeyOptions = z.input<typeof rekeyOptions>;
 
 /** Where something sealed stands. */

@@ -16,7 +16,8 @@ export interface ReflectionRequestReceipt {
 }
 
 const reflector = z.custom<Reflector>((value) => typeof value === 'function', 'a function');
-const reflectorOptions = z.strictObject({ concurrency: z.int().min(1).max(1_000).optional() });
+/** Exported because docs/calls.md is made from it. @public */
+export const reflectorOptions = z.strictObject({ concurrency: z.int().min(1).max(1_000).optional() });
 export type ReflectorOptions = z.input<typeof reflectorOptions>;
 
 /** Reflections under way at once in one process, unless told otherwise. */

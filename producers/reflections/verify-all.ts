@@ -11,7 +11,8 @@ const PAGE = 200;
 /** Reflections followed at once: each waits for IPFS and Supabase more than it computes. */
 const AT_ONCE = 8;
 
-const verifyAllOptions = z.strictObject({ userId: identifier.optional(), contextId: identifier.optional() });
+/** Exported because docs/calls.md is made from it. @public */
+export const verifyAllOptions = z.strictObject({ userId: identifier.optional(), contextId: identifier.optional() });
 export type VerifyAllOptions = z.input<typeof verifyAllOptions>;
 
 /** One reflection of all. */
