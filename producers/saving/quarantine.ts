@@ -18,7 +18,8 @@ const JOBS_AT_ONCE = 20;
 const LOOKED_THROUGH = 2_000;
 const LONGEST_WAIT_MS = 600_000;
 
-const quarantineOptions = z.strictObject({
+/** Exported because docs/calls.md is made from it. @public */
+export const quarantineOptions = z.strictObject({
   userId: identifier.optional(),
   cursor: z.string().min(1).max(200).optional(),
   limit: z.int().min(1).max(MOST_RECORDS).optional(),
