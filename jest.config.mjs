@@ -1,3 +1,5 @@
+import { patient } from './test/support/faults/eventually.ts';
+
 /** TypeScript is only stripped of its types, by Node itself, so that tests run the very lines that are in the sources. */
 export default {
   testEnvironment: 'node',
@@ -10,5 +12,6 @@ export default {
   globalTeardown: './test/support/services/services-down.ts',
   // Real parts on two cores: two files at once, each with a Redis of its own.
   maxWorkers: 2,
-  testTimeout: 60_000,
+  // Of tests and hooks alike; longer than any wait inside them, which says better what did not happen.
+  testTimeout: patient(300_000),
 };

@@ -83,7 +83,7 @@ describe('every command', () => {
         expect(help).toMatchObject({ code: 0, stderr: '', stdout: expect.stringContaining(`Usage: mnemoq ${name}`) });
       },
     );
-  }, 120_000);
+  });
 
   test('ends with 3 in bounded time when Redis is away, and says so once, without a stack', async () => {
     const away = {
@@ -99,7 +99,7 @@ describe('every command', () => {
       expect([name, ended]).toEqual([name, { code: 3, signal: null, stdout: '', stderr: expect.any(String) }]);
       expect(ended.stderr).toMatch(/^error: .*Redis.*\n→ mnemoq doctor .*\n$/);
     });
-  }, 120_000);
+  });
 
   test('ends with 2 when a setting is missing, naming it', async () => {
     await each(['stats', 'doctor', 'dashboard', 'worker chat'], async (name) => {

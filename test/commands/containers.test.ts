@@ -21,7 +21,7 @@ import {
   type Service,
   withDefaults,
 } from '../support/services/compose.ts';
-import { supabaseService } from '../support/services/stack.ts';
+import { supabaseService } from '../support/services/supabase-service.ts';
 
 const LOCAL = 'docker-compose.yml';
 const HOSTED = 'docker-compose.hosted.yml';

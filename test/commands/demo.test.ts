@@ -8,8 +8,6 @@ import { runCli, startCli } from '../support/clients/cli.ts';
 import { eventually } from '../support/faults/eventually.ts';
 
 const ROOT = path.join(import.meta.dirname, '../..');
-/** Enough for a machine that runs other tests at the same time; alone it takes ten seconds. */
-const LIMIT_MS = 110_000;
 
 let dir: string;
 beforeEach(() => {
@@ -28,7 +26,7 @@ describe('the demo', () => {
   test('does the main job on the sample, checks every step, and whatever the user has set does not reach it', async () => {
     writeFileSync(path.join(dir, '.env'), 'REDIS_URL=redis://127.0.0.1:1\nMEMORY_MEMORIES_TABLE=elsewhere\n');
     const environment = { MEMORY_WRITE_MODE: 'immediate', MEMORY_ENCODING: 'gpt2' };
-    const ended = await runCli(['demo', '--json'], { environment, cwd: dir, limitMs: LIMIT_MS });
+    const ended = await runCli(['demo', '--json'], { environment, cwd: dir });
     expect(ended).toMatchObject({ code: 0, signal: null });
     const { steps, reflections, ...result } = JSON.parse(ended.stdout);
 
@@ -54,18 +52,18 @@ describe('the demo', () => {
     expect(new Set(reflections.map(({ cid }: { cid: string }) => cid)).size).toBe(thoughts.length);
     expect(steps.length).toBe(7 + thoughts.length);
     expect(steps.filter(({ ok }: { ok: boolean }) => !ok)).toEqual([]);
-  }, 120_000);
+  });
 
   test('ends with 1 and prints no result when it is interrupted', async () => {
-    const { process: child, said, ended } = startCli(['demo', '--json'], { cwd: dir, limitMs: LIMIT_MS });
-    await eventually(() => said.stderr.includes('starting the chat'), LIMIT_MS);
+    const { process: child, said, ended } = startCli(['demo', '--json'], { cwd: dir });
+    await eventually(() => said.stderr.includes('starting the chat'));
     child.kill('SIGINT');
     expect(await ended).toMatchObject({
       code: 1,
       stdout: '',
       stderr: expect.stringContaining('stopped before the end'),
     });
-  }, 120_000);
+  });
 });
 
 /**
@@ -89,24 +87,20 @@ describe('the demo of a memory that', () => {
       wrong: 'insert(records.slice(records.length > 1 ? 1 : 0).map(toRow)',
       fails: ['rows in Supabase', 'decoded text'],
     },
-  ])(
-    '$name says so and ends with 1',
-    async ({ file, right, wrong, fails }) => {
-      for (const part of ['cli', 'embedded', 'producers', 'shared', 'supabase', 'workers', 'package.json']) {
-        cpSync(path.join(ROOT, part), path.join(dir, part), { recursive: true });
-      }
-      symlinkSync(path.join(ROOT, 'node_modules'), path.join(dir, 'node_modules'));
-      const source = readFileSync(path.join(dir, file), 'utf8');
-      expect(source).toContain(right);
-      writeFileSync(path.join(dir, file), source.replace(right, wrong));
+  ])('$name says so and ends with 1', async ({ file, right, wrong, fails }) => {
+    for (const part of ['cli', 'embedded', 'producers', 'shared', 'supabase', 'workers', 'package.json']) {
+      cpSync(path.join(ROOT, part), path.join(dir, part), { recursive: true });
+    }
+    symlinkSync(path.join(ROOT, 'node_modules'), path.join(dir, 'node_modules'));
+    const source = readFileSync(path.join(dir, file), 'utf8');
+    expect(source).toContain(right);
+    writeFileSync(path.join(dir, file), source.replace(right, wrong));
 
-      const main = path.join(dir, 'cli', 'main.ts');
-      const { code, stdout } = await runCli(['demo', '--json'], { main, cwd: dir, limitMs: LIMIT_MS });
-      const { ok, steps } = JSON.parse(stdout);
-      expect([code, ok]).toEqual([1, false]);
-      const failed = steps.filter((step: { ok: boolean }) => !step.ok).map(({ what }: { what: string }) => what);
-      expect([...new Set(failed)]).toEqual(fails);
-    },
-    120_000,
-  );
+    const main = path.join(dir, 'cli', 'main.ts');
+    const { code, stdout } = await runCli(['demo', '--json'], { main, cwd: dir });
+    const { ok, steps } = JSON.parse(stdout);
+    expect([code, ok]).toEqual([1, false]);
+    const failed = steps.filter((step: { ok: boolean }) => !step.ok).map(({ what }: { what: string }) => what);
+    expect([...new Set(failed)]).toEqual(fails);
+  });
 });

@@ -100,7 +100,7 @@ test(`10,000 lines run through a heap of ${HEAP_MB} MB`, async () => {
   const lines = Array.from({ length: 10_000 }, (_, n) => (n % 5 === 0 ? bulky : JSON.stringify(turn(contextId, n))));
   const input = gzipSync(lines.join('\n'));
   const nodeOptions = [`--max-old-space-size=${HEAP_MB}`];
-  const ended = await importing(['-', '--json'], { input, nodeOptions, limitMs: 110_000 });
+  const ended = await importing(['-', '--json'], { input, nodeOptions });
   expect(ended).toMatchObject({ code: 1, signal: null, stderr: '' });
   const result = JSON.parse(ended.stdout);
   expect(result).toMatchObject({ lines: 10_000, queued: 8000, bad: 2000 });
@@ -109,4 +109,4 @@ test(`10,000 lines run through a heap of ${HEAP_MB} MB`, async () => {
   );
   await stack.idle('chat');
   expect(await stack.client.zcard(`memory:order:${contextId}`)).toBe(8000);
-}, 120_000);
+});

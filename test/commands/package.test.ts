@@ -49,7 +49,7 @@ beforeAll(async () => {
   );
   stack = await startStack();
   await stack.startWorkers('chat', 'flush');
-}, 300_000);
+});
 afterAll(async () => {
   await stack.stop();
   rmSync(consumer, { recursive: true });
@@ -180,7 +180,7 @@ test('the memory page is served with all its files', async () => {
     const url = await eventually(() => {
       if (child.exitCode !== null) throw new Error(`it ended: ${said}`);
       return /memory page at (http:\S+?),/.exec(said)?.[1] ?? '';
-    }, 60_000);
+    });
     const headers = {
       authorization: `Basic ${Buffer.from(stack.environment['MEMORY_API_KEYS'] ?? '').toString('base64')}`,
     };

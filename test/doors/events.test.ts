@@ -92,7 +92,7 @@ test('what is told as committed is what Supabase has, also when a flush worker d
   expect(told.toSorted()).toEqual(ids.toSorted());
   const { data } = await stack.supabase.from('memories').select('id').eq('context_id', contextId);
   expect((data ?? []).map(({ id }) => id as string).toSorted()).toEqual(told.toSorted());
-}, 150_000); // the dead worker's job is taken up when its lock has run out
+}); // the dead worker's job is taken up when its lock has run out
 
 test('a refused record is told as quarantined, with the code, and as committed once it is mended', async () => {
   await stack.startWorkers('chat', 'flush');

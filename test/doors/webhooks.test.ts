@@ -117,7 +117,7 @@ test('a dispatcher that is killed delivers each event under one id, and an endpo
   await eventually(() => told().size === 5, 100_000);
   expect([...told()].toSorted()).toEqual(ids.toSorted());
   expect(new Set(received.map(({ headers }) => headers['webhook-id'])).size).toBe(5);
-}, 120_000);
+});
 
 test('what an endpoint does not take for a day is given up, and nothing else waits for it', async () => {
   answer = (count) => (count === 0 ? 500 : 204);

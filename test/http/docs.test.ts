@@ -49,4 +49,4 @@ test('the documentation is read in a browser, asks nobody else, and tries a requ
 
   expect(new Set(asked.map((url) => new URL(url).origin)).size).toBe(1);
   expect(wrong).toEqual([]);
-}, 120_000);
+});

@@ -12,6 +12,7 @@ import { Signer } from '../../shared/secrets/signing.ts';
 import { runCli } from '../support/clients/cli.ts';
 import { startFaultProxy } from '../support/faults/fault-proxy.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
+import { CHOSEN_SUPABASE } from '../support/services/supabase-service.ts';
 
 const WAIT = { wait: true } as const;
 /** Its blocks but the first and the last are the same. */
@@ -30,7 +31,7 @@ async function verifyOffline(file: string, ...keys: string[]): Promise<{ code: n
   return { code, lines: stdout.trimEnd().split('\n') };
 }
 
-describe.each(['embedded', 'postgrest'] as const)('pinned documents on the %s Supabase', (supabase) => {
+describe.each([CHOSEN_SUPABASE])('pinned documents on the %s Supabase', (supabase) => {
   let stack: Stack;
   let key: string;
   const userId = randomUUID();

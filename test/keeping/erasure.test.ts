@@ -7,6 +7,7 @@ import { verifySignature } from '../../shared/secrets/signing.ts';
 import { encode } from '../../shared/records/tokenizer.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
+import { CHOSEN_SUPABASE } from '../support/services/supabase-service.ts';
 
 /** Every byte of every key of a Redis, as text. */
 async function redisContent({ client }: Stack): Promise<string> {
@@ -32,7 +33,7 @@ function filesUnder(dir: string): string {
   return files.map((file) => readFileSync(path.join(file.parentPath, file.name), 'latin1')).join('\n');
 }
 
-describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabase) => {
+describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
   let stack: Stack;
   beforeAll(async () => {
     stack = await startStack({ supabase });

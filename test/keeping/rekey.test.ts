@@ -1,15 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { loadSecrets } from '../../embedded/secrets.ts';
-import { startSupabase } from '../../embedded/supabase.ts';
 import { MemoryCore, type RekeyOptions, type RekeyProgress } from '../../producers/index.ts';
 import { runCli } from '../support/clients/cli.ts';
 import { eventually } from '../support/faults/eventually.ts';
-import { startPostgrest } from '../support/services/postgrest.ts';
+import { type OwnSupabase, startOwnSupabase } from '../support/services/own-supabase.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
+import { CHOSEN_SUPABASE } from '../support/services/supabase-service.ts';
 import { turn, turns } from '../support/inputs/turns.ts';
 
 const KEYS = Object.fromEntries(
@@ -19,32 +15,18 @@ const keyed = (...kids: string[]) => kids.map((kid) => KEYS[kid]).join();
 const SEALED = /"(?:v1)\.([\w-]+)\.|^v1\.([\w-]+)\./g;
 
 /** Of this file alone: here everything there is gets sealed anew. */
-const dir = mkdtempSync(path.join(tmpdir(), 'mnemoq-rekey-'));
-const stops: (() => Promise<void>)[] = [];
+let service: OwnSupabase;
 beforeAll(async () => {
-  const secrets = loadSecrets(dir);
-  const embedded = await startSupabase(path.join(dir, 'supabase'), secrets);
-  stops.push(() => embedded.stop());
-  const postgrest = await startPostgrest();
-  stops.push(() => postgrest.stop());
-  const keys = { serviceKey: secrets.secretKey, anonKey: secrets.publishableKey, jwtSecret: secrets.jwtSecret };
-  const { url, serviceKey, anonKey, jwtSecret } = postgrest;
-  process.env['MNEMOQ_TEST_SERVICES'] = JSON.stringify([
-    { name: 'embedded', url: embedded.url, ...keys },
-    { name: 'postgrest', url, serviceKey, anonKey, jwtSecret },
-  ]);
-}, 120_000);
-afterAll(async () => {
-  for (const stop of stops) await stop();
-  rmSync(dir, { recursive: true, force: true });
+  service = await startOwnSupabase();
 });
+afterAll(() => service.stop());
 
-describe.each(['postgrest', 'embedded'] as const)('sealing anew, on the %s Supabase', (supabase) => {
+describe.each([CHOSEN_SUPABASE])('sealing anew, on the %s Supabase', () => {
   let stack: Stack;
   let contextId: string;
   beforeEach(async () => {
     const environment = { MEMORY_ENCRYPTION_KEYS: keyed('old'), MEMORY_ENCRYPT_TOKENS: 'true' };
-    stack = await startStack({ supabase, environment });
+    stack = await startStack({ supabase: service, environment });
     await stack.supabase.from('memories').delete().not('id', 'is', null);
     contextId = stack.newContextId();
   });
@@ -125,7 +107,7 @@ describe.each(['postgrest', 'embedded'] as const)('sealing anew, on the %s Supab
     expect(await kidsInUse()).toEqual(['n_w']);
     const again = await rekey();
     expect([again.pass, Object.values(again.resealed)]).toEqual([1, [0, 0, 0, 0]]);
-  }, 60_000);
+  });
 
   test('a row whose key is lost is listed, left as it is, and holds up no other', async () => {
     await stack.startWorkers('chat', 'flush');
@@ -214,7 +196,7 @@ describe.each(['postgrest', 'embedded'] as const)('sealing anew, on the %s Supab
     expect((await rekey()).left).toEqual({});
     expect(await kidsInUse()).toEqual(['n_w']);
     expect(await readAll()).toEqual(Array.from({ length: 400 }, (_, n) => `question ${n}`));
-  }, 60_000);
+  });
 
   test('seals what was plain before encryption was switched on, when asked to', async () => {
     const plain = { MEMORY_ENCRYPT_TOKENS: 'false', MEMORY_TEXT_CACHE: 'plain' };
@@ -240,7 +222,7 @@ describe.each(['postgrest', 'embedded'] as const)('sealing anew, on the %s Supab
 
 test('the command tells what is done and what is left, and its exit code whether an old key can go', async () => {
   const environment = { MEMORY_ENCRYPTION_KEYS: keyed('old') };
-  const stack = await startStack({ supabase: 'postgrest', environment });
+  const stack = await startStack({ supabase: service, environment });
   try {
     await stack.supabase.from('memories').delete().not('id', 'is', null);
     await stack.startWorkers('chat', 'flush');
@@ -262,4 +244,4 @@ test('the command tells what is done and what is left, and its exit code whether
   } finally {
     await stack.stop();
   }
-}, 60_000);
+});

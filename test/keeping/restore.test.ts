@@ -10,6 +10,7 @@ import { Signer } from '../../shared/secrets/signing.ts';
 import { runCli } from '../support/clients/cli.ts';
 import { startFaultProxy } from '../support/faults/fault-proxy.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
+import { CHOSEN_SUPABASE } from '../support/services/supabase-service.ts';
 import { turn } from '../support/inputs/turns.ts';
 
 const WAIT = { wait: true } as const;
@@ -20,7 +21,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(dir, { recursive: true }));
 
-describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabase) => {
+describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
   let stack: Stack;
   beforeAll(async () => {
     stack = await startStack({ supabase, environment: { MEMORY_SHORT_TERM_LIMIT: '5' } });
@@ -55,7 +56,7 @@ describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabas
 
   describe('an empty Redis', () => {
     // No other test is in this century, so that the counts are of these alone.
-    const since = supabase === 'embedded' ? '7001-01-01T00:00:00Z' : '7002-01-01T00:00:00Z';
+    const since = '7002-01-01T00:00:00Z';
     const contexts: string[] = [];
     beforeAll(async () => {
       for (const count of [1, 3, 8]) {

@@ -15,7 +15,7 @@ import { connectParts, type Parts } from '../../workers/steps/parts.ts';
 import { processQuarantined } from '../../workers/flush/quarantine.ts';
 import { processReflection } from '../../workers/saving/reflection.ts';
 import type { ProxiedRequest } from '../support/faults/fault-proxy.ts';
-import type { SupabaseService } from '../support/services/services.ts';
+import type { SupabaseService } from '../support/services/supabase-service.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
 import type { Seen } from './model.ts';
 

@@ -55,5 +55,5 @@ describe.each(redisPrograms())('a cluster of %s with replicas', (_name, program)
     await settled(queues, memory);
     await expectAllOnce(traffic, queues, memory, stack.supabase);
     expect(cluster.replicas).toContain(await cluster.ownerOf(slot, other));
-  }, 400_000);
+  });
 });

@@ -121,7 +121,7 @@ test('workers that come and go while turns flow lose, repeat and fail nothing', 
   );
   const { items: records } = await stack.memory.getMemoryContext(contextId, { limit: 1000 });
   expect(records.map(({ id }) => id)).toEqual(ids);
-}, 120_000);
+});
 
 test('SIGTERM: it finishes what is in hand, leaves the rest in the queue, loses and fails nothing, ends with 0', async () => {
   const contextId = stack.newContextId();

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
-import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { context, propagation, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { W3CTraceContextPropagator } from '@opentelemetry/core';
@@ -22,9 +22,6 @@ const ENDPOINT = 'OTEL_EXPORTER_OTLP_ENDPOINT';
 const NAMES = /^(POST \/memory\/[a-z]+|add [a-z]+\.[a-z]+|addBulk chat|(process|fail) [a-z]+|commit|pin)$/;
 
 /** Four processes start side by side, on a machine that may be busy. */
-const UP_MS = 90_000;
-const LIMIT_MS = 180_000;
-jest.setTimeout(LIMIT_MS);
 
 let stack: Stack;
 let collector: Collector;
@@ -45,9 +42,9 @@ type Command = ['worker', 'chat' | 'reflection' | 'flush'] | ['api'] | ['mcp', '
 /** Real processes, as they are run; resolves when all are up, with the address of the HTTP API where it is among them. */
 async function start(environment: Record<string, string>, ...commands: Command[]): Promise<string> {
   const all = { ...stack.environment, MEMORY_LOG_LEVEL: 'info', ...environment };
-  running.push(...commands.map((command) => startCli(command, { environment: all, limitMs: LIMIT_MS })));
+  running.push(...commands.map((command) => startCli(command, { environment: all })));
   const ups = running.map(async ({ said }) =>
-    eventually(() => /(?:HTTP API|MCP server) at (http:\S+)[,;]|worker started/.exec(said.stderr), UP_MS),
+    eventually(() => /(?:HTTP API|MCP server) at (http:\S+)[,;]|worker started/.exec(said.stderr)),
   );
   return (await Promise.all(ups)).map((found) => found?.[1]).find(Boolean) ?? '';
 }

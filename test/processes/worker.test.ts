@@ -131,10 +131,10 @@ describe('a worker', () => {
     for (let start = 0; start < data.length; start += 600) {
       await stack.queue('chat').addBulk(data.slice(start, start + 600).map((each) => ({ name: 'chat', data: each })));
     }
-    await stack.idle('chat', 60_000);
+    await stack.idle('chat');
     expect(await stack.queue('chat').getCompletedCount()).toBe(10_000);
     expect(await stack.client.xlen('memory:pending')).toBe(10_200);
-  }, 90_000);
+  });
 
   test('finishes what is in hand when it is stopped, and leaves the rest in the queue', async () => {
     stack.environment['MEMORY_WORKER_CONCURRENCY'] = '4';

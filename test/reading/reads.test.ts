@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { ContextRecord } from '../../producers/index.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
+import { CHOSEN_SUPABASE } from '../support/services/supabase-service.ts';
 import { moment, turn, turns } from '../support/inputs/turns.ts';
 
-describe.each(['embedded', 'postgrest'] as const)('reads, on the %s Supabase', (supabase) => {
+describe.each([CHOSEN_SUPABASE])('reads, on the %s Supabase', (supabase) => {
   let stack: Stack;
   beforeAll(async () => {
     stack = await startStack({ supabase, environment: { MEMORY_SHORT_TERM_LIMIT: '10' } });

@@ -4,6 +4,7 @@ import { queryPhrases, queryTerms, textTerms, toTsquery } from '../../producers/
 import { tokenize } from '../../shared/records/tokens.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
+import { CHOSEN_SUPABASE } from '../support/services/supabase-service.ts';
 
 /** What was said, in the languages of the people who say it. */
 const SAID = {
@@ -28,7 +29,7 @@ const ASKED: [query: string, Name][] = [
   ['paris museums', 'paris'],
 ];
 
-describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabase) => {
+describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
   let stack: Stack;
   beforeAll(async () => {
     stack = await startStack({ supabase });

@@ -10,6 +10,7 @@ import { type MemoryRecord, MODULES, toRow } from '../../shared/records/records.
 import { runCli, startCli } from '../support/clients/cli.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
+import { CHOSEN_SUPABASE } from '../support/services/supabase-service.ts';
 import { record } from '../support/inputs/turns.ts';
 
 /**
@@ -60,7 +61,7 @@ const tokensLine = z.union([
   z.strictObject({ ...head, module: z.enum(['reflection', 'finetune', 'knowledge']), text: ids }),
 ]);
 
-describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabase) => {
+describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
   let stack: Stack;
   let memory: MemoryCore;
   beforeAll(async () => {

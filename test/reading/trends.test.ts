@@ -3,9 +3,10 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { MemoryCore, TrendsOptions } from '../../producers/index.ts';
 import { toRow } from '../../shared/records/records.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
+import { CHOSEN_SUPABASE } from '../support/services/supabase-service.ts';
 import { record } from '../support/inputs/turns.ts';
 
-describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabase) => {
+describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
   let stack: Stack;
   let memory: MemoryCore;
   beforeAll(async () => {

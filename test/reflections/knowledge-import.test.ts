@@ -6,14 +6,23 @@ import type { ReflectionJob } from '../../shared/records/records.ts';
 import { createReflectionDocument, DOCUMENT_BYTES, toBytes } from '../../shared/pinning/reflection-document.ts';
 import { Signer } from '../../shared/secrets/signing.ts';
 import { type FaultProxy, startFaultProxy } from '../support/faults/fault-proxy.ts';
+import { type OwnSupabase, startOwnSupabase } from '../support/services/own-supabase.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
+import { CHOSEN_SUPABASE, type SupabaseName } from '../support/services/supabase-service.ts';
 
 const WAIT = { wait: true } as const;
 
-describe.each([
-  ['embedded', 'postgrest'],
-  ['postgrest', 'embedded'],
-] as const)('from a Mnemoq on the %s Supabase into one on the %s', (from, into) => {
+/** Two that do not share a database. */
+const WAYS: [from: SupabaseName, into: SupabaseName | 'other postgrest'][] =
+  CHOSEN_SUPABASE === 'embedded'
+    ? [
+        ['embedded', 'postgrest'],
+        ['postgrest', 'embedded'],
+      ]
+    : [['postgrest', 'other postgrest']];
+
+describe.each(WAYS)('from a Mnemoq on the %s Supabase into one on the %s', (from, into) => {
+  let other: OwnSupabase | null = null;
   let author: Stack;
   let reader: Stack;
   /** Stands between the reader and the author's IPFS node, which is the network they share. */
@@ -21,7 +30,9 @@ describe.each([
   beforeAll(async () => {
     author = await startStack({ supabase: from });
     network = await startFaultProxy(author.ipfs.url);
-    reader = await startStack({ supabase: into, environment: { IPFS_API_URL: network.url } });
+    other = into === 'other postgrest' ? await startOwnSupabase('postgrest') : null;
+    const supabase = other ?? (into as SupabaseName);
+    reader = await startStack({ supabase, environment: { IPFS_API_URL: network.url } });
     await author.startWorkers('reflection');
     await reader.startWorkers('reflection', 'chat');
   });
@@ -32,6 +43,7 @@ describe.each([
     await reader.stop();
     await network.stop();
     await author.stop();
+    await other?.stop();
   });
 
   const rowsOf = async (stack: Stack, id: string) => {

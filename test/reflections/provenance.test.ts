@@ -5,9 +5,10 @@ import type { ReflectionRow } from '../../shared/long-term/reflections.ts';
 import { fromBytes } from '../../shared/pinning/reflection-document.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
+import { CHOSEN_SUPABASE } from '../support/services/supabase-service.ts';
 import { moment, turn } from '../support/inputs/turns.ts';
 
-describe.each(['embedded', 'postgrest'] as const)('where reflections come from, on the %s Supabase', (supabase) => {
+describe.each([CHOSEN_SUPABASE])('where reflections come from, on the %s Supabase', (supabase) => {
   let stack: Stack;
   beforeAll(async () => {
     stack = await startStack({ supabase });

@@ -6,10 +6,11 @@ import type { MnemoqError } from '../../shared/errors.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { startFaultProxy } from '../support/faults/fault-proxy.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
+import { CHOSEN_SUPABASE } from '../support/services/supabase-service.ts';
 
 const TEXT = 'I answered too fast; 下次先問清楚預算。MARKER-7f3a';
 
-describe.each(['embedded', 'postgrest'] as const)('a reflection, on the %s Supabase', (supabase) => {
+describe.each([CHOSEN_SUPABASE])('a reflection, on the %s Supabase', (supabase) => {
   let stack: Stack;
   beforeEach(async () => {
     stack = await startStack({ supabase });

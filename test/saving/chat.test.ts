@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { startStack, type Stack } from '../support/services/stack.ts';
+import { CHOSEN_SUPABASE } from '../support/services/supabase-service.ts';
 
-describe.each(['embedded', 'postgrest'] as const)('a turn, on the %s Supabase', (supabase) => {
+describe.each([CHOSEN_SUPABASE])('a turn, on the %s Supabase', (supabase) => {
   let stack: Stack;
   beforeAll(async () => {
     stack = await startStack({ supabase });

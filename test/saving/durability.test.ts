@@ -76,7 +76,7 @@ describe.each(redisPrograms())('what was acknowledged by %s', (_name, program) =
     expect((await stack.queue('chat').getJobCounts('failed'))['failed']).toBe(0);
     const { items: records } = await stack.memory.getMemoryContext(contextId, { limit: 1000 });
     expect(records.map(({ id }) => id)).toEqual(ids);
-  }, 240_000);
+  });
 });
 
 describe.each(redisPrograms())('saving with %s', (_name, program) => {

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { ProxiedRequest } from '../support/faults/fault-proxy.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
+import { CHOSEN_SUPABASE } from '../support/services/supabase-service.ts';
 import { turn, turns } from '../support/inputs/turns.ts';
 
 /** What PostgreSQL says of a NUL: 22021 in text, 22P05 in JSON. */
@@ -12,7 +13,7 @@ function isInsert({ method, url }: ProxiedRequest): boolean {
   return method === 'POST' && url.startsWith('/rest/v1/memories');
 }
 
-describe.each(['embedded', 'postgrest'] as const)('flush, on the %s Supabase', (supabase) => {
+describe.each([CHOSEN_SUPABASE])('flush, on the %s Supabase', (supabase) => {
   let stack: Stack;
   beforeEach(async () => {
     // Flushes are asked for by the tests, not by a thousand pending records; rows are spoilt and mended in their text caches.

@@ -26,8 +26,6 @@ const LIMIT = 20;
 
 /** Less than the large ones of the backlog have together: a worker that holds them all, or a batch by count, dies of it. */
 const WORKER_HEAP_MB = 96;
-/** Tests that fill the stores; a busy machine needs long for that. */
-const FILLING_MS = 300_000;
 
 let postgrest: Postgrest;
 let proxy: FaultProxy;
@@ -50,7 +48,7 @@ beforeAll(async () => {
   // PostgREST then answers `Accept: application/vnd.pgrst.plan+json` with how PostgreSQL goes about a request.
   await postgrest.sql(`alter role authenticator set pgrst.db_plan_enabled to 'true'`);
   await postgrest.sql(`notify pgrst, 'reload config'`);
-}, FILLING_MS);
+});
 afterAll(async () => {
   await stack.stop();
   await proxy.stop();
@@ -209,34 +207,30 @@ describe('a flush worker of little memory', () => {
     if (worker) await kill(worker);
   });
 
-  test(
-    'flushes 10,000 pending records with 150 of a megabyte each in between',
-    async () => {
-      await stack.client.flushall();
-      const [half, large] = [5_000, 150];
-      const textCache = 'x'.repeat(1_000_000);
-      await remember(half, (n) => record(`small ${n % 100}`, n));
-      await remember(large, (n) => record(`large ${n % 10}`, n, { textCache }));
-      await remember(half, (n) => record(`small ${n % 100}`, half + n));
-      expect(await pending.length()).toBe(2 * half + large);
+  test('flushes 10,000 pending records with 150 of a megabyte each in between', async () => {
+    await stack.client.flushall();
+    const [half, large] = [5_000, 150];
+    const textCache = 'x'.repeat(1_000_000);
+    await remember(half, (n) => record(`small ${n % 100}`, n));
+    await remember(large, (n) => record(`large ${n % 10}`, n, { textCache }));
+    await remember(half, (n) => record(`small ${n % 100}`, half + n));
+    expect(await pending.length()).toBe(2 * half + large);
 
-      const started = await startWorkerProcess('flush', {
-        ...stack.environment,
-        SUPABASE_URL: postgrest.url, // past the proxy, which keeps what it has passed on
-        NODE_OPTIONS: `--max-old-space-size=${WORKER_HEAP_MB}`,
-      });
-      worker = started;
-      await stack.queue('flush').add('flush', { reason: 'test' });
-      await eventually(async () => isOver(started) || (await pending.length()) === 0, FILLING_MS);
-      expect(isOver(started)).toBe(false);
-      const [row] = await postgrest.sql(
-        `select count(*) filter (where context_id like 'small %')::int as small,
+    const started = await startWorkerProcess('flush', {
+      ...stack.environment,
+      SUPABASE_URL: postgrest.url, // past the proxy, which keeps what it has passed on
+      NODE_OPTIONS: `--max-old-space-size=${WORKER_HEAP_MB}`,
+    });
+    worker = started;
+    await stack.queue('flush').add('flush', { reason: 'test' });
+    await eventually(async () => isOver(started) || (await pending.length()) === 0);
+    expect(isOver(started)).toBe(false);
+    const [row] = await postgrest.sql(
+      `select count(*) filter (where context_id like 'small %')::int as small,
                 count(*) filter (where context_id like 'large %')::int as large from memories`,
-      );
-      expect(row).toEqual({ small: 2 * half, large });
-    },
-    FILLING_MS,
-  );
+    );
+    expect(row).toEqual({ small: 2 * half, large });
+  });
 });
 
 /** Path and query of every read that `work` sends to Supabase. */

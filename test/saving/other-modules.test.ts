@@ -2,8 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { MemoryCore } from '../../producers/index.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
+import { CHOSEN_SUPABASE } from '../support/services/supabase-service.ts';
 
-describe.each(['embedded', 'postgrest'] as const)('on the %s Supabase', (supabase) => {
+describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
   let stack: Stack;
   let memory: MemoryCore;
   beforeAll(async () => {

@@ -68,7 +68,7 @@ describe('with Redis at maxmemory', () => {
       ['chat', 'quarantine'].map((name) => stack.queue(name as 'chat').getFailedCount()),
     );
     expect(failed).toEqual([0, 0]);
-  }, 120_000);
+  });
 
   test('what Supabase has as well makes room: saves are taken again; nothing uncommitted is dropped', async () => {
     const [kept, dropped] = [stack.newContextId(), stack.newContextId()];

@@ -2,10 +2,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { patient } from '../faults/eventually.ts';
 
 const MAIN = path.join(import.meta.dirname, '../../../cli/main.ts');
 /** Far more than a command needs on a busy machine; one that hangs is killed, which its signal then tells. */
-const LIMIT_MS = 50_000;
+const LIMIT_MS = patient(200_000);
 
 export interface CliOptions {
   environment?: Record<string, string>;
@@ -16,7 +17,6 @@ export interface CliOptions {
   /** Options of Node. */
   nodeOptions?: string[];
   main?: string;
-  limitMs?: number;
 }
 
 export interface Ended {
@@ -35,7 +35,7 @@ export interface RunningCli {
 
 /** Starts `mnemoq <args>` with this environment and nothing of the tests' own but PATH. */
 export function startCli(args: readonly string[], options: CliOptions = {}): RunningCli {
-  const { environment = {}, cwd = tmpdir(), input, nodeOptions = [], main = MAIN, limitMs = LIMIT_MS } = options;
+  const { environment = {}, cwd = tmpdir(), input, nodeOptions = [], main = MAIN } = options;
   const child = spawn(process.execPath, [...nodeOptions, main, ...args], {
     cwd,
     env: { PATH: process.env['PATH'], HOME: cwd, ...environment },
@@ -46,7 +46,7 @@ export function startCli(args: readonly string[], options: CliOptions = {}): Run
   child.stderr?.setEncoding('utf8').on('data', (text: string) => (said.stderr += text));
   child.stdin?.on('error', () => undefined); // it may end before it has read everything
   if (input !== null) child.stdin?.end(input);
-  const limit = setTimeout(() => child.kill('SIGKILL'), limitMs);
+  const limit = setTimeout(() => child.kill('SIGKILL'), LIMIT_MS);
   const ended = once(child, 'close').then(([code, signal]): Ended => {
     clearTimeout(limit);
     return { code, signal, ...said };

@@ -2,13 +2,27 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 const POLL_MS = 20;
 
+/**
+ * How long a test waits for a state it expects: long, because a wait ends as soon as the state is there, and only a test
+ * that fails waits to the end. `MNEMOQ_TEST_PATIENCE=3` makes every limit three times as long, for a machine that is very
+ * busy or very slow.
+ */
+const PATIENCE = Number(process.env['MNEMOQ_TEST_PATIENCE'] ?? 1);
+if (!(PATIENCE > 0)) throw new Error('MNEMOQ_TEST_PATIENCE: expected a number above 0');
+
+/** A limit for what takes at most this long on a machine with much else to do. */
+export function patient(limitMs: number): number {
+  return limitMs * PATIENCE;
+}
+
 /** Waits for a state, not for a time: resolves as soon as `check` gives something truthy, fails loudly when it never does. */
-export async function eventually<T>(check: () => Promise<T> | T, withinMs = 30_000): Promise<T> {
-  const deadline = Date.now() + withinMs;
+export async function eventually<T>(check: () => Promise<T> | T, withinMs = 60_000): Promise<T> {
+  const limit = patient(withinMs);
+  const deadline = Date.now() + limit;
   for (;;) {
     const result = await check();
     if (result) return result;
-    if (Date.now() > deadline) throw new Error(`it did not happen within ${withinMs} ms: ${check.toString()}`);
+    if (Date.now() > deadline) throw new Error(`it did not happen within ${limit} ms: ${check.toString()}`);
     await sleep(POLL_MS);
   }
 }

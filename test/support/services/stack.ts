@@ -12,7 +12,7 @@ import type { QueueName } from '../../../shared/queues.ts';
 import { type RunningWorker, startWorker, WORKER_KINDS, type WorkerKind } from '../../../workers/worker.ts';
 import { eventually } from '../faults/eventually.ts';
 import { type FaultProxy, startFaultProxy } from '../faults/fault-proxy.ts';
-import type { SupabaseService } from './services.ts';
+import { type SupabaseName, type SupabaseService, supabaseService } from './supabase-service.ts';
 
 /** Real parts for one test file: a Redis and an IPFS of its own, and a shared Supabase behind a proxy that can fail. */
 export interface Stack {
@@ -37,16 +37,10 @@ export interface Stack {
 }
 
 export interface StackOptions {
-  supabase?: SupabaseService['name'];
+  /** Without it, the chosen one that all files share. */
+  supabase?: SupabaseName | SupabaseService;
   environment?: Record<string, string>;
   redis?: EmbeddedRedisOptions;
-}
-
-export function supabaseService(name: SupabaseService['name']): SupabaseService {
-  const services = JSON.parse(process.env['MNEMOQ_TEST_SERVICES'] ?? '[]') as SupabaseService[];
-  const service = services.find((each) => each.name === name);
-  if (!service) throw new Error(`no Supabase named ${name}: tests run through npm test or npm run jest`);
-  return service;
 }
 
 /** Outside view of a Supabase, with any of its keys. */
@@ -59,7 +53,8 @@ export function supabaseClient(url: string, key: string, userToken?: string): Su
 
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const dir = mkdtempSync(path.join(tmpdir(), 'mnemoq-stack-'));
-  const service = supabaseService(options.supabase ?? 'embedded');
+  const { supabase } = options;
+  const service = typeof supabase === 'object' ? supabase : supabaseService(supabase);
   const [redis, ipfs, proxy] = await Promise.all([
     startRedis(path.join(dir, 'redis'), options.redis),
     startIpfs(path.join(dir, 'ipfs')),
