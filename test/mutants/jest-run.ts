@@ -4,16 +4,28 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Tree } from './tree.ts';
+import { whenGone } from '../../embedded/guard.ts';
 import { type JestReport, judge, type Verdict } from './verdict.ts';
 
 const ENVIRONMENT = './test/mutants/environment.mjs';
 
-/** Runs one test file of a tree, in a process group of its own that is gone afterwards however it went. */
+/** A test file to run in a tree, or some tests of it. */
+export interface TestRun {
+  file: string;
+  test?: string | undefined;
+  limitMs: number;
+  environment: Record<string, string>;
+  /**
+   * Whether jest ends even where something is still open. Code with a mistake in it need not close what it has opened; code
+   * as it is must.
+   */
+  forceExit: boolean;
+}
+
+/** Runs it in a process group of its own, which is gone afterwards however it went. */
 export async function runJest(
   { dir, temporary }: Tree,
-  { file, test }: { file: string; test?: string | undefined },
-  limitMs: number,
-  environment: Record<string, string>,
+  { file, test, limitMs, environment, forceExit }: TestRun,
   interrupted: AbortSignal,
 ): Promise<Verdict> {
   const report = path.join(dir, 'jest-report.json');
@@ -24,7 +36,7 @@ export async function runJest(
     [
       '--experimental-vm-modules',
       jest,
-      '--forceExit',
+      ...(forceExit ? ['--forceExit'] : []),
       '--json',
       `--outputFile=${report}`,
       `--env=${ENVIRONMENT}`,
@@ -34,6 +46,10 @@ export async function runJest(
     { cwd: dir, env: { ...process.env, TMPDIR: temporary, ...environment }, stdio: 'ignore', detached: true },
   );
   const exited = once(child, 'exit').then(() => 'exited');
+  const { pid } = child;
+  // The group is not that of this process, so what ends this process does not reach it.
+  const callOff = pid === undefined ? () => undefined : whenGone('kill -9 "-$1"', String(pid));
+  child.once('exit', callOff);
   const stopped = new AbortController();
   const late = sleep(limitMs, 'late', { signal: AbortSignal.any([stopped.signal, interrupted]) }).catch(
     () => 'interrupted',
@@ -42,7 +58,7 @@ export async function runJest(
   stopped.abort();
   if (end === 'exited')
     return judge(existsSync(report) ? (JSON.parse(readFileSync(report, 'utf8')) as JestReport) : null);
-  endGroup(child.pid);
+  endGroup(pid);
   await exited;
   return end === 'late' ? { kind: 'hung' } : { kind: 'broken', reason: 'interrupted' };
 }

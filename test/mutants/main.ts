@@ -4,7 +4,8 @@ import { counted, mark, print, printJson, printTable, say } from '../../cli/term
 import { untilSignal } from '../../cli/process/until-signal.ts';
 import { messageOf } from '../../shared/errors.ts';
 import { runJest } from './jest-run.ts';
-import { type Mutant, MUTANTS } from './mutants.ts';
+import type { Mutant } from './list/mutant.ts';
+import { MUTANTS } from './mutants.ts';
 import { Tree } from './tree.ts';
 import type { Verdict } from './verdict.ts';
 
@@ -15,6 +16,7 @@ const LIMIT_MS = 240_000;
  * `npm test`, for the first failure ends it, and not shrunk, for nobody reads it.
  */
 const MODEL = { MODEL_SEED: '1', MODEL_RUNS: '60', MODEL_SHRINK: 'no' };
+const RUN = { limitMs: LIMIT_MS, environment: MODEL };
 
 interface Trial {
   name: string;
@@ -48,13 +50,12 @@ const program = new Command('mutants')
     printTrials(trials, json);
     const survivors = trials.filter(({ killed }) => !killed);
     if (survivors.length > 0) throw new CommandEnd(EXIT.failed, `${counted(survivors.length, 'mutant')} not killed`);
-    process.exit(EXIT.ok); // waiting for a signal would keep it
   });
 
 try {
   await program.parseAsync();
 } catch (error) {
-  process.exit(report(error));
+  process.exitCode = report(error);
 }
 
 /** The tests must be green on the code as it is, else red says nothing. */
@@ -62,7 +63,9 @@ async function requireGreen(chosen: readonly Mutant[], interrupted: AbortSignal)
   for (const [file, mutants] of Map.groupBy(chosen, ({ caughtBy }) => caughtBy)) {
     const tests = mutants.map(({ test }) => test);
     const test = tests.includes(undefined) ? undefined : [...new Set(tests)].join('|');
-    const { verdict, seconds } = await inTree((tree) => runJest(tree, { file, test }, LIMIT_MS, MODEL, interrupted));
+    const { verdict, seconds } = await inTree((tree) =>
+      runJest(tree, { file, test, ...RUN, forceExit: false }, interrupted),
+    );
     if (verdict.kind !== 'green') throw new CommandEnd(EXIT.failed, `${file} without a mutant: ${inWords(verdict)}`);
     say(`${mark(true)} ${file} is green without a mutant (${seconds} s)`);
   }
@@ -76,10 +79,10 @@ async function tryMutant(mutant: Mutant, interrupted: AbortSignal): Promise<Tria
     } catch (error) {
       return { kind: 'broken', reason: messageOf(error) } as const;
     }
-    return runJest(tree, { file: caughtBy, test }, LIMIT_MS, MODEL, interrupted);
+    return runJest(tree, { file: caughtBy, test, ...RUN, forceExit: true }, interrupted);
   });
   const killed = verdict.kind === 'red' || (verdict.kind === 'hung' && mutant.hangs === true);
-  say(`${mark(killed)} ${name} (${seconds} s)`);
+  say(`${mark(killed)} ${name} (${seconds} s): ${inWords(verdict)}`);
   return { name, breaks, caughtBy, killed, finding: inWords(verdict), seconds };
 }
 

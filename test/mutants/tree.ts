@@ -1,7 +1,7 @@
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import type { Mutant } from './mutants.ts';
+import type { Mutant } from './list/mutant.ts';
 
 const ROOT = path.join(import.meta.dirname, '../..');
 /** What a copy does without. */
