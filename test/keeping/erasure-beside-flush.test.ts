@@ -38,5 +38,5 @@ test('a flush that is slow at Supabase brings nothing back that was erased while
   expect(tiers.pending).toBe(3);
   const { data } = await stack.supabase.from('memories').select('id').eq('context_id', contextId);
   expect(data).toEqual([]);
-  expect((await memory.getMemoryContext(contextId)).records).toEqual([]);
+  expect((await memory.getMemoryContext(contextId)).items).toEqual([]);
 });

@@ -79,7 +79,7 @@ export const KEEPING: readonly Mutant[] = [
   {
     name: 'rekey-brings-back',
     breaks: 'a row that was changed since it was read stays as it is',
-    file: 'producers/keeping/sealed-rows.ts',
+    file: 'shared/long-term/sealed-rows.ts',
     text: "if (before.textCache === null) query = query.is('text_cache', null);",
     instead: "if (before.textCache !== null) query = query.not('id', 'is', null);",
     caughtBy: 'test/keeping/rekey.test.ts',

@@ -33,8 +33,8 @@ export const SEARCH: readonly Mutant[] = [
     name: 'search-newest-first',
     breaks: 'what says most of a query comes first',
     file: 'producers/questions/search.ts',
-    text: 'b.score - a.score || (positionOf',
-    instead: '0 || (positionOf',
+    text: 'b.score - a.score || byPosition(',
+    instead: 'byPosition(',
     caughtBy: 'test/reading/search.test.ts',
   },
   {
