@@ -38,7 +38,7 @@ import { type KnowledgeItem, type KnowledgeOptions, listKnowledge } from './refl
 import { importKnowledge, type KnowledgeImportOptions } from './reflections/knowledge-import.ts';
 import { newFinetuneJob, newKnowledgeJob, newReflectionJob } from './saving/new-job.ts';
 import type { Page } from './parts/page.ts';
-import { connectParts, type Parts } from './parts/parts.ts';
+import { connectCalls, type CallParts } from './parts/call-parts.ts';
 import { type Trace, type TraceOptions, traceReflection } from './reflections/provenance.ts';
 import {
   listQuarantined,
@@ -111,7 +111,7 @@ const tokenIds = listOf(z.unknown(), MOST_TOKENS).superRefine((ids, context) => 
  * A read with `userId` sees only that user's records: anybody else's are as if they did not exist.
  */
 export class MemoryCore {
-  readonly #parts: Parts;
+  readonly #parts: CallParts;
   readonly #reflectors = new Set<() => Promise<void>>();
 
   /**
@@ -120,7 +120,7 @@ export class MemoryCore {
    * MEMORY_ENCRYPTION_KEYS to read what is encrypted.
    */
   constructor(environment: Environment = readEnvironment()) {
-    this.#parts = connectParts(environment);
+    this.#parts = connectCalls(environment);
   }
 
   /** What this process saved and read, and the state of queues and stores, for Prometheus. */
@@ -367,7 +367,7 @@ export class MemoryCore {
     row?: unknown,
     wait = RETRY_WAIT_MS,
   ): Promise<{ committed: boolean; reason: string | null }> {
-    return retryQuarantined(validate(recordId, id, 'id'), row, wait, this.#parts.submission);
+    return retryQuarantined(validate(recordId, id, 'id'), row, wait, this.#parts);
   }
 
   /**
@@ -420,7 +420,6 @@ export class MemoryCore {
   async close(): Promise<void> {
     this.#parts.subscriptions.close();
     await Promise.all([...this.#reflectors].map((stop) => stop()));
-    await this.#parts.submission.close();
-    this.#parts.redis.disconnect();
+    await this.#parts.close();
   }
 }

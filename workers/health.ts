@@ -2,7 +2,7 @@ import { measure, reasonsFor } from '../shared/tiers/condition.ts';
 import { messageOf } from '../shared/errors.ts';
 import type { QueueName } from '../shared/queues.ts';
 import { withinTime } from '../shared/short-term/redis.ts';
-import type { Parts } from './steps/parts.ts';
+import type { WorkerParts } from './steps/worker-parts.ts';
 import type { QueueWorker } from '../shared/process/queue-worker.ts';
 
 /**
@@ -27,9 +27,9 @@ export interface Health {
 /** Watches whether a worker gets on with its queues, not whether it can be pinged. */
 export class Progress {
   readonly #queueWorkers: readonly QueueWorker[];
-  readonly #parts: Parts;
+  readonly #parts: WorkerParts;
 
-  constructor(queueWorkers: readonly QueueWorker[], parts: Parts) {
+  constructor(queueWorkers: readonly QueueWorker[], parts: WorkerParts) {
     this.#queueWorkers = queueWorkers;
     this.#parts = parts;
   }

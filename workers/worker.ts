@@ -20,13 +20,13 @@ import { processChat } from './saving/chat.ts';
 import { processFlush } from './flush/flush-job.ts';
 import { scheduleFlushes } from './steps/flush-schedule.ts';
 import { Progress } from './health.ts';
-import { connectParts, type Parts } from './steps/parts.ts';
+import { connectWorker, type WorkerParts } from './steps/worker-parts.ts';
 import { processQuarantined } from './flush/quarantine.ts';
 import { type QueueWorker, startQueueWorker } from '../shared/process/queue-worker.ts';
 import { reflectorAt, type ReflectorConfig } from './outside/reflector.ts';
 import { processReflection } from './saving/reflection.ts';
 import { keepUp } from './flush/upkeep.ts';
-import { deliver, dispatchEvents, type WebhookConfig } from './outside/webhook.ts';
+import { deliver, dispatchEvents, type WebhookConfig } from './outside/webhook-delivery.ts';
 
 export const WORKER_KINDS = ['chat', 'reflection', 'flush'] as const;
 /** Only where it is configured. */
@@ -58,7 +58,7 @@ export interface RunningWorker {
 /** Starts one worker, configured by the environment alone; throws `invalid_configuration` when that is not complete. */
 export async function startWorker(kind: WorkerKind, environment: Environment): Promise<RunningWorker> {
   const config = loadConfig(environment, (read) => [...STORE_SETTINGS, ...settingsOf(kind, read)]);
-  const parts = connectParts(config, createLogger(config.logLevel, `mnemoq-${kind}`));
+  const parts = connectWorker(config, createLogger(config.logLevel, `mnemoq-${kind}`));
   try {
     await refuseEvictingRedis(parts.redis, parts.logger);
   } catch (error) {
@@ -68,7 +68,7 @@ export async function startWorker(kind: WorkerKind, environment: Environment): P
   return run(kind, parts);
 }
 
-async function run(kind: WorkerKind, parts: Parts): Promise<RunningWorker> {
+async function run(kind: WorkerKind, parts: WorkerParts): Promise<RunningWorker> {
   const stopping = new AbortController();
   const queueWorkers = await STARTERS[kind](parts, stopping.signal);
   const progress = new Progress(queueWorkers, parts);
@@ -96,7 +96,7 @@ function settingsOf(kind: WorkerKind, { textCache = 'encrypted', encryptTokens }
 }
 
 type ReflectionConfig = ConfigWith<'ipfsApiUrl' | 'signingKey' | 'encryptionKeys'>;
-type Starter = (parts: Parts, stopping: AbortSignal) => Promise<QueueWorker[]>;
+type Starter = (parts: WorkerParts, stopping: AbortSignal) => Promise<QueueWorker[]>;
 
 const STARTERS: Record<WorkerKind, Starter> = {
   async chat(parts) {
@@ -154,7 +154,7 @@ const STARTERS: Record<WorkerKind, Starter> = {
 
 async function stop(
   queueWorkers: readonly QueueWorker[],
-  parts: Parts,
+  parts: WorkerParts,
   health: HealthServer | null,
   stopping: AbortController,
 ): Promise<string[]> {

@@ -9,7 +9,7 @@ import { identifier, moment } from '../../shared/identifiers.ts';
 import { DOCUMENT_BYTES } from '../../shared/pinning/reflection-document.ts';
 import { validate } from '../../shared/validate.ts';
 import { ipfsNode } from '../reflections/ipfs-node.ts';
-import type { Parts } from '../parts/parts.ts';
+import type { CallParts } from '../parts/call-parts.ts';
 import { inReadTime } from '../reading/reading.ts';
 
 const ROWS_AT_ONCE = 100;
@@ -48,13 +48,13 @@ export interface ArchivePart {
  * one part. `withKeys` adds what only the database knows: whose each record is, and the wrapped keys of private ones.
  * Nothing of an erased user or conversation is in it. Throws `ipfs_unavailable` when the node goes away meanwhile.
  */
-export function exportArchive(options: ArchiveOptions, parts: Parts): AsyncIterableIterator<ArchivePart> {
+export function exportArchive(options: ArchiveOptions, parts: CallParts): AsyncIterableIterator<ArchivePart> {
   const { withKeys = false, ...filter } = validate(archiveOptions, options, 'the options');
   return archiveParts(fetchAll(filter, parts), withKeys);
 }
 
 /** How many documents there are to archive, for a progress bar: records may come and go meanwhile. */
-export async function countArchive(options: ArchiveOptions, parts: Parts): Promise<number> {
+export async function countArchive(options: ArchiveOptions, parts: CallParts): Promise<number> {
   const { withKeys: _any, ...filter } = validate(archiveOptions, options, 'the options');
   return inReadTime(parts.longTerm.reflections.count({ ...filter, pinned: true }), parts);
 }
@@ -95,7 +95,7 @@ async function* archiveParts(documents: AsyncIterable<Fetched>, withKeys: boolea
 
 async function* fetchAll(
   filter: Omit<z.output<typeof archiveOptions>, 'withKeys'>,
-  parts: Parts,
+  parts: CallParts,
 ): AsyncGenerator<Fetched> {
   const ipfs = ipfsNode(parts.config);
   const rows = parts.longTerm.reflections;

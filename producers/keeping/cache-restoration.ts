@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
 import { moment } from '../../shared/identifiers.ts';
 import { validate } from '../../shared/validate.ts';
-import type { Parts } from '../parts/parts.ts';
+import type { CallParts } from '../parts/call-parts.ts';
 import { inReadTime } from '../reading/reading.ts';
 
 /** Conversations filled at once: each is a request to Supabase. */
@@ -35,7 +35,7 @@ export interface CacheRestoration {
 export async function restoreCache(
   options: CacheRestorationOptions,
   onProgress: (soFar: CacheRestoration) => void,
-  parts: Parts,
+  parts: CallParts,
 ): Promise<CacheRestoration> {
   const { since } = validate(cacheOptions, options, 'the options');
   const result: CacheRestoration = { conversations: 0, filled: 0, records: 0 };
@@ -50,14 +50,14 @@ export async function restoreCache(
 }
 
 /** How many conversations there are to fill, for a progress bar. */
-export async function countConversations(options: CacheRestorationOptions, parts: Parts): Promise<number> {
+export async function countConversations(options: CacheRestorationOptions, parts: CallParts): Promise<number> {
   const { since } = validate(cacheOptions, options, 'the options');
   let count = 0;
   for await (const page of conversations(since, parts)) count += page.length;
   return count;
 }
 
-async function* conversations(since: string | undefined, parts: Parts): AsyncGenerator<string[]> {
+async function* conversations(since: string | undefined, parts: CallParts): AsyncGenerator<string[]> {
   let after = '';
   for (;;) {
     const page = await inReadTime(
@@ -72,7 +72,7 @@ async function* conversations(since: string | undefined, parts: Parts): AsyncGen
   }
 }
 
-async function fill(contextId: string, result: CacheRestoration, parts: Parts): Promise<void> {
+async function fill(contextId: string, result: CacheRestoration, parts: CallParts): Promise<void> {
   const { shortTerm, reader } = parts;
   const limit = shortTerm.limit;
   const cached = async () => inReadTime(shortTerm.recent(contextId, limit), parts);

@@ -11,7 +11,7 @@ import { ownPublicKeys } from '../../shared/secrets/signing.ts';
 import { listOf, validate } from '../../shared/validate.ts';
 import { ipfsNode } from '../reflections/ipfs-node.ts';
 import { publicKey } from '../reflections/knowledge-import.ts';
-import type { Parts } from '../parts/parts.ts';
+import type { CallParts } from '../parts/call-parts.ts';
 import { inReadTime } from '../reading/reading.ts';
 import { cidText } from '../reflections/reflections.ts';
 
@@ -49,7 +49,7 @@ interface Proven {
 }
 
 interface Restoring {
-  parts: Parts;
+  parts: CallParts;
   ipfs: Ipfs;
   trusted: readonly string[];
   result: DocumentRestoration;
@@ -64,7 +64,7 @@ export async function restoreDocuments(
   documents: AsyncIterable<ArchivedDocument>,
   options: RestorationOptions,
   onProgress: (soFar: DocumentRestoration) => void,
-  parts: Parts,
+  parts: CallParts,
 ): Promise<DocumentRestoration> {
   const { trustedKeys = [] } = validate(restorationOptions, options, 'the options');
   const trusted = [...trustedKeys, ...(ownPublicKeys(parts.config) ?? [])];
@@ -100,7 +100,7 @@ export async function restoreDocuments(
 /** The documents behind some CIDs, as the IPFS node has them. Throws `ipfs_unavailable` when it is away. */
 export async function* fetchDocuments(
   cids: AsyncIterable<string>,
-  { config }: Parts,
+  { config }: CallParts,
 ): AsyncGenerator<ArchivedDocument> {
   const ipfs = ipfsNode(config);
   await ipfs.version();
@@ -129,7 +129,7 @@ async function prove({ cid, row, bytes }: ArchivedDocument, restoring: Restoring
 }
 
 /** The document's own key, null where it needs none; the reason where it cannot be had. */
-function keyOf(doc: ReflectionDocument, row: ArchivedRow | null, { keyring }: Parts): Buffer | null | MnemoqError {
+function keyOf(doc: ReflectionDocument, row: ArchivedRow | null, { keyring }: CallParts): Buffer | null | MnemoqError {
   if (doc.text !== undefined) return null;
   if (!row?.wrappedKey) return new MnemoqError('key_missing', 'private, and its wrapped key did not come with it');
   if (!keyring) return new MnemoqError('key_missing', 'private: MEMORY_ENCRYPTION_KEYS is needed to open it');
@@ -145,7 +145,7 @@ function rebuild(
   doc: ReflectionDocument,
   text: string,
   archived: ArchivedRow | null,
-  parts: Parts,
+  parts: CallParts,
 ): Omit<Proven, 'bytes'> {
   const job = toJob(doc, text, archived ?? {});
   const { id, contextId, createdAt, visibility } = job;

@@ -14,7 +14,7 @@ import { identifier } from '../../shared/identifiers.ts';
 import { withinTime } from '../../shared/short-term/redis.ts';
 import { Signer } from '../../shared/secrets/signing.ts';
 import { validate } from '../../shared/validate.ts';
-import type { Parts } from '../parts/parts.ts';
+import type { CallParts } from '../parts/call-parts.ts';
 
 /**
  * Where a record may be before or after it is one, in the order in which a job goes through them, so that one that moves
@@ -73,12 +73,12 @@ type Tiers = ErasureReceipt['tiers'];
  * remembered, so the steps may run while turns flow; each can be repeated, so one that failed half way is run again.
  * Supabase comes after everything that could still write to it has let go.
  */
-export async function forget(options: ForgetOptions, parts: Parts): Promise<ErasureReceipt> {
+export async function forget(options: ForgetOptions, parts: CallParts): Promise<ErasureReceipt> {
   const scope = validate(forgetOptions, options, 'the options');
   return withinTime(erase(scope, parts), LONGEST_MS, 'erasing');
 }
 
-async function erase(scope: ErasureScope, parts: Parts): Promise<ErasureReceipt> {
+async function erase(scope: ErasureScope, parts: CallParts): Promise<ErasureReceipt> {
   const erasedAt = new Date().toISOString();
   const tiers: Tiers = { jobs: 0, cached: 0, pending: 0, committed: 0, keysDestroyed: 0, unpinned: 0, events: 0 };
   await parts.erasures.add(scope, erasedAt);
@@ -95,7 +95,7 @@ async function erase(scope: ErasureScope, parts: Parts): Promise<ErasureReceipt>
 }
 
 /** Round after round, until one has met none: also none that was in a worker's hand before, or was put off meanwhile. */
-async function eraseJobs(scope: ErasureScope, tiers: Tiers, parts: Parts): Promise<void> {
+async function eraseJobs(scope: ErasureScope, tiers: Tiers, parts: CallParts): Promise<void> {
   await until('a worker has its records in hand', async () => {
     let met = 0;
     for (const name of QUEUES_OF_RECORDS) {
@@ -114,8 +114,8 @@ async function eraseJobs(scope: ErasureScope, tiers: Tiers, parts: Parts): Promi
   });
 }
 
-async function* jobsOf(name: (typeof QUEUES_OF_RECORDS)[number], { submission }: Parts): AsyncGenerator<Job> {
-  const queue = submission.queue(name);
+async function* jobsOf(name: (typeof QUEUES_OF_RECORDS)[number], parts: CallParts): AsyncGenerator<Job> {
+  const queue = parts.queue(name);
   for (const state of STATES) {
     const ids = await queue.getRanges([state], 0, -1);
     for (let from = 0; from < ids.length; from += JOBS_AT_ONCE) {
@@ -156,7 +156,7 @@ function ownersIn(data: unknown): Owner[] {
   ];
 }
 
-async function eraseCached({ userId, contextId }: ErasureScope, tiers: Tiers, { shortTerm }: Parts): Promise<void> {
+async function eraseCached({ userId, contextId }: ErasureScope, tiers: Tiers, { shortTerm }: CallParts): Promise<void> {
   const erase = async (conversation: string) => {
     const { cached, pending } = await shortTerm.erase(conversation, userId);
     tiers.cached += cached;
@@ -167,7 +167,7 @@ async function eraseCached({ userId, contextId }: ErasureScope, tiers: Tiers, { 
 }
 
 /** A flush that had taken records before they were erased may be writing them to Supabase now; afterwards none does. */
-async function awaitFlushes({ pending, submission }: Parts): Promise<void> {
+async function awaitFlushes({ pending, submission }: CallParts): Promise<void> {
   if (!(await pending.hasErased())) return;
   await submission.add('flush', { reason: 'erasure' }, {}, 'asking for a flush');
   await until(
@@ -177,7 +177,7 @@ async function awaitFlushes({ pending, submission }: Parts): Promise<void> {
 }
 
 /** Pins first: the rows are the only list of the CIDs. */
-async function erasePinned(scope: ErasureScope, tiers: Tiers, parts: Parts): Promise<void> {
+async function erasePinned(scope: ErasureScope, tiers: Tiers, parts: CallParts): Promise<void> {
   const { config, longTerm, shortTerm } = parts;
   for (;;) {
     const rows = await longTerm.reflections.some(scope, ROWS_AT_ONCE);
@@ -195,7 +195,7 @@ async function erasePinned(scope: ErasureScope, tiers: Tiers, parts: Parts): Pro
   }
 }
 
-async function eraseCommitted(scope: ErasureScope, tiers: Tiers, { longTerm }: Parts): Promise<void> {
+async function eraseCommitted(scope: ErasureScope, tiers: Tiers, { longTerm }: CallParts): Promise<void> {
   for (;;) {
     const ids = await longTerm.memories.someIds(scope, ROWS_AT_ONCE);
     if (ids.length === 0) return;
@@ -213,7 +213,7 @@ async function until(unless: string, isDone: () => Promise<boolean>): Promise<vo
   }
 }
 
-function sign(receipt: Omit<ErasureReceipt, 'signature' | 'signingKey'>, { config }: Parts): ErasureReceipt {
+function sign(receipt: Omit<ErasureReceipt, 'signature' | 'signingKey'>, { config }: CallParts): ErasureReceipt {
   if (!config.signingKey) return { ...receipt, signature: null, signingKey: null };
   const signer = new Signer(config.signingKey);
   return { ...receipt, signature: signer.sign(canonicalize(receipt) ?? ''), signingKey: signer.publicKey };

@@ -6,7 +6,7 @@ import { MnemoqError, messageOf } from '../../shared/errors.ts';
 import { withinTime } from '../../shared/short-term/redis.ts';
 import { sealTokens } from '../../shared/records/tokens.ts';
 import { validate } from '../../shared/validate.ts';
-import type { Parts } from '../parts/parts.ts';
+import type { CallParts } from '../parts/call-parts.ts';
 import { SealedCache } from './sealed-cache.ts';
 import { type Sealable, type SealedRow, WINDOW } from '../../shared/long-term/sealed-rows.ts';
 
@@ -60,7 +60,7 @@ export interface RekeyProgress {
  * told by the data itself, so a run that was stopped goes on where it was. Tells how far it is after every step; checks
  * options and configuration before the first.
  */
-export function rekey(options: RekeyOptions, parts: Parts): AsyncIterableIterator<RekeyProgress> {
+export function rekey(options: RekeyOptions, parts: CallParts): AsyncIterableIterator<RekeyProgress> {
   const { dryRun = false, sealPlain = false } = validate(rekeyOptions, options, 'the options');
   const { config, keyring } = parts;
   if (!keyring) {
@@ -92,7 +92,7 @@ interface Task {
 
 class Rekeying {
   readonly #plan: Plan;
-  readonly #parts: Parts;
+  readonly #parts: CallParts;
   readonly #cache: SealedCache;
   readonly #resealed: RekeyProgress['resealed'] = { memories: 0, reflections: 0, quarantine: 0, cache: 0 };
   #pass = 0;
@@ -104,7 +104,7 @@ class Rekeying {
   #plain = 0;
   #failures: RekeyFailure[] = [];
 
-  constructor(plan: Plan, parts: Parts) {
+  constructor(plan: Plan, parts: CallParts) {
     this.#plan = plan;
     this.#parts = parts;
     this.#cache = new SealedCache(parts.redis, parts.keys);
@@ -171,7 +171,7 @@ class Rekeying {
   }
 
   async *#quarantined(): AsyncGenerator<Task[]> {
-    for await (const rows of this.#cache.quarantined(this.#parts.submission.queue('quarantine'))) {
+    for await (const rows of this.#cache.quarantined(this.#parts.queue('quarantine'))) {
       yield rows.map((row) => this.#recordTask('quarantine', row, row.exchange));
     }
   }
@@ -252,14 +252,14 @@ class Rekeying {
 
   /** Until nobody has in hand what was read before it was sealed anew. */
   async #awaitWorkers(): Promise<void> {
-    const { pending, submission } = this.#parts;
+    const { pending, queue } = this.#parts;
     const deadline = Date.now() + LET_GO_MS;
     const last = await Promise.all(pending.shards.map((shard) => pending.last(shard)));
     for (;;) {
       const inHand = await Promise.all(
         pending.shards.map(async (shard, i) => (last[i] ? pending.inHand(shard, last[i]) : 0)),
       );
-      const active = await submission.queue('quarantine').getActiveCount();
+      const active = await queue('quarantine').getActiveCount();
       if (inHand.every((count) => count === 0) && active === 0) return;
       if (Date.now() > deadline) {
         throw new MnemoqError(

@@ -1,53 +1,54 @@
 /**
  * **producers/parts/**: what all calls work with: connections, queues, limits, events. No call stands here.
  */
+import { connectProcess, type ProcessParts } from '../../shared/process/process-parts.ts';
+import { exposeState } from '../../shared/process/state-metrics.ts';
 import { type Environment, loadConfig, STORE_SETTINGS } from '../../shared/settings/config.ts';
 import { EventFeed } from '../../shared/short-term/events.ts';
-import { createLogger, type Logger } from '../../shared/telemetry/log.ts';
-import { Metrics } from '../../shared/telemetry/metrics.ts';
-import { connectProducerRedis, connectWorkerRedis } from '../../shared/short-term/redis.ts';
-import { exposeState } from '../../shared/process/state-metrics.ts';
-import { createStores, type Stores } from '../../shared/tiers/stores.ts';
-import { Admission } from './admission.ts';
+import { connectProducerRedis, connectWorkerRedis, withinTime } from '../../shared/short-term/redis.ts';
+import { createLogger } from '../../shared/telemetry/log.ts';
 import { ContextReader } from '../../shared/tiers/context-reader.ts';
+import { Admission } from './admission.ts';
 import { Submission } from './submission.ts';
 import { Subscriptions } from './subscriptions.ts';
 
 /** What the calls of MemoryCore work with. */
-export interface Parts extends Stores {
-  metrics: Metrics;
-  logger: Logger;
+export interface CallParts extends ProcessParts {
   reader: ContextReader;
   submission: Submission;
   admission: Admission;
   events: EventFeed;
   subscriptions: Subscriptions;
+  /** Lets go of all connections. */
+  close(): Promise<void>;
 }
 
 /** Throws `invalid_configuration` naming what is missing or wrong. */
-export function connectParts(environment: Environment): Parts {
-  // Without keys nobody could tell here what must be encrypted from what is.
+export function connectCalls(environment: Environment): CallParts {
+  // Without the keys this process could not tell what must be encrypted from what already is.
   const config = loadConfig(environment, ({ encryptTokens }) => [
     ...STORE_SETTINGS,
     ...(encryptTokens ? (['encryptionKeys'] as const) : []),
   ]);
+  const { redisUrl, redisTimeoutMs } = config;
   const logger = createLogger(config.logLevel, 'mnemoq');
-  const redis = connectProducerRedis(config.redisUrl, logger, config.redisTimeoutMs);
-  const stores = createStores(config, redis);
-  const { keys, shortTerm, pending, longTerm } = stores;
-  const connectEvents = () => connectWorkerRedis(config.redisUrl, logger);
-  const metrics = new Metrics();
-  const submission = new Submission(redis, connectEvents, keys, config.redisTimeoutMs, metrics);
+  const redis = connectProducerRedis(redisUrl, logger, redisTimeoutMs);
+  const parts = connectProcess(config, redis, logger);
+  const { keys, shortTerm, longTerm, metrics } = parts;
+  const submission = new Submission(parts, () => connectWorkerRedis(redisUrl, logger));
   const events = new EventFeed(redis, keys);
-  exposeState(metrics, { config, redis, pending, queue: (name) => submission.queue(name) });
+  exposeState(metrics, parts);
   return {
-    ...stores,
-    metrics,
-    logger,
+    ...parts,
     reader: new ContextReader(shortTerm, longTerm.memories, metrics),
     submission,
     admission: new Admission(redis, config.redisMaxUsedPercent),
     events,
     subscriptions: new Subscriptions(events, logger),
+    async close() {
+      const queuesClosed = withinTime(parts.closeQueues(), redisTimeoutMs, 'closing').catch(() => undefined);
+      await Promise.all([submission.close(), queuesClosed]);
+      redis.disconnect();
+    },
   };
 }

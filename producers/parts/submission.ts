@@ -1,66 +1,50 @@
 import type { EventEmitter } from 'node:events';
-import { type Job, type JobsOptions, Queue, QueueEvents } from 'bullmq';
+import { type Job, type JobsOptions, QueueEvents } from 'bullmq';
 import { isError } from '../../shared/errors.ts';
-import type { Keys } from '../../shared/short-term/keys.ts';
-import type { Metrics } from '../../shared/telemetry/metrics.ts';
+import type { ProcessParts } from '../../shared/process/process-parts.ts';
 import type { QueueName } from '../../shared/queues.ts';
 import { type RedisClient, withinTime } from '../../shared/short-term/redis.ts';
-import { queueTelemetry } from '../../shared/telemetry/tracing.ts';
 
 /** How a waited-for job ended: with its result, or with the reason it failed. */
 export type Ending<Result> = { result: Result } | { failedReason: string; job: Job };
 
+type SubmissionParts = Pick<ProcessParts, 'config' | 'keys' | 'metrics' | 'queue' | 'redis'>;
+
 /** Puts jobs into queues and, when asked, waits for their end. */
 export class Submission {
-  readonly #redis: RedisClient;
-  readonly #connectEvents: () => RedisClient;
-  readonly #prefix: string;
+  readonly #parts: SubmissionParts;
   readonly #timeoutMs: number;
-  readonly #metrics: Metrics;
-  readonly #queues = new Map<QueueName, Queue>();
+  readonly #connectEvents: () => RedisClient;
   readonly #events = new Map<QueueName, Promise<QueueEvents>>();
   #listening: RedisClient | null = null;
 
   /** `connectEvents` opens a connection without a command timeout: listening for events is a command that waits. */
-  constructor(redis: RedisClient, connectEvents: () => RedisClient, keys: Keys, timeoutMs: number, metrics: Metrics) {
-    this.#redis = redis;
+  constructor(parts: SubmissionParts, connectEvents: () => RedisClient) {
+    this.#parts = parts;
+    this.#timeoutMs = parts.config.redisTimeoutMs;
     this.#connectEvents = connectEvents;
-    this.#prefix = keys.queuePrefix;
-    this.#timeoutMs = timeoutMs;
-    this.#metrics = metrics;
-  }
-
-  queue(name: QueueName): Queue {
-    const known = this.#queues.get(name);
-    if (known) return known;
-    const queue = new Queue(name, {
-      connection: this.#redis,
-      prefix: this.#prefix,
-      skipVersionCheck: true,
-      ...queueTelemetry(),
-    });
-    prepare(queue);
-    this.#queues.set(name, queue);
-    // One that met no Redis when it was made stays broken: whoever comes next makes another.
-    queue.waitUntilReady().catch(() => this.#queues.delete(name));
-    return queue;
-  }
-
-  /** Resolves when Redis has the job; a job with a known `jobId` changes nothing. `doing` names it where it fails. */
-  async add(name: QueueName, data: object, options: JobsOptions = {}, doing = 'saving'): Promise<Job> {
-    return this.#counted(name, 1, withinTime(this.queue(name).add(name, data, options), this.#timeoutMs, doing));
-  }
-
-  /** All or none, in one transaction. */
-  async addAll(name: QueueName, jobs: readonly { data: object; jobId: string }[]): Promise<void> {
-    const bulk = jobs.map(({ data, jobId }) => ({ name, data, opts: { jobId } }));
-    await this.#counted(name, jobs.length, withinTime(this.queue(name).addBulk(bulk), this.#timeoutMs, 'saving'));
   }
 
   /**
-   * Waits for a job's end, at most `waitMs`; null when it has not ended by then, or when Redis is away and cannot tell:
-   * the job is in its queue all the same. (BullMQ's `waitUntilFinished` leaves a rejection unhandled in that case, which
-   * ends the process: 6.7.0, an async function as a promise's executor.)
+   * Resolves when Redis has the job. A job whose `jobId` the queue already knows changes nothing. `doing` says in an error
+   * what the caller was doing.
+   */
+  async add(name: QueueName, data: object, options: JobsOptions = {}, doing = 'saving'): Promise<Job> {
+    const adding = this.#parts.queue(name).add(name, data, options);
+    return this.#counted(name, 1, withinTime(adding, this.#timeoutMs, doing));
+  }
+
+  /** Adds all jobs or none of them, in one transaction. */
+  async addAll(name: QueueName, jobs: readonly { data: object; jobId: string }[]): Promise<void> {
+    const bulk = jobs.map(({ data, jobId }) => ({ name, data, opts: { jobId } }));
+    const adding = this.#parts.queue(name).addBulk(bulk);
+    await this.#counted(name, jobs.length, withinTime(adding, this.#timeoutMs, 'saving'));
+  }
+
+  /**
+   * Waits at most `waitMs` for the end of a job. Gives null when the job has not ended by then, and when Redis is away and
+   * cannot tell; the job is in its queue in both cases. BullMQ's own `waitUntilFinished` is not used: when Redis is away it
+   * leaves a rejection unhandled, which ends the process (seen in 6.7.0, where an async function is a promise's executor).
    */
   async ending<Result>(
     name: QueueName,
@@ -79,22 +63,24 @@ export class Submission {
 
   async close(): Promise<void> {
     const listeners = await Promise.all([...this.#events.values()].map((listening) => listening.catch(() => null)));
-    const parts = [...listeners.filter((events) => events !== null), ...this.#queues.values()];
-    // BullMQ waits without end where Redis is away; the connections end below and with MemoryCore.
-    const closed = parts.map((part) => withinTime(part.close(), this.#timeoutMs, 'closing').catch(() => undefined));
+    // BullMQ waits here without end while Redis is away. The connection itself is closed below.
+    const closed = listeners
+      .filter((events) => events !== null)
+      .map((events) => withinTime(events.close(), this.#timeoutMs, 'closing').catch(() => undefined));
     await Promise.all(closed);
     this.#listening?.disconnect();
   }
 
-  /** Counts what is saved; a flush or a reflection that is asked for is no save. */
+  /** Counts saves. A request for a flush or for a reflection is not a save. */
   async #counted<T>(name: QueueName, records: number, adding: Promise<T>): Promise<T> {
     if (name === 'flush' || name === 'reflector') return adding;
-    const added = await this.#metrics.countRefusal(() => adding);
-    this.#metrics.savesAccepted.inc({ queue: name }, records);
+    const { metrics } = this.#parts;
+    const added = await metrics.countRefusal(() => adding);
+    metrics.savesAccepted.inc({ queue: name }, records);
     return added;
   }
 
-  /** Looks whether the job has ended, and if not, once more when it says so or the time is up. */
+  /** Looks whether the job has ended. If it has not, looks once more when the job says so or when the time is up. */
   async #listenFor<T>(
     events: QueueEvents,
     id: string,
@@ -112,7 +98,7 @@ export class Submission {
     for (const [event, listener] of listeners) emitter.on(event, listener);
     const timer = setTimeout(resolve, waitMs);
     try {
-      const ended = await look(); // it may have ended before anybody listened
+      const ended = await look(); // the job may have ended before anybody listened
       if (ended) return ended;
       await word;
       return await look();
@@ -123,7 +109,7 @@ export class Submission {
   }
 
   async #ended<Result>(name: QueueName, id: string): Promise<Ending<Result> | null> {
-    const job = await withinTime(this.queue(name).getJob(id), this.#timeoutMs, 'waiting');
+    const job = await withinTime(this.#parts.queue(name).getJob(id), this.#timeoutMs, 'waiting');
     if (!job?.finishedOn) return null;
     return job.failedReason ? { failedReason: job.failedReason, job } : { result: job.returnvalue };
   }
@@ -131,23 +117,24 @@ export class Submission {
   #eventsOf(name: QueueName): Promise<QueueEvents> {
     const known = this.#events.get(name) ?? this.#listen(name);
     this.#events.set(name, known);
-    known.catch(() => this.#events.delete(name)); // the next one who waits tries again
+    known.catch(() => this.#events.delete(name)); // the next caller who waits tries again
     return known;
   }
 
   /**
-   * Listens from the newest event on, as of now. Left to itself QueueEvents begins with the first event after its first
-   * blocking read, and a job that ends just before that would be waited for in vain.
+   * Listens to everything that comes after the newest event of this moment. By itself QueueEvents begins with the first
+   * event after its first blocking read, and would miss the end of a job that ends just before that read.
    */
   async #listen(name: QueueName): Promise<QueueEvents> {
-    const key = this.queue(name).toKey('events');
-    const [newest] = await this.#redis.xrevrange(key, '+', '-', 'COUNT', 1);
+    const { keys, queue, redis } = this.#parts;
+    const [newest] = await redis.xrevrange(queue(name).toKey('events'), '+', '-', 'COUNT', 1);
     const events = new QueueEvents(name, {
       connection: this.#eventsRedis(),
-      prefix: this.#prefix,
+      prefix: keys.queuePrefix,
       lastEventId: newest?.[0] ?? '0-0',
     });
-    prepare(events);
+    events.on('error', () => undefined); // the connection logs its own outages
+    events.setMaxListeners(0); // there are three listeners for every save that is waited for
     return events;
   }
 
@@ -155,9 +142,4 @@ export class Submission {
     this.#listening ??= this.#connectEvents();
     return this.#listening;
   }
-}
-
-function prepare(emitter: EventEmitter): void {
-  emitter.on('error', () => undefined); // the connection logs its own outages
-  emitter.setMaxListeners(0); // one for every save that is waited for
 }

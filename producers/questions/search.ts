@@ -13,7 +13,7 @@ import { countTokens, decodeTokens, openTokens } from '../../shared/records/toke
 import { validate } from '../../shared/validate.ts';
 import { type ContextRecord, toContextRecord } from '../reading/context.ts';
 import type { Page } from '../parts/page.ts';
-import type { Parts } from '../parts/parts.ts';
+import type { CallParts } from '../parts/call-parts.ts';
 import { inReadTime, scope } from '../reading/reading.ts';
 import {
   encodingOf,
@@ -74,7 +74,7 @@ interface Read {
  * be told where a script has no spaces. Throws `invalid_configuration` where tokens are encrypted, or where the database
  * lacks the optional search file.
  */
-export async function search(options: SearchOptions, parts: Parts): Promise<SearchResult> {
+export async function search(options: SearchOptions, parts: CallParts): Promise<SearchResult> {
   const { query, limit = LIMIT, ...where } = validate(searchOptions, options, 'the options');
   if (parts.config.encryptTokens) {
     const found = 'expected false, for search reads the tokens, found true';
@@ -89,7 +89,7 @@ export async function search(options: SearchOptions, parts: Parts): Promise<Sear
 type Where = Pick<z.output<typeof searchOptions>, 'userId' | 'contextId'>;
 
 /** Redis first: a record that is committed in between is seen in one of the two. */
-async function find(query: string, where: Where, limit: number, parts: Parts): Promise<SearchResult> {
+async function find(query: string, where: Where, limit: number, parts: CallParts): Promise<SearchResult> {
   const terms = queryTerms(query);
   const uncommitted = await readUncommitted(where, parts);
   const answer = await askLongTerm(terms, where, limit, parts);
@@ -110,7 +110,7 @@ async function find(query: string, where: Where, limit: number, parts: Parts): P
 }
 
 /** Once more where records have other encodings than the one that is written. */
-async function askLongTerm(terms: SearchTerm[], where: Where, limit: number, parts: Parts): Promise<SearchAnswer> {
+async function askLongTerm(terms: SearchTerm[], where: Where, limit: number, parts: CallParts): Promise<SearchAnswer> {
   const ask = async (encodings: readonly Encoding[]) =>
     parts.longTerm.questions.search({
       ...where,

@@ -6,7 +6,7 @@ import { type MemoryRecord, MODULES, type PinnedModule } from '../../shared/reco
 import { identifier, moment } from '../../shared/identifiers.ts';
 import { decodeTokens, openTokens } from '../../shared/records/tokens.ts';
 import { validate } from '../../shared/validate.ts';
-import type { Parts } from '../parts/parts.ts';
+import type { CallParts } from '../parts/call-parts.ts';
 import { inReadTime } from '../reading/reading.ts';
 
 /** What a text that is no reply answers to, where a format needs a question. */
@@ -35,13 +35,13 @@ type Format = z.output<typeof exportOptions>['format'];
  * memory. Records that are only in Redis yet are not in it: flush first. Nothing of an erased user or conversation is in it,
  * also while the erasure is under way. Checks the options before the first line.
  */
-export function exportTrainingData(options: ExportOptions, parts: Parts): AsyncIterableIterator<string> {
+export function exportTrainingData(options: ExportOptions, parts: CallParts): AsyncIterableIterator<string> {
   const { format, ...filter } = validate(exportOptions, options, 'the options');
   return lines(format, filter, parts);
 }
 
 /** How many lines there will be, for a progress bar: records may come and go meanwhile. */
-export async function countTrainingData(options: ExportOptions, parts: Parts): Promise<number> {
+export async function countTrainingData(options: ExportOptions, parts: CallParts): Promise<number> {
   const { format: _any, ...filter } = validate(exportOptions, options, 'the options');
   return inReadTime(parts.longTerm.memories.count(filter), parts);
 }
@@ -49,7 +49,7 @@ export async function countTrainingData(options: ExportOptions, parts: Parts): P
 async function* lines(
   format: Format,
   filter: Omit<z.output<typeof exportOptions>, 'format'>,
-  parts: Parts,
+  parts: CallParts,
 ): AsyncIterableIterator<string> {
   const read = (position: string | null) =>
     inReadTime(parts.longTerm.memories.scan(filter, position, MAX_ROWS, PAGE_TOKENS), parts);

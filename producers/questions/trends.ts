@@ -5,7 +5,7 @@ import { identifier, moment } from '../../shared/identifiers.ts';
 import { timeZone } from '../../shared/settings/time-zone.ts';
 import { validate } from '../../shared/validate.ts';
 import type { Page } from '../parts/page.ts';
-import type { Parts } from '../parts/parts.ts';
+import type { CallParts } from '../parts/call-parts.ts';
 import { inReadTime } from '../reading/reading.ts';
 
 const HOUR_MS = 3_600_000;
@@ -52,7 +52,7 @@ export interface Trends extends Page<TrendBucketFigures> {
 }
 
 /** Committed records, counted in the database in one round trip. */
-export async function readTrends(options: TrendsOptions, parts: Parts): Promise<Trends> {
+export async function readTrends(options: TrendsOptions, parts: CallParts): Promise<Trends> {
   const { timeZone: zone = 'UTC', ...question } = validate(trendsOptions, options, 'the options');
   const { from, to, bucket } = question;
   const rows = await inReadTime(parts.longTerm.questions.trends({ ...question, timeZone: zone }), parts);

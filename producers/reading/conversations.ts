@@ -3,7 +3,7 @@ import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
 import { identifier } from '../../shared/identifiers.ts';
 import { validate } from '../../shared/validate.ts';
 import type { Page } from '../parts/page.ts';
-import type { Parts } from '../parts/parts.ts';
+import type { CallParts } from '../parts/call-parts.ts';
 import { inReadTime, scope } from './reading.ts';
 
 const PAGE = 100;
@@ -22,7 +22,7 @@ export interface Conversation {
 }
 
 /** In the order of their ids, byte by byte: the conversations whose id begins with a prefix: those in Supabase, and those that are only in Redis yet. */
-export async function listConversations(options: ConversationsOptions, parts: Parts): Promise<Page<Conversation>> {
+export async function listConversations(options: ConversationsOptions, parts: CallParts): Promise<Page<Conversation>> {
   const { prefix = '', cursor = '', limit = PAGE, userId } = validate(conversationsOptions, options, 'the options');
   return inReadTime(list({ prefix, after: cursor, limit }, userId, parts), parts);
 }
@@ -31,7 +31,7 @@ export async function listConversations(options: ConversationsOptions, parts: Pa
 async function list(
   page: { prefix: string; after: string; limit: number },
   userId: string | undefined,
-  { shortTerm, longTerm, reader }: Parts,
+  { shortTerm, longTerm, reader }: CallParts,
 ): Promise<Page<Conversation>> {
   const uncommitted: string[] = [];
   for (const contextId of await shortTerm.uncommittedConversations(page.prefix)) {

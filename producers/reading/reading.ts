@@ -22,7 +22,7 @@ import {
 } from './context.ts';
 import type { Reading } from '../../shared/tiers/context-reader.ts';
 import type { Page } from '../parts/page.ts';
-import type { Parts } from '../parts/parts.ts';
+import type { CallParts } from '../parts/call-parts.ts';
 
 /** Records of a page when no limit is given. */
 const PAGE = 100;
@@ -77,12 +77,12 @@ export function userOf(options: ReadOptions): string | undefined {
 }
 
 /** Reads are bounded by Redis's time and, where Supabase is asked, by Supabase's. */
-export async function inReadTime<T>(work: Promise<T>, { config }: Pick<Parts, 'config'>): Promise<T> {
+export async function inReadTime<T>(work: Promise<T>, { config }: Pick<CallParts, 'config'>): Promise<T> {
   return withinTime(work, config.redisTimeoutMs + config.supabaseTimeoutMs, 'reading');
 }
 
 /** One page of a conversation, oldest first. */
-export async function readPage(contextId: string, options: PageOptions, parts: Parts): Promise<ContextPage> {
+export async function readPage(contextId: string, options: PageOptions, parts: CallParts): Promise<ContextPage> {
   validate(identifier, contextId, 'contextId');
   const { cursor, limit = PAGE, allowPartial = false, userId } = validate(pageOptions, options, 'the options');
   const position = cursor === undefined ? null : fromCursor(cursor);
@@ -101,7 +101,7 @@ export async function readPage(contextId: string, options: PageOptions, parts: P
 export async function readRecent<F extends ContextFormat>(
   contextId: string,
   options: RecentOptions<F>,
-  parts: Parts,
+  parts: CallParts,
 ): Promise<RecentContext<F>> {
   validate(identifier, contextId, 'contextId');
   const checked = validate(recentOptions, options, 'the options');
@@ -119,7 +119,7 @@ export async function readRecent<F extends ContextFormat>(
 }
 
 async function readBudget(
-  read: (count: number) => ReturnType<Parts['reader']['recent']>,
+  read: (count: number) => ReturnType<CallParts['reader']['recent']>,
   limit: number | undefined,
   maxTokens: number,
   cachedLimit: number,
@@ -133,7 +133,7 @@ async function readBudget(
 }
 
 /** A record with its text and token ids, from Redis while it is there, else from Supabase. */
-export async function inspectRecord(id: string, options: ReadOptions, parts: Parts): Promise<Inspection> {
+export async function inspectRecord(id: string, options: ReadOptions, parts: CallParts): Promise<Inspection> {
   const known = validate(recordId, id, 'id');
   const userId = userOf(options);
   const { record, foundIn } = await inReadTime(findRecord(known, parts), parts);
@@ -144,7 +144,7 @@ export async function inspectRecord(id: string, options: ReadOptions, parts: Par
 
 async function findRecord(
   id: string,
-  { pending, shortTerm, longTerm }: Parts,
+  { pending, shortTerm, longTerm }: CallParts,
 ): Promise<{ record: MemoryRecord; foundIn: 'redis' | 'supabase' }> {
   const located = await pending.locate(id);
   const [cached] = located ? await shortTerm.find(located.contextId, [id]) : [];

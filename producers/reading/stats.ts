@@ -1,7 +1,7 @@
-import { type ConditionParts, type Figures, measure, reasonsFor } from '../../shared/tiers/condition.ts';
+import { type Figures, measure, reasonsFor } from '../../shared/tiers/condition.ts';
 import { QUEUES, type QueueName } from '../../shared/queues.ts';
 import type { Encoding } from '../../shared/records/tokenizer.ts';
-import type { Submission } from '../parts/submission.ts';
+import type { CallParts } from '../parts/call-parts.ts';
 
 export interface Stats extends Figures {
   status: 'ok' | 'degraded';
@@ -14,14 +14,10 @@ export interface Stats extends Figures {
   queues: Record<QueueName, Record<string, number>>;
 }
 
-interface StatsParts extends Omit<ConditionParts, 'queue'> {
-  submission: Submission;
-}
-
-export async function collectStats({ submission, ...parts }: StatsParts): Promise<Stats> {
-  const counts = await Promise.all(QUEUES.map((name) => submission.queue(name).getJobCounts()));
+export async function collectStats(parts: CallParts): Promise<Stats> {
+  const counts = await Promise.all(QUEUES.map((name) => parts.queue(name).getJobCounts()));
   const queues = Object.fromEntries(QUEUES.map((name, i) => [name, counts[i]])) as Stats['queues'];
-  const figures = await measure({ ...parts, queue: (name) => submission.queue(name) });
+  const figures = await measure(parts);
   const reasons = reasonsFor(figures, parts.config);
   const { redisTtlSeconds: ttlSeconds, shortTermLimit, encoding } = parts.config;
   return {

@@ -1,12 +1,9 @@
 import type { Job } from 'bullmq';
 import { MnemoqError } from '../../shared/errors.ts';
-import type { LongTerm } from '../../shared/long-term/long-term.ts';
-import type { Pending } from '../../shared/short-term/pending.ts';
 import type { QueueName } from '../../shared/queues.ts';
 import type { MemoryRecord } from '../../shared/records/records.ts';
-import type { ShortTerm } from '../../shared/short-term/short-term.ts';
 import { quarantinedOf } from '../saving/quarantine.ts';
-import type { Submission } from '../parts/submission.ts';
+import type { CallParts } from '../parts/call-parts.ts';
 
 /** How far a record has come. */
 export type RecordState = 'queued' | 'cached' | 'committed' | 'pinned' | 'quarantined' | 'failed';
@@ -23,12 +20,7 @@ export interface RecordStatus {
   pinnedAt: string | null;
 }
 
-export interface StatusParts {
-  pending: Pending;
-  shortTerm: ShortTerm;
-  longTerm: LongTerm;
-  submission: Submission;
-}
+type StatusParts = Pick<CallParts, 'pending' | 'shortTerm' | 'longTerm' | 'queue'>;
 
 /** `owner` is whose it is, as its tier knows it. */
 type Found = Pick<RecordStatus, 'status'> & Partial<RecordStatus> & { owner: unknown };
@@ -102,8 +94,8 @@ function failedReason(job: Job | undefined): string | null {
   return job?.finishedOn && job.failedReason ? job.failedReason : null;
 }
 
-async function findJob(name: QueueName, id: string, { submission }: StatusParts): Promise<Job | undefined> {
-  return submission.queue(name).getJob(id);
+async function findJob(name: QueueName, id: string, { queue }: StatusParts): Promise<Job | undefined> {
+  return queue(name).getJob(id);
 }
 
 function iso(ms: number): string {

@@ -1,5 +1,5 @@
 import type { MemoryRecord } from '../../shared/records/records.ts';
-import type { Parts } from '../parts/parts.ts';
+import type { CallParts } from '../parts/call-parts.ts';
 import { quarantinedOf } from '../saving/quarantine.ts';
 
 /** Uncommitted records one search looks through: five times as many as start a flush unless told otherwise. */
@@ -18,7 +18,7 @@ export interface Uncommitted {
 /** What is in Redis and not yet in Supabase: of a user, a conversation, both or all. */
 export async function readUncommitted(
   { userId, contextId }: { userId?: string | undefined; contextId?: string | undefined },
-  parts: Parts,
+  parts: CallParts,
 ): Promise<Uncommitted> {
   const { records, isWhole } =
     contextId === undefined ? await ofAll(parts) : await parts.shortTerm.uncommitted(contextId, MOST_RECORDS);
@@ -26,9 +26,9 @@ export async function readUncommitted(
 }
 
 /** Pending ones by the stream, those set aside by their jobs. */
-async function ofAll({ pending, shortTerm, submission }: Parts): Promise<Uncommitted> {
+async function ofAll({ pending, shortTerm, queue }: CallParts): Promise<Uncommitted> {
   const entries = await pending.newest(MOST_RECORDS);
-  const jobs = await submission.queue('quarantine').getFailed(0, MOST_SET_ASIDE - 1);
+  const jobs = await queue('quarantine').getFailed(0, MOST_SET_ASIDE - 1);
   const setAside = jobs
     .map(quarantinedOf)
     .flatMap(({ row }) => (row ? [{ id: row.id, contextId: row.context_id }] : []));

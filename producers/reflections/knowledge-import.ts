@@ -12,7 +12,7 @@ import { ownPublicKeys, signerOnce } from '../../shared/secrets/signing.ts';
 import { countTokens } from '../../shared/records/tokens.ts';
 import { listOf, validate } from '../../shared/validate.ts';
 import { ipfsNode } from './ipfs-node.ts';
-import type { Parts } from '../parts/parts.ts';
+import type { CallParts } from '../parts/call-parts.ts';
 import { cidText } from './reflections.ts';
 import { type Receipt, receiptOf, type SaveOptions } from '../saving/receipt.ts';
 import { savePinned } from '../saving/saving.ts';
@@ -35,7 +35,7 @@ export async function importKnowledge(
   cid: string,
   options: KnowledgeImportOptions,
   saveOptions: SaveOptions,
-  parts: Parts,
+  parts: CallParts,
 ): Promise<Receipt> {
   validate(cidText, cid, 'cid');
   const { contextId, userId, trustedKeys = [] } = validate(importOptions, options, 'the options');
@@ -49,7 +49,7 @@ export async function importKnowledge(
 }
 
 /** What is here already, imported before or published here, stays as it is. */
-async function findImported(cid: string, { longTerm }: Parts): Promise<Receipt | null> {
+async function findImported(cid: string, { longTerm }: CallParts): Promise<Receipt | null> {
   const row = await longTerm.reflections.find({ cid });
   const record = row?.pinned_at ? await longTerm.memories.find(row.id) : null;
   if (!row || !record) return null;

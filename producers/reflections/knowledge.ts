@@ -6,7 +6,7 @@ import { identifier } from '../../shared/identifiers.ts';
 import { validate } from '../../shared/validate.ts';
 import { fromCursor, toContextRecord, toCursor } from '../reading/context.ts';
 import type { Page } from '../parts/page.ts';
-import type { Parts } from '../parts/parts.ts';
+import type { CallParts } from '../parts/call-parts.ts';
 import { inReadTime, scope } from '../reading/reading.ts';
 
 const PAGE = 100;
@@ -34,7 +34,7 @@ export interface KnowledgeItem {
 }
 
 /** Pinned knowledge, newest first; with a query what contains it, whatever the case of its letters. A page may be empty and not the last. */
-export async function listKnowledge(options: KnowledgeOptions, parts: Parts): Promise<Page<KnowledgeItem>> {
+export async function listKnowledge(options: KnowledgeOptions, parts: CallParts): Promise<Page<KnowledgeItem>> {
   const { query, cursor, limit = PAGE, userId } = validate(knowledgeOptions, options, 'the options');
   const start = cursor === undefined ? null : fromCursor(cursor);
   return inReadTime(list({ query: query?.toLowerCase(), limit, userId }, start, parts), parts);
@@ -43,7 +43,7 @@ export async function listKnowledge(options: KnowledgeOptions, parts: Parts): Pr
 async function list(
   { query, limit, userId }: { query: string | undefined; limit: number; userId: string | undefined },
   start: string | null,
-  parts: Parts,
+  parts: CallParts,
 ): Promise<Page<KnowledgeItem>> {
   const items: KnowledgeItem[] = [];
   const pageSize = query === undefined ? limit : MAX_ROWS;
@@ -63,7 +63,7 @@ async function list(
   return { items, nextCursor, complete: true };
 }
 
-async function withTexts(rows: readonly ReflectionRow[], { longTerm, keyring }: Parts): Promise<KnowledgeItem[]> {
+async function withTexts(rows: readonly ReflectionRow[], { longTerm, keyring }: CallParts): Promise<KnowledgeItem[]> {
   if (rows.length === 0) return [];
   const records = new Map(
     (await longTerm.memories.findMany(rows.map(({ id }) => id))).map((record) => [record.id, record]),

@@ -5,7 +5,7 @@ import type { ReflectionRow } from '../../shared/long-term/reflections.ts';
 import { recordId } from '../../shared/identifiers.ts';
 import { validate } from '../../shared/validate.ts';
 import type { Page } from '../parts/page.ts';
-import type { Parts } from '../parts/parts.ts';
+import type { CallParts } from '../parts/call-parts.ts';
 import { inReadTime, scope } from '../reading/reading.ts';
 import { ASKED_AT_ONCE, cidText, type ListedReflection, withPrevious } from './reflections.ts';
 
@@ -47,7 +47,7 @@ export interface Link {
 export type Trace = Page<Link>;
 
 /** Where a reflection comes from: its sources, the reflection before it, that one's sources, and so on. */
-export async function traceReflection(address: string, options: TraceOptions, parts: Parts): Promise<Trace> {
+export async function traceReflection(address: string, options: TraceOptions, parts: CallParts): Promise<Trace> {
   const known = validate(reflectionAddress, address, 'the reflection');
   const { cursor = null, limit = LINKS, userId } = validate(traceOptions, options, 'the options');
   return inReadTime(trace(known, { cursor, limit }, userId, parts), parts);
@@ -57,7 +57,7 @@ async function trace(
   address: string,
   { cursor, limit }: { cursor: string | null; limit: number },
   userId: string | undefined,
-  parts: Parts,
+  parts: CallParts,
 ): Promise<Trace> {
   const find = async (by: { id: string } | { cid: string }) => {
     const row = await parts.longTerm.reflections.find(by);
@@ -78,7 +78,7 @@ async function trace(
   return { items, nextCursor: next, complete };
 }
 
-async function toLink(row: ReflectionRow, userId: string | undefined, parts: Parts): Promise<Link> {
+async function toLink(row: ReflectionRow, userId: string | undefined, parts: CallParts): Promise<Link> {
   const [reflections, heads] = await Promise.all([withPrevious([row], parts), headsOf(row, parts)]);
   const sources = row.source_ids.map((id): Source => {
     const head = heads.get(id);
@@ -90,7 +90,7 @@ async function toLink(row: ReflectionRow, userId: string | undefined, parts: Par
 }
 
 /** Redis first, as every read: a turn may be committed in between. Most sources are of the reflection's conversation. */
-async function headsOf(row: ReflectionRow, { shortTerm, longTerm }: Parts): Promise<Map<string, RecordHead>> {
+async function headsOf(row: ReflectionRow, { shortTerm, longTerm }: CallParts): Promise<Map<string, RecordHead>> {
   const heads = new Map<string, RecordHead>();
   for (let from = 0; from < row.source_ids.length; from += ASKED_AT_ONCE) {
     const ids = row.source_ids.slice(from, from + ASKED_AT_ONCE);

@@ -5,7 +5,7 @@ import { connectWorkerRedis, withinTime } from '../../shared/short-term/redis.ts
 import { startQueueWorker } from '../../shared/process/queue-worker.ts';
 import { processReflector, type Reflector, ring } from '../../shared/process/reflector.ts';
 import { validate } from '../../shared/validate.ts';
-import type { Parts } from '../parts/parts.ts';
+import type { CallParts } from '../parts/call-parts.ts';
 
 export interface ReflectionRequestReceipt {
   /** Names the request, in the reflector's queue and nowhere else. */
@@ -24,7 +24,7 @@ export type ReflectorOptions = z.input<typeof reflectorOptions>;
 const AT_ONCE = 5;
 
 /** One waits for a user in a conversation: the latest request takes the place of one that was not begun yet. */
-export async function requestReflection(input: ReflectionRequest, parts: Parts): Promise<ReflectionRequestReceipt> {
+export async function requestReflection(input: ReflectionRequest, parts: CallParts): Promise<ReflectionRequestReceipt> {
   const { focus = null, contextId, userId } = validate(reflectionRequest, input, 'the request');
   const { admission, config, reflectorState, submission } = parts;
   const id = uuidv7();
@@ -40,14 +40,13 @@ export async function requestReflection(input: ReflectionRequest, parts: Parts):
 }
 
 /** Runs the queue in this process; the function it gives lets what is in hand end, within `redisTimeoutMs`. */
-export function reflectWith(reflect: Reflector, options: ReflectorOptions, parts: Parts): () => Promise<void> {
+export function reflectWith(reflect: Reflector, options: ReflectorOptions, parts: CallParts): () => Promise<void> {
   validate(reflector, reflect, 'the reflector');
   const { concurrency = AT_ONCE } = validate(reflectorOptions, options, 'the options');
-  const { config, logger, submission } = parts;
+  const { config, logger } = parts;
   const redis = connectWorkerRedis(config.redisUrl, logger);
-  const queue = submission.queue.bind(submission);
   const { worker } = startQueueWorker('reflector', concurrency, { ...parts, redis }, async (job) =>
-    processReflector(job, reflect, { ...parts, queue }),
+    processReflector(job, reflect, parts),
   );
   return async () => {
     await withinTime(worker.close(), config.redisTimeoutMs, 'closing').catch(() => undefined);

@@ -11,7 +11,7 @@ import { identifier, moment } from '../../shared/identifiers.ts';
 import { validate } from '../../shared/validate.ts';
 import { fromCursor, toCursor } from '../reading/context.ts';
 import type { Page } from '../parts/page.ts';
-import type { Parts } from '../parts/parts.ts';
+import type { CallParts } from '../parts/call-parts.ts';
 import { inReadTime, scope, type ReadOptions, userOf } from '../reading/reading.ts';
 
 /** Reflections of a page when no limit is given. */
@@ -66,7 +66,7 @@ export type ConversationReflectionsOptions = z.input<typeof conversationReflecti
 export async function readReflections(
   contextId: string,
   options: ConversationReflectionsOptions,
-  parts: Parts,
+  parts: CallParts,
 ): Promise<ReflectionPage> {
   validate(identifier, contextId, 'contextId');
   const checked = validate(conversationReflectionsOptions, options, 'the options');
@@ -74,7 +74,7 @@ export async function readReflections(
 }
 
 /** Of the newest reflection that is pinned; null when there is none. */
-export async function newestCid(contextId: string, options: ReadOptions, parts: Parts): Promise<string | null> {
+export async function newestCid(contextId: string, options: ReadOptions, parts: CallParts): Promise<string | null> {
   const userId = userOf(options);
   const whose = userId === undefined ? {} : { userId };
   for (let cursor: string | null | undefined; cursor !== null;) {
@@ -87,7 +87,7 @@ export async function newestCid(contextId: string, options: ReadOptions, parts: 
 }
 
 /** One page of the index of everything pinned or to be pinned, newest first. */
-export async function listReflections(options: ReflectionsOptions, parts: Parts): Promise<Page<ListedReflection>> {
+export async function listReflections(options: ReflectionsOptions, parts: CallParts): Promise<Page<ListedReflection>> {
   const { cursor, limit = PAGE, ...filter } = validate(reflectionsOptions, options, 'the options');
   const position = cursor === undefined ? null : fromCursor(cursor);
   const read = async () => withPrevious(await parts.longTerm.reflections.before(filter, position, limit), parts);
@@ -99,7 +99,7 @@ export async function listReflections(options: ReflectionsOptions, parts: Parts)
 /** Most have the one before them among the same rows; only for the others Supabase is asked. */
 export async function withPrevious(
   rows: readonly ReflectionRow[],
-  { longTerm }: Pick<Parts, 'longTerm'>,
+  { longTerm }: Pick<CallParts, 'longTerm'>,
 ): Promise<ListedReflection[]> {
   const known = new Set(rows.map(({ cid }) => cid));
   const named = rows.flatMap(({ previous_cid: cid }) => (cid === null || known.has(cid) ? [] : [cid]));

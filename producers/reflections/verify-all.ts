@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { ReflectionRow } from '../../shared/long-term/reflections.ts';
 import { identifier } from '../../shared/identifiers.ts';
 import { validate } from '../../shared/validate.ts';
-import type { Parts } from '../parts/parts.ts';
+import type { CallParts } from '../parts/call-parts.ts';
 import { inReadTime } from '../reading/reading.ts';
 import { type Verification, verifyCid, type VerifyParts, verifyParts } from './verify.ts';
 
@@ -29,14 +29,14 @@ export interface VerifiedReflection extends Verification {
  * Follows every reflection, or a user's or a conversation's, in the order of their ids; page by page, so any number takes
  * the same memory. Checks the options and the configuration before the first.
  */
-export function verifyAll(options: VerifyAllOptions, parts: Parts): AsyncIterableIterator<VerifiedReflection> {
+export function verifyAll(options: VerifyAllOptions, parts: CallParts): AsyncIterableIterator<VerifiedReflection> {
   return followAll(validate(verifyAllOptions, options, 'the options'), verifyParts(parts), parts);
 }
 
 async function* followAll(
   scope: z.output<typeof verifyAllOptions>,
   verifying: VerifyParts,
-  parts: Parts,
+  parts: CallParts,
 ): AsyncIterableIterator<VerifiedReflection> {
   const total = await inReadTime(parts.longTerm.reflections.count(scope), parts);
   let done = 0;
@@ -57,7 +57,7 @@ async function* followAll(
 async function followRow(
   row: ReflectionRow,
   verifying: VerifyParts,
-  { longTerm }: Parts,
+  { longTerm }: CallParts,
 ): Promise<Omit<VerifiedReflection, 'total'> | null> {
   const first = await follow(row, verifying);
   if (first.ok) return first;

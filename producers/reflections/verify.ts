@@ -15,7 +15,7 @@ import {
 import { keyIdOf, ownPublicKeys } from '../../shared/secrets/signing.ts';
 import { decodeTokens, openTokens } from '../../shared/records/tokens.ts';
 import { ipfsNode } from './ipfs-node.ts';
-import type { Parts } from '../parts/parts.ts';
+import type { CallParts } from '../parts/call-parts.ts';
 
 export interface Check {
   name: 'fetched' | 'cid' | 'document' | 'signature' | 'key' | 'row' | 'digest' | 'record' | 'tokens';
@@ -45,7 +45,7 @@ export function verifyParts({
   config,
   longTerm,
   keyring,
-}: Pick<Parts, 'config' | 'longTerm' | 'keyring'>): VerifyParts {
+}: Pick<CallParts, 'config' | 'longTerm' | 'keyring'>): VerifyParts {
   return { ipfs: ipfsNode(config), longTerm, keyring, ownKeys: ownPublicKeys(config) };
 }
 

@@ -3,7 +3,7 @@ import { MnemoqError } from '../../shared/errors.ts';
 import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
 import type { FlushResult } from '../../shared/queues.ts';
 import { validate } from '../../shared/validate.ts';
-import type { Parts } from '../parts/parts.ts';
+import type { CallParts } from '../parts/call-parts.ts';
 
 /** A flush moves whatever is pending, which can be a lot. */
 const FLUSH_WAIT_MS = 600_000;
@@ -20,7 +20,7 @@ export type FlushOptions = z.input<typeof flushOptions>;
 /** Asks for a flush and waits for its end; null is no reason. */
 export async function flushNow(
   options: FlushOptions,
-  { submission, pending }: Parts,
+  { submission, pending }: CallParts,
 ): Promise<FlushResult & { reason: string | null }> {
   const { batchSize, wait = FLUSH_WAIT_MS, onProgress } = validate(flushOptions, options, 'the options');
   const data = { reason: 'on-demand', ...(batchSize && { batchSize }) };

@@ -1,4 +1,4 @@
-import type { Job } from 'bullmq';
+import type { Job, Queue } from 'bullmq';
 import { z } from 'zod';
 import { MnemoqError } from '../../shared/errors.ts';
 import { identifier } from '../../shared/identifiers.ts';
@@ -6,8 +6,7 @@ import { type Module, quarantineJob } from '../../shared/records/records.ts';
 import type { RedisClient } from '../../shared/short-term/redis.ts';
 import { validate } from '../../shared/validate.ts';
 import { notACursor, type Page } from '../parts/page.ts';
-import type { Parts } from '../parts/parts.ts';
-import type { Submission } from '../parts/submission.ts';
+import type { CallParts } from '../parts/call-parts.ts';
 
 /** Records of a page when no limit is given, and at most. */
 const PAGE = 100;
@@ -58,12 +57,12 @@ interface Place {
  */
 export async function listQuarantined(
   options: QuarantineOptions,
-  { submission, redis }: Pick<Parts, 'submission' | 'redis'>,
+  { queue, redis }: CallParts,
 ): Promise<Page<QuarantinedRecord>> {
   const { userId, cursor, limit = PAGE } = validate(quarantineOptions, options, 'the options');
   const items: QuarantinedRecord[] = [];
   let looked = 0;
-  for await (const { place, job } of failedJobs(cursor, submission, redis)) {
+  for await (const { place, job } of failedJobs(cursor, queue('quarantine'), redis)) {
     looked += 1;
     const record = job && toQuarantined(job); // one that is gone was retried in between
     if (record && (userId === undefined || record.userId === userId)) items.push(record);
@@ -75,10 +74,9 @@ export async function listQuarantined(
 
 async function* failedJobs(
   cursor: string | undefined,
-  submission: Submission,
+  queue: Queue,
   redis: RedisClient,
 ): AsyncGenerator<{ place: Place; job: Job | undefined }> {
-  const queue = submission.queue('quarantine');
   let last = cursor === undefined ? null : fromCursor(cursor);
   for (;;) {
     const places = await placesAfter(last, queue.toKey('failed'), redis);
@@ -141,11 +139,11 @@ export async function retryQuarantined(
   id: string,
   row: unknown,
   wait: number,
-  submission: Submission,
+  { queue, submission }: CallParts,
 ): Promise<{ committed: boolean; reason: string | null }> {
   const mended = row === undefined ? null : validate(quarantineJob.shape.row, row, 'the row');
   validate(z.int().min(1).max(LONGEST_WAIT_MS), wait, 'wait');
-  const job = await submission.queue('quarantine').getJob(id);
+  const job = await queue('quarantine').getJob(id);
   if (!job || !(await job.isFailed())) throw new MnemoqError('not_found', `no record with id ${id} is in quarantine`);
   if (mended) {
     // The record is found by these two when it is acknowledged: with others it would never leave Redis.

@@ -7,11 +7,11 @@ import type { ChatResult, ReflectionResult } from '../../shared/queues.ts';
 import type { ChatInput, ChatJob, ReflectionJob } from '../../shared/records/records.ts';
 import { withinTime } from '../../shared/short-term/redis.ts';
 import { newChatJob, newChatJobs } from './new-job.ts';
-import type { Parts } from '../parts/parts.ts';
+import type { CallParts } from '../parts/call-parts.ts';
 import { type Receipt, receiptOf, type SaveOptions, waitMs } from './receipt.ts';
 import type { Ending } from '../parts/submission.ts';
 
-export async function saveTurn(input: ChatInput, options: SaveOptions, parts: Parts): Promise<Receipt> {
+export async function saveTurn(input: ChatInput, options: SaveOptions, parts: CallParts): Promise<Receipt> {
   const job = await parts.metrics.countRefusal(() => newChatJob(input));
   const ending = await submit<ChatResult>('chat', job, 'cached', options, parts);
   if (typeof ending === 'string') return receiptOf(job, { note: ending });
@@ -20,7 +20,7 @@ export async function saveTurn(input: ChatInput, options: SaveOptions, parts: Pa
   return receiptOf(job, { tokenCount, supabaseStored, note });
 }
 
-export async function saveTurns(inputs: readonly ChatInput[], parts: Parts): Promise<string[]> {
+export async function saveTurns(inputs: readonly ChatInput[], parts: CallParts): Promise<string[]> {
   const jobs = await parts.metrics.countRefusal(() => newChatJobs(inputs));
   await admit(jobs, parts);
   await parts.submission.addAll(
@@ -31,7 +31,7 @@ export async function saveTurns(inputs: readonly ChatInput[], parts: Parts): Pro
 }
 
 /** A reflection, a fine-tune output or a knowledge item. */
-export async function savePinned(job: ReflectionJob, options: SaveOptions, parts: Parts): Promise<Receipt> {
+export async function savePinned(job: ReflectionJob, options: SaveOptions, parts: CallParts): Promise<Receipt> {
   const ending = await submit<ReflectionResult>('reflection', job, 'pinned', options, parts);
   if (typeof ending === 'string') return receiptOf(job, { note: ending });
   const { cid, tokenCount } = ending;
@@ -44,7 +44,7 @@ async function submit<Result>(
   job: ChatJob | ReflectionJob,
   done: string,
   options: SaveOptions,
-  parts: Parts,
+  parts: CallParts,
 ): Promise<Result | string> {
   const wait = waitMs(options);
   await admit([job], parts);
@@ -57,7 +57,7 @@ async function submit<Result>(
 }
 
 /** Refuses at the door what a worker would have to refuse after "queued" was answered. */
-async function admit(jobs: readonly (ChatJob | ReflectionJob)[], parts: Parts): Promise<void> {
+async function admit(jobs: readonly (ChatJob | ReflectionJob)[], parts: CallParts): Promise<void> {
   const { admission, erasures, config, metrics } = parts;
   const looking = async () => {
     await admission.admit();

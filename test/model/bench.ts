@@ -11,7 +11,7 @@ import { Signer } from '../../shared/secrets/signing.ts';
 import { processChat } from '../../workers/saving/chat.ts';
 import { commit, type CommitOutcome } from '../../workers/steps/commit.ts';
 import { flush, type FlushOutcome } from '../../workers/flush/flush.ts';
-import { connectParts, type Parts } from '../../workers/steps/parts.ts';
+import { connectWorker, type WorkerParts } from '../../workers/steps/worker-parts.ts';
 import { processQuarantined } from '../../workers/flush/quarantine.ts';
 import { processReflection } from '../../workers/saving/reflection.ts';
 import type { ProxiedRequest } from '../support/faults/fault-proxy.ts';
@@ -47,7 +47,7 @@ interface HeldRefill {
 /** The real parts, driven one step at a time: what runs next is the model's choice and nobody else's. */
 export class Bench {
   readonly stack: Stack;
-  readonly parts: Parts;
+  readonly parts: WorkerParts;
   readonly #workers = new Map<QueueName, Worker>();
   #held: HeldBatch | null = null;
   #refills = new Map<string, HeldRefill>();
@@ -56,7 +56,7 @@ export class Bench {
   constructor(stack: Stack) {
     this.stack = stack;
     const config = loadConfig(stack.environment, STORE_SETTINGS);
-    this.parts = connectParts(config, createLogger('silent', 'model'));
+    this.parts = connectWorker(config, createLogger('silent', 'model'));
   }
 
   static async start(supabase: SupabaseService['name']): Promise<Bench> {

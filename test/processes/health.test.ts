@@ -3,7 +3,7 @@ import { freePort } from '../../embedded/free-port.ts';
 import { loadConfig, STORE_SETTINGS } from '../../shared/settings/config.ts';
 import { createLogger } from '../../shared/telemetry/log.ts';
 import { type Health, Progress } from '../../workers/health.ts';
-import { connectParts, type Parts } from '../../workers/steps/parts.ts';
+import { connectWorker, type WorkerParts } from '../../workers/steps/worker-parts.ts';
 import { startQueueWorker } from '../../shared/process/queue-worker.ts';
 import type { WorkerKind } from '../../workers/worker.ts';
 import { eventually } from '../support/faults/eventually.ts';
@@ -104,9 +104,9 @@ describe('over HTTP, a worker', () => {
 });
 
 describe('after thirty seconds', () => {
-  let parts: Parts;
+  let parts: WorkerParts;
   beforeEach(() => {
-    parts = connectParts(loadConfig(stack.environment, STORE_SETTINGS), createLogger('silent', 'test'));
+    parts = connectWorker(loadConfig(stack.environment, STORE_SETTINGS), createLogger('silent', 'test'));
   });
   afterEach(() => parts.close());
 
@@ -155,7 +155,7 @@ test.each([
   ['a whole day was missed', '2026-01-02T03:10:00.000Z', '2026-01-01T02:59:00.000Z', 'degraded'],
 ])('an off-peak flush at 3: %s', async (_name, now, arrived, status) => {
   const environment = { ...stack.environment, MEMORY_FLUSH_OFF_PEAK_CRON: '0 3 * * *' };
-  const parts = connectParts(loadConfig(environment, STORE_SETTINGS), createLogger('silent', 'test'));
+  const parts = connectWorker(loadConfig(environment, STORE_SETTINGS), createLogger('silent', 'test'));
   await stack.client.xadd('memory:pending', `${Date.parse(arrived)}-0`, 'id', 'x');
   expect(await new Progress([], parts).check(Date.parse(now))).toMatchObject({ status });
   await parts.close();

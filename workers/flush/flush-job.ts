@@ -5,7 +5,7 @@ import { describeSpan } from '../../shared/telemetry/tracing.ts';
 import { validate } from '../../shared/validate.ts';
 import { flush } from './flush.ts';
 import { retryFlush } from '../steps/flush-schedule.ts';
-import type { Parts } from '../steps/parts.ts';
+import type { WorkerParts } from '../steps/worker-parts.ts';
 
 /**
  * One flush, asked for by the schedule, a caller, a growing backlog or an earlier failure. A failed flush fails its job,
@@ -15,7 +15,7 @@ export async function processFlush(
   job: Job,
   consumer: string,
   signal: AbortSignal,
-  parts: Parts,
+  parts: WorkerParts,
 ): Promise<FlushResult> {
   const { batchSize, attempt = 0, reason } = validate(flushJob, job.data, 'the flush job');
   // While this retry runs, the next one must be able to take its place.

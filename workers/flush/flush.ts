@@ -7,7 +7,7 @@ import type { Failure } from '../../shared/long-term/errors.ts';
 import type { PendingEntry } from '../../shared/short-term/pending.ts';
 import type { FlushResult } from '../../shared/queues.ts';
 import { commit, type PendingRecord } from '../steps/commit.ts';
-import type { Parts } from '../steps/parts.ts';
+import type { WorkerParts } from '../steps/worker-parts.ts';
 
 /** Most JSON in one request: keeps a batch of long texts within what proxies and PostgREST take, and memory bounded. */
 const BATCH_BYTES = 4 * 1024 * 1024;
@@ -30,7 +30,7 @@ export type FlushOutcome = FlushResult & { failure: Failure | null };
  * Moves everything that is pending now to Supabase, in batches. Ends when all of it is committed or quarantined, whoever
  * did it, or at the first failure that is not a row's fault; then what is left stays pending.
  */
-export async function flush(parts: Parts, options: FlushOptions): Promise<FlushOutcome> {
+export async function flush(parts: WorkerParts, options: FlushOptions): Promise<FlushOutcome> {
   const { flushDuration, flushRecords, flushFailures } = parts.metrics;
   const end = flushDuration.startTimer();
   let failureKind: string | undefined = 'error'; // until it has ended without being thrown out of
@@ -45,7 +45,7 @@ export async function flush(parts: Parts, options: FlushOptions): Promise<FlushO
   }
 }
 
-async function flushAll(parts: Parts, options: FlushOptions): Promise<FlushOutcome> {
+async function flushAll(parts: WorkerParts, options: FlushOptions): Promise<FlushOutcome> {
   const outcome: FlushOutcome = {
     success: true,
     totalPending: await parts.pending.length(),
@@ -66,7 +66,7 @@ async function flushAll(parts: Parts, options: FlushOptions): Promise<FlushOutco
 async function flushShard(
   shard: string,
   last: string,
-  parts: Parts,
+  parts: WorkerParts,
   options: FlushOptions,
   outcome: FlushOutcome,
 ): Promise<void> {
@@ -87,7 +87,7 @@ async function flushShard(
 async function flushLane(
   shard: string,
   last: string,
-  parts: Parts,
+  parts: WorkerParts,
   options: FlushOptions,
   outcome: FlushOutcome,
 ): Promise<void> {
@@ -108,7 +108,7 @@ async function flushLane(
 async function flushEntries(
   shard: string,
   entries: PendingEntry[],
-  parts: Parts,
+  parts: WorkerParts,
   options: FlushOptions,
   outcome: FlushOutcome,
 ): Promise<void> {
@@ -149,7 +149,10 @@ function* packs(entries: readonly PendingEntry[]): Generator<PendingEntry[]> {
   yield pack;
 }
 
-async function load(pack: readonly PendingEntry[], parts: Parts): Promise<{ found: PendingRecord[]; lost: number }> {
+async function load(
+  pack: readonly PendingEntry[],
+  parts: WorkerParts,
+): Promise<{ found: PendingRecord[]; lost: number }> {
   const conversations = Map.groupBy(pack, ({ contextId }) => contextId);
   const loaded = await Promise.all(
     [...conversations].map(async ([contextId, entries]) => {
@@ -172,7 +175,7 @@ async function load(pack: readonly PendingEntry[], parts: Parts): Promise<{ foun
  * record is still pending under it, somebody deleted the content by hand: that is said aloud. Either way the entry is
  * taken off the stream, where it would come back for ever.
  */
-async function isLost({ id, contextId, entry }: PendingEntry, parts: Parts): Promise<boolean> {
+async function isLost({ id, contextId, entry }: PendingEntry, parts: WorkerParts): Promise<boolean> {
   const { pending, shortTerm, logger, metrics } = parts;
   const lost = (await pending.locate(id))?.entry === entry;
   if (lost) {

@@ -4,13 +4,13 @@ import { MnemoqError } from '../../shared/errors.ts';
 import { fromRow, type MemoryRecord, quarantineJob } from '../../shared/records/records.ts';
 import { plainTokens } from '../../shared/records/tokens.ts';
 import { validate } from '../../shared/validate.ts';
-import type { Parts } from '../steps/parts.ts';
+import type { WorkerParts } from '../steps/worker-parts.ts';
 
 /**
  * One refused row. The first time it goes straight to the failed jobs, where it waits for a person; every time somebody
  * retries it, it is committed or goes back there with Supabase's new reason.
  */
-export async function processQuarantined(data: unknown, start: number, parts: Parts): Promise<{ id: string }> {
+export async function processQuarantined(data: unknown, start: number, parts: WorkerParts): Promise<{ id: string }> {
   const { row, error } = validate(quarantineJob, data, 'the quarantined job');
   if (start === 1) throw new UnrecoverableError(`refused (${error.code}): ${error.message}`);
   const record = fromRow(row);
@@ -25,7 +25,7 @@ export async function processQuarantined(data: unknown, start: number, parts: Pa
 }
 
 /** Whoever can write to Redis, or mends a row by hand, could bring something in clear into Supabase this way. */
-function refusePlain({ id, tokens, textCache }: MemoryRecord, config: Parts['config']): void {
+function refusePlain({ id, tokens, textCache }: MemoryRecord, config: WorkerParts['config']): void {
   if (config.allowPlainRows) return;
   if (config.encryptTokens && !('sealed' in tokens)) throw new UnrecoverableError(plainTokens(id));
   if (config.textCache === 'encrypted' && textCache !== null && !isSealed(textCache)) {

@@ -3,7 +3,7 @@ import { messageOf } from '../../shared/errors.ts';
 import { readMemory, usedPercent } from '../../shared/short-term/redis-memory.ts';
 import { flush } from './flush.ts';
 import { isScheduled, scheduleFlushes } from '../steps/flush-schedule.ts';
-import type { Parts } from '../steps/parts.ts';
+import type { WorkerParts } from '../steps/worker-parts.ts';
 
 /** How often to look. */
 const EVERY_MS = 5_000;
@@ -20,7 +20,7 @@ const AT_ONCE = 1_000;
  * What the flush worker does beside its jobs, so that no fault needs a person: it makes sure that flushes are scheduled,
  * makes room when Redis is nearly full, and forgets dead consumers. It needs no job for it: a full Redis takes none.
  */
-export function keepUp(consumer: string, stopping: AbortSignal, parts: Parts): void {
+export function keepUp(consumer: string, stopping: AbortSignal, parts: WorkerParts): void {
   const duties = [
     () => keepSchedule(parts),
     seldomIfInVain(() => makeRoom(consumer, stopping, parts)),
@@ -47,7 +47,7 @@ function seldomIfInVain(duty: () => Promise<boolean>): () => Promise<void> {
 }
 
 /** BullMQ adds the next flush when one begins; where Redis refuses just that, there would never be another. */
-async function keepSchedule(parts: Parts): Promise<void> {
+async function keepSchedule(parts: WorkerParts): Promise<void> {
   if (await isScheduled(parts)) return;
   parts.logger.warn('no flush was scheduled any more; scheduled anew');
   await scheduleFlushes(parts);
@@ -58,7 +58,7 @@ async function keepSchedule(parts: Parts): Promise<void> {
  * oldest first: finished jobs, then the caches of committed conversations, whose next reads come from Supabase.
  * False when that was not enough.
  */
-async function makeRoom(consumer: string, signal: AbortSignal, parts: Parts): Promise<boolean> {
+async function makeRoom(consumer: string, signal: AbortSignal, parts: WorkerParts): Promise<boolean> {
   const { config, logger, redis } = parts;
   const used = async () => usedPercent(await readMemory(redis));
   const before = await used();
@@ -72,7 +72,7 @@ async function makeRoom(consumer: string, signal: AbortSignal, parts: Parts): Pr
   return after <= config.redisMaxUsedPercent;
 }
 
-async function dropCopies(parts: Parts, enough: () => Promise<boolean>): Promise<number> {
+async function dropCopies(parts: WorkerParts, enough: () => Promise<boolean>): Promise<number> {
   let dropped = 0;
   for await (const count of copies(parts)) {
     dropped += count;
@@ -82,7 +82,7 @@ async function dropCopies(parts: Parts, enough: () => Promise<boolean>): Promise
 }
 
 /** Drops a portion a step and tells how many it was. */
-async function* copies({ queue, shortTerm }: Parts): AsyncGenerator<number> {
+async function* copies({ queue, shortTerm }: WorkerParts): AsyncGenerator<number> {
   for (const name of ['chat', 'reflection'] as const) {
     for (let removed = AT_ONCE; removed === AT_ONCE;) {
       removed = (await queue(name).clean(WAITED_FOR_MS, AT_ONCE, 'completed')).length;

@@ -8,7 +8,7 @@ import type { ConfigWith } from '../../shared/settings/config.ts';
 import { MnemoqError, messageOf } from '../../shared/errors.ts';
 import { EventFeed, type Followed } from '../../shared/short-term/events.ts';
 import { toSnake } from '../../shared/snake-case.ts';
-import type { Parts } from '../steps/parts.ts';
+import type { WorkerParts } from '../steps/worker-parts.ts';
 
 export type WebhookConfig = ConfigWith<'webhookUrl' | 'webhookSecret'>;
 
@@ -29,7 +29,7 @@ const PAUSE_MS = 1_000;
  * Makes a job of every event from the first start of a webhook worker on. It keeps its place after each, so that one that
  * dies goes on there; an event it takes twice has the same job id and stays one delivery.
  */
-export async function dispatchEvents(stopping: AbortSignal, parts: Parts): Promise<void> {
+export async function dispatchEvents(stopping: AbortSignal, parts: WorkerParts): Promise<void> {
   const { redis, keys, logger } = parts;
   const feed = new EventFeed(redis, keys);
   await redis.set(keys.webhookCursor, await feed.now(), 'NX');
@@ -42,7 +42,7 @@ export async function dispatchEvents(stopping: AbortSignal, parts: Parts): Promi
   void goOn();
 }
 
-async function dispatch(feed: EventFeed, signal: AbortSignal, { redis, keys, queue }: Parts): Promise<void> {
+async function dispatch(feed: EventFeed, signal: AbortSignal, { redis, keys, queue }: WorkerParts): Promise<void> {
   const deliveries = queue('webhook');
   const after = (await redis.get(keys.webhookCursor)) ?? undefined;
   let count = 0;

@@ -11,12 +11,12 @@ import { activeTraceparent } from '../../shared/telemetry/tracing.ts';
 import { validate } from '../../shared/validate.ts';
 import { commit } from '../steps/commit.ts';
 import { requestFlush } from '../steps/flush-schedule.ts';
-import type { Parts } from '../steps/parts.ts';
+import type { WorkerParts } from '../steps/worker-parts.ts';
 import { askReflector } from './reflection-policy.ts';
 import { remember } from '../steps/remember.ts';
 
 /** One turn: validate, tokenize, remember; commit at once when it matters, else leave it to the flush. */
-export async function processChat(data: unknown, parts: Parts): Promise<ChatResult> {
+export async function processChat(data: unknown, parts: WorkerParts): Promise<ChatResult> {
   const turn = validate(chatJob, data, 'the chat job');
   const { id, contextId, userId, createdAt } = turn;
   const text = { user: turn.userMessage, assistant: turn.assistantMessage };
@@ -35,11 +35,11 @@ export async function processChat(data: unknown, parts: Parts): Promise<ChatResu
   return result;
 }
 
-function commitsAtOnce(turn: ChatJob, { config }: Parts): boolean {
+function commitsAtOnce(turn: ChatJob, { config }: WorkerParts): boolean {
   return turn.important === true || config.writeMode === 'immediate';
 }
 
 /** True for one record in every `flushMaxPending`, so that a growing backlog asks for a flush without asking every time. */
-function tooManyPending({ added, pendingLength }: Remembered, { config }: Parts): boolean {
+function tooManyPending({ added, pendingLength }: Remembered, { config }: WorkerParts): boolean {
   return added && pendingLength % config.flushMaxPending === 0;
 }

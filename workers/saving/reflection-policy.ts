@@ -1,7 +1,7 @@
 import type { ChatJob } from '../../shared/records/records.ts';
 import { ring } from '../../shared/process/reflector.ts';
 import type { Remembered } from '../../shared/short-term/short-term.ts';
-import type { Parts } from '../steps/parts.ts';
+import type { WorkerParts } from '../steps/worker-parts.ts';
 
 /**
  * Rings for the reflector where a turn makes a reflection due, now or when it stays quiet. A repeated delivery rings too:
@@ -11,7 +11,7 @@ import type { Parts } from '../steps/parts.ts';
 export async function askReflector(
   { contextId, userId }: ChatJob,
   remembered: Remembered,
-  parts: Parts,
+  parts: WorkerParts,
 ): Promise<void> {
   const { turnsDue, isReflectionAsked } = remembered;
   const { reflectEveryTurns: every, reflectIdleMs: idle } = parts.config;

@@ -20,11 +20,11 @@ import { activeTraceparent, inSpan } from '../../shared/telemetry/tracing.ts';
 import { validate } from '../../shared/validate.ts';
 import { commit } from '../steps/commit.ts';
 import { admitImported } from './imported.ts';
-import type { Parts } from '../steps/parts.ts';
+import type { WorkerParts } from '../steps/worker-parts.ts';
 import { remember } from '../steps/remember.ts';
 
-export interface ReflectionParts extends Parts {
-  keyring: NonNullable<Parts['keyring']>;
+export interface ReflectionParts extends WorkerParts {
+  keyring: NonNullable<WorkerParts['keyring']>;
   signer: Pick<Signer, 'kid' | 'publicKey' | 'sign'>;
   ipfs: Pick<Ipfs, 'pin'>;
 }

@@ -7,7 +7,7 @@ import type { Failure } from '../../shared/long-term/errors.ts';
 import { type MemoryRecord, type QuarantineJob, toRow } from '../../shared/records/records.ts';
 import type { Committed } from '../../shared/short-term/short-term.ts';
 import { addSpan, inTraceOf } from '../../shared/telemetry/tracing.ts';
-import type { Parts } from './parts.ts';
+import type { WorkerParts } from './worker-parts.ts';
 
 /** A record with its entry in the pending stream. */
 export interface PendingRecord {
@@ -29,7 +29,7 @@ export interface CommitOutcome {
   left: PendingRecord[];
 }
 
-type CommitParts = Pick<Parts, 'shortTerm' | 'queue' | 'logger' | 'metrics'> & {
+type CommitParts = Pick<WorkerParts, 'shortTerm' | 'queue' | 'logger' | 'metrics'> & {
   longTerm: { memories: Pick<Memories, 'insert'> };
 };
 

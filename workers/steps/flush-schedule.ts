@@ -1,9 +1,9 @@
 import type { FlushJob } from '../../shared/records/records.ts';
 import { backoffMs } from '../../shared/process/retry.ts';
 import { OWN_TRACE } from '../../shared/telemetry/tracing.ts';
-import type { Parts } from './parts.ts';
+import type { WorkerParts } from './worker-parts.ts';
 
-type ScheduleParts = Pick<Parts, 'config' | 'queue'>;
+type ScheduleParts = Pick<WorkerParts, 'config' | 'queue'>;
 
 /** BullMQ's id for the schedule; its next job's id is `repeat:<this>:<when>`. */
 const SCHEDULER = 'flush';

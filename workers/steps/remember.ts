@@ -2,7 +2,7 @@ import { UnrecoverableError } from 'bullmq';
 import type { MemoryRecord } from '../../shared/records/records.ts';
 import type { Remembered } from '../../shared/short-term/short-term.ts';
 import { countTokens } from '../../shared/records/tokens.ts';
-import type { Parts } from './parts.ts';
+import type { WorkerParts } from './worker-parts.ts';
 
 /**
  * Puts a record into short-term memory and counts it, once however often it is delivered. An id that another conversation's
@@ -10,7 +10,7 @@ import type { Parts } from './parts.ts';
  */
 export async function remember(
   record: MemoryRecord,
-  { shortTerm, pending, metrics }: Pick<Parts, 'shortTerm' | 'pending' | 'metrics'>,
+  { shortTerm, pending, metrics }: Pick<WorkerParts, 'shortTerm' | 'pending' | 'metrics'>,
 ): Promise<Remembered> {
   const remembered = await shortTerm.remember(record);
   if (!remembered.added && remembered.entry !== '') {

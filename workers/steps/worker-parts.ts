@@ -1,39 +1,20 @@
-import { Queue } from 'bullmq';
-import { messageOf } from '../../shared/errors.ts';
-import type { Logger } from '../../shared/telemetry/log.ts';
-import { Metrics } from '../../shared/telemetry/metrics.ts';
-import type { QueueName } from '../../shared/queues.ts';
+import { connectProcess, type ProcessParts } from '../../shared/process/process-parts.ts';
 import { connectWorkerRedis } from '../../shared/short-term/redis.ts';
-import { createStores, type StoreConfig, type Stores } from '../../shared/tiers/stores.ts';
-import { queueTelemetry } from '../../shared/telemetry/tracing.ts';
+import type { Logger } from '../../shared/telemetry/log.ts';
+import type { StoreConfig } from '../../shared/tiers/stores.ts';
 
 /** What every worker works with. */
-export interface Parts extends Stores {
-  logger: Logger;
-  metrics: Metrics;
-  /** Queues this worker puts jobs into. */
-  queue: (name: QueueName) => Queue;
+export interface WorkerParts extends ProcessParts {
   close(): Promise<void>;
 }
 
-export function connectParts(config: StoreConfig, logger: Logger): Parts {
+export function connectWorker(config: StoreConfig, logger: Logger): WorkerParts {
   const redis = connectWorkerRedis(config.redisUrl, logger);
-  const stores = createStores(config, redis);
-  const queues = new Map<QueueName, Queue>();
+  const parts = connectProcess(config, redis, logger);
   return {
-    ...stores,
-    logger,
-    metrics: new Metrics(),
-    queue(name) {
-      const known = queues.get(name);
-      if (known) return known;
-      const queue = new Queue(name, { connection: redis, prefix: stores.keys.queuePrefix, ...queueTelemetry() });
-      queue.on('error', (error) => logger.debug({ queue: name, reason: messageOf(error) }, 'queue error'));
-      queues.set(name, queue);
-      return queue;
-    },
+    ...parts,
     async close() {
-      await Promise.all([...queues.values()].map((queue) => queue.close()));
+      await parts.closeQueues();
       redis.disconnect();
     },
   };
