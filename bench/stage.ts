@@ -10,7 +10,7 @@ import { WorkerProcesses } from '../cli/process/worker-processes.ts';
 import { type EmbeddedParts, startEmbeddedParts } from '../embedded/parts.ts';
 import { MemoryCore } from '../producers/index.ts';
 import { messageOf } from '../shared/errors.ts';
-import type { WorkerKind } from '../workers/worker.ts';
+import type { WorkerKind } from '../workers/kinds.ts';
 import { type Postgrest, startPostgrest } from '../test/support/services/postgrest.ts';
 
 /** Often enough that the end of a queue is seen to a hundredth of its time, seldom enough to cost Redis nothing. */

@@ -4,6 +4,7 @@ import { MnemoqError, messageOf } from '../../shared/errors.ts';
 import type { Ipfs } from '../../shared/pinning/ipfs.ts';
 import type { ReflectionRow } from '../../shared/long-term/reflections.ts';
 import { newRecord } from '../../shared/tiers/new-record.ts';
+import { newReflectionRow } from '../../shared/tiers/new-reflection-row.ts';
 import { proveDocument, proveText, requireSigner, toJob } from '../../shared/pinning/proof.ts';
 import type { MemoryRecord } from '../../shared/records/records.ts';
 import { DOCUMENT_BYTES, type ReflectionDocument } from '../../shared/pinning/reflection-document.ts';
@@ -148,26 +149,16 @@ function rebuild(
   parts: CallParts,
 ): Omit<Proven, 'bytes'> {
   const job = toJob(doc, text, archived ?? {});
-  const { id, contextId, createdAt, visibility } = job;
+  const { id, contextId, createdAt } = job;
   const head = { id, contextId, userId: job.userId ?? null, createdAt, module: doc.type };
   const record = { ...newRecord(head, { text }, parts), cid };
-  const row: ReflectionRow = {
-    id,
-    context_id: contextId,
-    user_id: head.userId,
-    module: doc.type,
+  const row = newReflectionRow(doc, {
     cid,
-    sha256: doc.sha256,
-    signature: doc.signature,
-    signing_kid: doc.signingKeyId,
-    signing_key: doc.signingKey,
-    wrapped_key: archived?.wrappedKey ?? null,
-    visibility,
-    source_ids: doc.sourceIds,
-    previous_cid: doc.previousCid ?? null,
-    pinned_at: archived?.pinnedAt ?? new Date().toISOString(),
-    created_at: createdAt,
-  };
+    contextId,
+    userId: head.userId,
+    wrappedKey: archived?.wrappedKey ?? null,
+    pinnedAt: archived?.pinnedAt ?? new Date().toISOString(),
+  });
   return { record, row };
 }
 

@@ -11,7 +11,7 @@ import { parse as parseDotenv } from 'dotenv';
 import { parse as parseYaml } from 'yaml';
 import { loadConfig } from '../../shared/settings/config.ts';
 import { VARIABLE_NAMES } from '../../shared/settings/variables.ts';
-import { WORKER_KINDS } from '../../workers/worker.ts';
+import { WORKER_KINDS } from '../../workers/kinds.ts';
 import {
   compose,
   type Model,

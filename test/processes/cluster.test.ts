@@ -5,7 +5,8 @@ import { v7 as uuidv7 } from 'uuid';
 import { MemoryCore } from '../../producers/index.ts';
 import { Keys } from '../../shared/short-term/keys.ts';
 import { QUEUES } from '../../shared/queues.ts';
-import { type RunningWorker, startWorker, WORKER_KINDS } from '../../workers/worker.ts';
+import { WORKER_KINDS } from '../../workers/kinds.ts';
+import { type RunningWorker, startWorker } from '../../workers/worker.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import {
   type ClusterNode,

@@ -5,7 +5,7 @@ import { createLogger } from '../../shared/telemetry/log.ts';
 import { type Health, Progress } from '../../workers/health.ts';
 import { connectWorker, type WorkerParts } from '../../workers/steps/worker-parts.ts';
 import { startQueueWorker } from '../../shared/process/queue-worker.ts';
-import type { WorkerKind } from '../../workers/worker.ts';
+import type { WorkerKind } from '../../workers/kinds.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
 import { turn, turns } from '../support/inputs/turns.ts';

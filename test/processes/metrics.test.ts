@@ -10,7 +10,7 @@ import { startDashboard } from '../../doors/dashboard/dashboard.ts';
 import { startApi } from '../../doors/http/server.ts';
 import { Metrics } from '../../shared/telemetry/metrics.ts';
 import { addMetricsRoute, timeRequests } from '../../shared/telemetry/metrics-route.ts';
-import type { WorkerKind } from '../../workers/worker.ts';
+import type { WorkerKind } from '../../workers/kinds.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { parseMetrics } from '../support/clients/scrape.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';

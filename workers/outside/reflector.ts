@@ -1,84 +1,45 @@
 import { UnrecoverableError } from 'bullmq';
-import { Webhook } from 'standardwebhooks';
 import { z } from 'zod';
-import type { ConfigWith } from '../../shared/settings/config.ts';
 import { MnemoqError } from '../../shared/errors.ts';
+import type { Reflector } from '../../shared/process/reflector.ts';
 import { TEXT_BYTES, textOfRecord } from '../../shared/records/records.ts';
-import type { Reflector, ReflectorContext } from '../../shared/process/reflector.ts';
-import { toSnake } from '../../shared/snake-case.ts';
+import type { ConfigWith } from '../../shared/settings/config.ts';
 import { validate } from '../../shared/validate.ts';
+import { mayPass, signedPost } from './signed-post.ts';
 
 export type ReflectorConfig = ConfigWith<'reflectorUrl'>;
 
-/** A text as JSON, every character escaped, and some room beside it. */
+/** The longest text as JSON, where an escaped character takes six bytes, and some room for the rest of the answer. */
 const ANSWER_BYTES = 6 * TEXT_BYTES + 65_536;
 const ANSWER = "the reflector's answer";
 const answer = z.object({ text: textOfRecord.nullable() });
 
 /**
- * A reflector behind a URL: gets the context as JSON, signed as Standard Webhooks has it where there is a secret, and
- * answers `{"text": …}`, or 204 for none. Neither the address nor what it answered is repeated in an error.
+ * A reflector behind a URL. It gets the context as JSON, signed where there is a secret. It answers `{"text": …}`, or 204 when
+ * there is no reflection to write. Errors repeat neither the address nor the answer, because both may be secret.
  */
 export function reflectorAt(config: ReflectorConfig): Reflector {
+  const endpoint = {
+    url: config.reflectorUrl,
+    secret: config.reflectorSecret,
+    timeoutMs: config.reflectorTimeoutMs,
+  };
   return async (context) => {
-    const response = await post(context, config);
-    if (response.status === 204) return null;
-    if (response.status !== 200) throw refusalOf(response.status);
-    return validate(answer, response.body, ANSWER).text;
+    const outcome = await signedPost(endpoint, context, ANSWER_BYTES);
+    if (outcome.status === null) throw new MnemoqError('timeout', `the reflector does not answer: ${outcome.reason}`);
+    if (outcome.status === 204) return null;
+    if (outcome.status !== 200) throw refusalOf(outcome.status);
+    return validate(answer, parse(outcome.body), ANSWER).text;
   };
 }
 
-async function post(context: ReflectorContext, config: ReflectorConfig): Promise<{ status: number; body: unknown }> {
-  const body = JSON.stringify(toSnake(context));
-  const signal = AbortSignal.timeout(config.reflectorTimeoutMs);
-  const headers = {
-    'content-type': 'application/json',
-    'user-agent': 'mnemoq',
-    ...signature(context.id, body, config),
-  };
-  let bytes: Buffer | null;
-  let status: number;
+/** Takes null for an answer that is longer than any reflection can be. */
+function parse(body: Buffer | null): unknown {
+  if (body === null) throw wrong(`at most ${ANSWER_BYTES} bytes`, 'more');
   try {
-    const response = await fetch(config.reflectorUrl, { method: 'POST', body, headers, redirect: 'manual', signal });
-    status = response.status;
-    bytes = status === 200 ? await read(response) : Buffer.alloc(0);
-    if (status !== 200) await response.body?.cancel().catch(() => undefined);
-  } catch (error) {
-    const { name, cause } = error as Error;
-    const reason = (cause as NodeJS.ErrnoException | undefined)?.code ?? name;
-    throw new MnemoqError('timeout', `the reflector does not answer: ${reason}`);
-  }
-  if (bytes === null) throw wrong(`at most ${ANSWER_BYTES} bytes`, 'more');
-  return { status, body: status === 200 ? parse(bytes) : null };
-}
-
-function signature(id: string, body: string, { reflectorSecret }: ReflectorConfig): Record<string, string> {
-  if (reflectorSecret === undefined) return {};
-  const now = new Date();
-  return {
-    'webhook-id': id,
-    'webhook-timestamp': String(Math.floor(now.getTime() / 1000)),
-    'webhook-signature': new Webhook(reflectorSecret).sign(id, now, body),
-  };
-}
-
-/** Null where it is larger than any answer. */
-async function read(response: Response): Promise<Buffer | null> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body ?? []) {
-    size += chunk.length;
-    if (size > ANSWER_BYTES) return null;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
-}
-
-function parse(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
   } catch {
-    throw wrong('JSON in UTF-8', `${bytes.length} bytes that are not`);
+    throw wrong('JSON in UTF-8', `${body.length} bytes that are not`);
   }
 }
 
@@ -88,9 +49,8 @@ function wrong(expected: string, received: string): MnemoqError {
   });
 }
 
-/** What may pass is tried again, as long as it takes. */
+/** A refusal that may pass puts the job off, as often as it takes. Every other refusal ends the job. */
 function refusalOf(status: number): Error {
   const reason = `the reflector answered ${status}`;
-  const mayPass = status >= 500 || status === 408 || status === 429;
-  return mayPass ? new MnemoqError('timeout', reason) : new UnrecoverableError(reason);
+  return mayPass(status) ? new MnemoqError('timeout', reason) : new UnrecoverableError(reason);
 }

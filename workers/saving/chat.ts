@@ -1,45 +1,61 @@
 /**
- * **workers/saving/**: the workers of the queues `chat` and `reflection`: a saved text becomes a record, and a reflection
- * a pinned document.
+ * **workers/saving/**: the workers of the queues `chat` and `reflection`. A saved text becomes a record, and a reflection
+ * becomes a pinned document as well.
  */
-import { newRecord } from '../../shared/tiers/new-record.ts';
-import { type ChatJob, chatJob } from '../../shared/records/records.ts';
 import type { ChatResult } from '../../shared/queues.ts';
-import type { Remembered } from '../../shared/short-term/short-term.ts';
+import { type ChatJob, chatJob, type MemoryRecord } from '../../shared/records/records.ts';
 import { countTokens } from '../../shared/records/tokens.ts';
+import type { Remembered } from '../../shared/short-term/short-term.ts';
 import { activeTraceparent } from '../../shared/telemetry/tracing.ts';
+import { newRecord } from '../../shared/tiers/new-record.ts';
 import { validate } from '../../shared/validate.ts';
 import { commit } from '../steps/commit.ts';
 import { requestFlush } from '../steps/flush-schedule.ts';
+import { remember } from '../steps/remember.ts';
 import type { WorkerParts } from '../steps/worker-parts.ts';
 import { askReflector } from './reflection-policy.ts';
-import { remember } from '../steps/remember.ts';
 
-/** One turn: validate, tokenize, remember; commit at once when it matters, else leave it to the flush. */
+/** One turn: validate, tokenize, remember, acknowledge. An important turn is committed before it is acknowledged. */
 export async function processChat(data: unknown, parts: WorkerParts): Promise<ChatResult> {
   const turn = validate(chatJob, data, 'the chat job');
-  const { id, contextId, userId, createdAt } = turn;
-  const text = { user: turn.userMessage, assistant: turn.assistantMessage };
-  const record = newRecord({ id, contextId, userId, createdAt, module: 'chat' }, text, parts);
+  const record = tokenizeTurn(turn, parts);
   const remembered = await remember(record, parts);
   await askReflector(turn, remembered, parts);
-  const result = { tokenCount: countTokens(record.tokens), supabaseStored: false };
-  if (commitsAtOnce(turn, parts)) {
-    // A repeated delivery finds no entry when the first one is through: inserting again changes nothing and tells.
-    const pending = { record, entry: remembered.entry, traceparent: activeTraceparent() };
-    const outcome = await commit([pending], parts);
-    if (outcome.failure) await requestFlush('important', parts);
-    return { ...result, supabaseStored: outcome.committed === 1 };
-  }
-  if (tooManyPending(remembered, parts)) await requestFlush('too-many-pending', parts);
-  return result;
+  const isCommitted = isImportant(turn, parts)
+    ? await commitNow(record, remembered, parts)
+    : await leaveToFlush(remembered, parts);
+  return acknowledge(record, isCommitted);
 }
 
-function commitsAtOnce(turn: ChatJob, { config }: WorkerParts): boolean {
+function tokenizeTurn(turn: ChatJob, parts: WorkerParts): MemoryRecord {
+  const { id, contextId, userId, createdAt, userMessage, assistantMessage } = turn;
+  const text = { user: userMessage, assistant: assistantMessage };
+  return newRecord({ id, contextId, userId, createdAt, module: 'chat' }, text, parts);
+}
+
+function isImportant(turn: ChatJob, { config }: WorkerParts): boolean {
   return turn.important === true || config.writeMode === 'immediate';
 }
 
-/** True for one record in every `flushMaxPending`, so that a growing backlog asks for a flush without asking every time. */
-function tooManyPending({ added, pendingLength }: Remembered, { config }: WorkerParts): boolean {
-  return added && pendingLength % config.flushMaxPending === 0;
+/**
+ * False when Supabase does not take the record now; then the record is pending and a flush is asked for. A repeated delivery
+ * has no entry of its own once the first delivery is through. Inserting its record again changes nothing, and the answer says
+ * whether Supabase has it.
+ */
+async function commitNow(record: MemoryRecord, { entry }: Remembered, parts: WorkerParts): Promise<boolean> {
+  const outcome = await commit([{ record, entry, traceparent: activeTraceparent() }], parts);
+  if (outcome.failure) await requestFlush('important', parts);
+  return outcome.committed === 1;
+}
+
+/** Asks for a flush once in every `flushMaxPending` records, so that a growing backlog does not ask with every record. */
+async function leaveToFlush({ added, pendingLength }: Remembered, parts: WorkerParts): Promise<false> {
+  const isTooMany = added && pendingLength % parts.config.flushMaxPending === 0;
+  if (isTooMany) await requestFlush('too-many-pending', parts);
+  return false;
+}
+
+/** The job's result, which the producer turns into the receipt of a save that was waited for. */
+function acknowledge(record: MemoryRecord, isCommitted: boolean): ChatResult {
+  return { tokenCount: countTokens(record.tokens), supabaseStored: isCommitted };
 }

@@ -4,11 +4,12 @@ import { proveDocument, proveText } from '../../shared/pinning/proof.ts';
 import type { ReflectionJob } from '../../shared/records/records.ts';
 import { createReflectionDocument, toBytes } from '../../shared/pinning/reflection-document.ts';
 import { signerOnce } from '../../shared/secrets/signing.ts';
-import type { ReflectionParts } from './reflection.ts';
+import type { ReflectionParts } from './reflection-parts.ts';
 
 /**
- * Before anything of an imported item is stored: what this job makes is the very document that was imported, byte by byte,
- * and its author's signature holds. Its id came from elsewhere, so it may belong to another record here; that one stays.
+ * Lets a job with imported knowledge pass, before anything of it is stored, only when it makes the very document that was
+ * imported, byte by byte, and when the signature of its author holds. The id of the item comes from elsewhere and may belong
+ * to another record here; then the record that is here stays and the job fails. A job without imported knowledge passes.
  */
 export async function admitImported(job: ReflectionJob, parts: ReflectionParts): Promise<void> {
   if (!job.imported) return;
@@ -25,6 +26,7 @@ export async function admitImported(job: ReflectionJob, parts: ReflectionParts):
   }
 }
 
+/** Whether the id belongs to another record, in Redis or in Supabase. */
 async function isTaken(
   { id, contextId }: ReflectionJob,
   cid: string,

@@ -14,7 +14,7 @@ import { loadConfig } from '../../../shared/settings/config.ts';
 import { readEnvironment } from '../../../shared/settings/environment.ts';
 import { VARIABLE_NAMES } from '../../../shared/settings/variables.ts';
 import { MAX_ROWS } from '../../../shared/long-term/long-term.ts';
-import { WORKER_KINDS } from '../../../workers/worker.ts';
+import { WORKER_KINDS } from '../../../workers/kinds.ts';
 import { CommandEnd, EXIT } from '../../terminal/exit.ts';
 import { readLines } from '../../terminal/lines.ts';
 import { colors, counted, mark, print, printJson, printTable, progressBar, say } from '../../terminal/output.ts';

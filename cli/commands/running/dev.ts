@@ -10,7 +10,7 @@ import { type EmbeddedParts, startEmbeddedParts } from '../../../embedded/parts.
 import { devEnvironmentFile, readEnvironment } from '../../../shared/settings/environment.ts';
 import { type Environment, loadConfig } from '../../../shared/settings/config.ts';
 import { VARIABLE_NAMES } from '../../../shared/settings/variables.ts';
-import { OPTIONAL_WORKER_KINDS, WORKER_KINDS } from '../../../workers/worker.ts';
+import { OPTIONAL_WORKER_KINDS, WORKER_KINDS } from '../../../workers/kinds.ts';
 import { CommandEnd, EXIT } from '../../terminal/exit.ts';
 import { colors, print, say, sayColors } from '../../terminal/output.ts';
 import { untilSignal } from '../../process/until-signal.ts';

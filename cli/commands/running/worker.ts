@@ -1,6 +1,7 @@
 import { Argument, Command } from 'commander';
 import { readEnvironment } from '../../../shared/settings/environment.ts';
-import { OPTIONAL_WORKER_KINDS, startWorker, WORKER_KINDS, type WorkerKind } from '../../../workers/worker.ts';
+import { OPTIONAL_WORKER_KINDS, WORKER_KINDS, type WorkerKind } from '../../../workers/kinds.ts';
+import { startWorker } from '../../../workers/worker.ts';
 import { EXIT } from '../../terminal/exit.ts';
 import { endTraceExport } from '../../process/trace-export.ts';
 import { tellParent, untilSignal } from '../../process/until-signal.ts';

@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import path from 'node:path';
-import { WORKER_KINDS, type WorkerKind } from '../../../workers/worker.ts';
+import { WORKER_KINDS, type WorkerKind } from '../../../workers/kinds.ts';
 import { oneOf, type Random } from '../random.ts';
 
 const PROGRAM = path.join(import.meta.dirname, '../../../cli/main.ts');

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { WorkerKind } from '../../../workers/worker.ts';
+import type { WorkerKind } from '../../../workers/kinds.ts';
 import type { Fault, ProxiedRequest } from '../../support/faults/fault-proxy.ts';
 import type { Crew } from './crew.ts';
 import { oneOf, type Random, wholeFrom } from '../random.ts';

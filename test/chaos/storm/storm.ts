@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import type { FlushResult } from '../../../shared/queues.ts';
-import type { WorkerKind } from '../../../workers/worker.ts';
+import type { WorkerKind } from '../../../workers/kinds.ts';
 import { FAULTS, type FaultEntry, type FaultKind, type FaultSetting, type Part } from './faults.ts';
 import type { PlannedFault } from './plan.ts';
 

@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
-import type { WorkerKind } from '../../../workers/worker.ts';
+import type { WorkerKind } from '../../../workers/kinds.ts';
 
 const PROGRAM = path.join(import.meta.dirname, '../../../cli/main.ts');
 
