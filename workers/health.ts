@@ -6,25 +6,25 @@ import type { WorkerParts } from './steps/worker-parts.ts';
 import type { QueueWorker } from '../shared/process/queue-worker.ts';
 
 /**
- * A worker that has jobs and gets on with none for this long is stuck, whatever its connection says. With a probe every
- * five seconds it is out of service within thirty.
+ * A worker that has jobs and makes no progress with any of them for this long is stuck, whatever its connection says. With a
+ * probe every five seconds it is out of service within thirty seconds.
  */
 const STUCK_MS = 25_000;
-/** How long Redis may take to answer a health question. */
+/** How long Redis may take to answer before the worker counts as unready. */
 const ANSWER_MS = 2_000;
 
 export interface Health {
   /**
-   * `unready`: this worker gets nowhere. `degraded`: it works, and the memory as a whole needs somebody's attention;
-   * taking the worker out of service would not help, so it is ready.
+   * `unready`: this worker makes no progress. `degraded`: this worker makes progress, and the memory as a whole needs the
+   * attention of a person. To take a degraded worker out of service would not help, so it counts as ready.
    */
   status: 'ok' | 'degraded' | 'unready';
   ready: boolean;
-  /** Why not ok, in words; empty when ok. */
+  /** Why the status is not ok, in words; empty when it is ok. */
   reasons: string[];
 }
 
-/** Watches whether a worker gets on with its queues, not whether it can be pinged. */
+/** Tells whether a worker makes progress with its queues, which a ping of its connection would not tell. */
 export class Progress {
   readonly #queueWorkers: readonly QueueWorker[];
   readonly #parts: WorkerParts;

@@ -4,6 +4,7 @@ import { MnemoqError } from '../errors.ts';
 import type { Keys } from './keys.ts';
 import type { MemoryRecord, Module, PinnedModule, Visibility } from '../records/records.ts';
 import type { RedisClient } from './redis.ts';
+import { compareEntries } from './stream-entries.ts';
 import { countTokens } from '../records/tokens.ts';
 
 /**
@@ -284,10 +285,4 @@ function narrow(event: StoredEvent, userId: string | undefined, types: readonly 
   if (event.type !== 'records.committed') return event.data.userId === userId ? event : null;
   const records = event.data.records.filter((record) => record.userId === userId);
   return records.length > 0 ? { ...event, data: { ...event.data, records } } : null;
-}
-
-function compareEntries(a: string, b: string): number {
-  const [aMs = 0, aSeq = 0] = a.split('-').map(Number);
-  const [bMs = 0, bSeq = 0] = b.split('-').map(Number);
-  return aMs - bMs || aSeq - bSeq;
 }

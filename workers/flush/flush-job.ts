@@ -8,8 +8,9 @@ import { retryFlush } from '../steps/flush-schedule.ts';
 import type { WorkerParts } from '../steps/worker-parts.ts';
 
 /**
- * One flush, asked for by the schedule, a caller, a growing backlog or an earlier failure. A failed flush fails its job,
- * so that it shows, with what it did as the job's progress; everything it left is still pending and a retry is arranged.
+ * One flush, which the schedule, a caller, a growing backlog or an earlier failure has asked for. A flush that fails makes its
+ * job fail, so that people see it, and leaves what it did as the job's progress. What it did not commit is still pending, and
+ * another flush is asked for.
  */
 export async function processFlush(
   job: Job,
@@ -18,7 +19,7 @@ export async function processFlush(
   parts: WorkerParts,
 ): Promise<FlushResult> {
   const { batchSize, attempt = 0, reason } = validate(flushJob, job.data, 'the flush job');
-  // While this retry runs, the next one must be able to take its place.
+  // Without this, the retry that follows when this one fails would count as a duplicate of it and would not be added.
   if (reason === 'retry') await job.removeDeduplicationKey();
   const { failure, ...result } = await flush(parts, {
     batchSize: batchSize ?? smaller(parts.config.flushBatchSize, attempt),
@@ -42,7 +43,7 @@ export async function processFlush(
   );
 }
 
-/** A retry sends smaller batches, halved each time: a database that is slow today may take those within its time limit. */
+/** Each retry halves the batch size, because a database that is slow today may take small batches within its time limit. */
 function smaller(batchSize: number, attempt: number): number {
   return Math.max(1, Math.floor(batchSize / 2 ** attempt));
 }

@@ -1,19 +1,23 @@
 /**
- * **workers/flush/**: the workers of the queues `flush` and `quarantine`: pending records go to Supabase in batches, and
- * what it refuses is set aside.
+ * **workers/flush/**: the workers of the queues `flush` and `quarantine`. Pending records go to Supabase in batches, and a
+ * record that Supabase refuses is set aside.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Failure } from '../../shared/long-term/errors.ts';
-import type { PendingEntry } from '../../shared/short-term/pending.ts';
 import type { FlushResult } from '../../shared/queues.ts';
+import type { PendingEntry } from '../../shared/short-term/pending.ts';
+import { compareEntries } from '../../shared/short-term/stream-entries.ts';
 import { commit, type PendingRecord } from '../steps/commit.ts';
 import type { WorkerParts } from '../steps/worker-parts.ts';
 
-/** Most JSON in one request: keeps a batch of long texts within what proxies and PostgREST take, and memory bounded. */
+/**
+ * Most bytes of JSON in one request. This keeps a batch of long texts within what proxies and PostgREST accept, and it bounds
+ * the memory of the worker.
+ */
 const BATCH_BYTES = 4 * 1024 * 1024;
-/** Batches under way at once: one is being written while the next is read. */
+/** Batches under way at once: one is being written while the next one is read. */
 const LANES = 2;
-/** How often to look whether another worker has finished what it took. */
+/** How often a lane looks whether another worker has finished what that worker took. */
 const POLL_MS = 50;
 
 export interface FlushOptions {
@@ -26,14 +30,21 @@ export interface FlushOptions {
 
 export type FlushOutcome = FlushResult & { failure: Failure | null };
 
+/** One flush while it runs. All lanes count into the one outcome. */
+interface Run {
+  parts: WorkerParts;
+  options: FlushOptions;
+  outcome: FlushOutcome;
+}
+
 /**
- * Moves everything that is pending now to Supabase, in batches. Ends when all of it is committed or quarantined, whoever
- * did it, or at the first failure that is not a row's fault; then what is left stays pending.
+ * Moves everything that is pending now to Supabase, in batches. It ends when every record of it is committed or quarantined,
+ * also by another worker, or at the first failure that is not the fault of a row. After a failure the rest stays pending.
  */
 export async function flush(parts: WorkerParts, options: FlushOptions): Promise<FlushOutcome> {
   const { flushDuration, flushRecords, flushFailures } = parts.metrics;
   const end = flushDuration.startTimer();
-  let failureKind: string | undefined = 'error'; // until it has ended without being thrown out of
+  let failureKind: string | undefined = 'error'; // stays when flushAll throws
   try {
     const outcome = await flushAll(parts, options);
     failureKind = outcome.failure?.kind;
@@ -46,35 +57,27 @@ export async function flush(parts: WorkerParts, options: FlushOptions): Promise<
 }
 
 async function flushAll(parts: WorkerParts, options: FlushOptions): Promise<FlushOutcome> {
-  const outcome: FlushOutcome = {
-    success: true,
-    totalPending: await parts.pending.length(),
-    flushedCount: 0,
-    failedCount: 0,
-    batches: 0,
-    failure: null,
-  };
+  const totalPending = await parts.pending.length();
+  const counts = { flushedCount: 0, failedCount: 0, batches: 0 };
+  const outcome: FlushOutcome = { success: true, totalPending, ...counts, failure: null };
   for (const shard of parts.pending.shards) {
     const last = await parts.pending.last(shard);
     if (last === null || outcome.failure) continue;
-    await flushShard(shard, last, parts, options, outcome);
+    await flushShard(shard, last, { parts, options, outcome });
   }
   return { ...outcome, success: outcome.failure === null };
 }
 
-/** Runs the lanes to their end: where one fails, the others stop after what they have in hand, and then it is thrown. */
-async function flushShard(
-  shard: string,
-  last: string,
-  parts: WorkerParts,
-  options: FlushOptions,
-  outcome: FlushOutcome,
-): Promise<void> {
+/**
+ * Runs all lanes to their end. When one of them throws, the others stop after the batch they have in hand, and then the error
+ * is thrown on.
+ */
+async function flushShard(shard: string, last: string, { parts, options, outcome }: Run): Promise<void> {
   const stop = new AbortController();
   const signal = AbortSignal.any([stop.signal, ...(options.signal ? [options.signal] : [])]);
   const lanes = Array.from({ length: LANES }, async () => {
     try {
-      await flushLane(shard, last, parts, { ...options, signal }, outcome);
+      await flushLane(shard, last, { parts, options: { ...options, signal }, outcome });
     } catch (error) {
       stop.abort();
       throw error;
@@ -84,34 +87,23 @@ async function flushShard(
   if (failed) throw (failed as PromiseRejectedResult).reason;
 }
 
-async function flushLane(
-  shard: string,
-  last: string,
-  parts: WorkerParts,
-  options: FlushOptions,
-  outcome: FlushOutcome,
-): Promise<void> {
-  const { pending } = parts;
-  while (!outcome.failure && !options.signal?.aborted) {
-    const entries = await pending.take(shard, options.consumer, options.batchSize);
+async function flushLane(shard: string, last: string, run: Run): Promise<void> {
+  const { pending } = run.parts;
+  const { batchSize, consumer } = run.options;
+  while (!run.outcome.failure && !run.options.signal?.aborted) {
+    const entries = await pending.take(shard, consumer, batchSize);
     const newest = entries.at(-1);
     if (!newest) {
       if ((await pending.inHand(shard, last)) === 0) return;
       await sleep(POLL_MS);
       continue;
     }
-    await flushEntries(shard, entries, parts, options, outcome);
-    if (isAfter(newest.entry, last)) return;
+    await flushEntries(shard, entries, run);
+    if (compareEntries(newest.entry, last) >= 0) return;
   }
 }
 
-async function flushEntries(
-  shard: string,
-  entries: PendingEntry[],
-  parts: WorkerParts,
-  options: FlushOptions,
-  outcome: FlushOutcome,
-): Promise<void> {
+async function flushEntries(shard: string, entries: PendingEntry[], { parts, options, outcome }: Run): Promise<void> {
   let unfinished = entries;
   try {
     for (const pack of packs(entries)) {
@@ -133,7 +125,7 @@ async function flushEntries(
   }
 }
 
-/** Cuts a batch where its JSON would grow too large; one record alone may be larger. */
+/** Cuts a batch where its JSON would grow too large. A single record may be larger than the limit. */
 function* packs(entries: readonly PendingEntry[]): Generator<PendingEntry[]> {
   let pack: PendingEntry[] = [];
   let bytes = 0;
@@ -171,9 +163,9 @@ async function load(
 }
 
 /**
- * An entry without content is one that another worker has finished since it was taken, and perhaps did not know. If its
- * record is still pending under it, somebody deleted the content by hand: that is said aloud. Either way the entry is
- * taken off the stream, where it would come back for ever.
+ * An entry has no content when another worker finished its record after this worker took the entry. When the record is still
+ * pending under this entry, somebody deleted the content by hand; then the record is lost, and that is logged as an error. In
+ * both cases the entry is taken off the stream, because otherwise it would come back for ever.
  */
 async function isLost({ id, contextId, entry }: PendingEntry, parts: WorkerParts): Promise<boolean> {
   const { pending, shortTerm, logger, metrics } = parts;
@@ -184,11 +176,4 @@ async function isLost({ id, contextId, entry }: PendingEntry, parts: WorkerParts
   }
   await shortTerm.dropEntry(contextId, id, entry);
   return lost;
-}
-
-/** Whether stream entry `a` is `b` or newer; entries read `<ms>-<n>`. */
-function isAfter(a: string, b: string): boolean {
-  const [aMs = 0, aSeq = 0] = a.split('-').map(Number);
-  const [bMs = 0, bSeq = 0] = b.split('-').map(Number);
-  return aMs > bMs || (aMs === bMs && aSeq >= bSeq);
 }

@@ -7,8 +7,8 @@ import { validate } from '../../shared/validate.ts';
 import type { WorkerParts } from '../steps/worker-parts.ts';
 
 /**
- * One refused row. The first time it goes straight to the failed jobs, where it waits for a person; every time somebody
- * retries it, it is committed or goes back there with Supabase's new reason.
+ * One row that Supabase refused. At its first start the job fails at once, because it only has to wait for a person among the
+ * failed jobs. Each time a person retries the job, the row is committed, or the job fails again with Supabase's new reason.
  */
 export async function processQuarantined(data: unknown, start: number, parts: WorkerParts): Promise<{ id: string }> {
   const { row, error } = validate(quarantineJob, data, 'the quarantined job');
@@ -19,12 +19,12 @@ export async function processQuarantined(data: unknown, start: number, parts: Wo
   const { failure } = await parts.longTerm.memories.insert([record]);
   if (failure?.kind === 'refused') throw new UnrecoverableError(`refused again (${failure.code}): ${failure.message}`);
   if (failure) throw new MnemoqError('long_term_unavailable', `${failure.code}: ${failure.message}`);
-  // Not `inserted`: the row may have been mended, so the cached copy goes and the next read takes the row.
+  // `inserted: false` drops the cached copy. The row may have been mended, so the next read has to take it from Supabase.
   await parts.shortTerm.acknowledge(record.contextId, [{ record, entry: '', inserted: false }]);
   return { id: record.id };
 }
 
-/** Whoever can write to Redis, or mends a row by hand, could bring something in clear into Supabase this way. */
+/** Without this check, plain text could get into Supabase from anybody who can write to Redis or mends a row by hand. */
 function refusePlain({ id, tokens, textCache }: MemoryRecord, config: WorkerParts['config']): void {
   if (config.allowPlainRows) return;
   if (config.encryptTokens && !('sealed' in tokens)) throw new UnrecoverableError(plainTokens(id));

@@ -5,20 +5,21 @@ import { flush } from './flush.ts';
 import { isScheduled, scheduleFlushes } from '../steps/flush-schedule.ts';
 import type { WorkerParts } from '../steps/worker-parts.ts';
 
-/** How often to look. */
+/** Pause between two rounds of all duties. */
 const EVERY_MS = 5_000;
-/** Making room ends when this much less is used than where saves stop, in percent of the limit: room to go on with. */
+/** Making room goes on until usage is this many percent of the limit below the point where saves stop, so that saves can go on for a while. */
 const ROOM_PERCENT = 10;
-/** After making what room there was and that was not enough: nothing more can be dropped until something is committed. */
+/** Pause after making room was not enough: nothing more can be dropped until more is committed. */
 const REST_MS = 60_000;
-/** Finished jobs younger than this stay: somebody may be waiting for their result. */
+/** Finished jobs that are younger than this stay, because a caller may be waiting for their result. */
 const WAITED_FOR_MS = 60_000;
-/** Finished jobs removed at once, and cached conversations looked at between two looks at the memory. */
+/** Finished jobs to remove, and cached conversations to look at, between two looks at Redis's memory. */
 const AT_ONCE = 1_000;
 
 /**
- * What the flush worker does beside its jobs, so that no fault needs a person: it makes sure that flushes are scheduled,
- * makes room when Redis is nearly full, and forgets dead consumers. It needs no job for it: a full Redis takes none.
+ * What the flush worker does beside its jobs, so that no fault needs a person: it makes sure that flushes are scheduled, makes
+ * room when Redis is nearly full, and removes dead consumers from the consumer group. None of this is started by a job,
+ * because a full Redis takes no jobs.
  */
 export function keepUp(consumer: string, stopping: AbortSignal, parts: WorkerParts): void {
   const duties = [
@@ -31,13 +32,13 @@ export function keepUp(consumer: string, stopping: AbortSignal, parts: WorkerPar
       for (const duty of duties) {
         await duty().catch((error) => parts.logger.warn({ reason: messageOf(error) }, 'upkeep'));
       }
-      await sleep(EVERY_MS, null, { signal: stopping }).catch(() => undefined); // cut short when it stops
+      await sleep(EVERY_MS, null, { signal: stopping }).catch(() => undefined); // ends early when the worker stops
     }
   };
   void goOn();
 }
 
-/** A duty that rests for a while after it was in vain. */
+/** Wraps a duty that gives false when it was in vain: the duty then rests for a while. */
 function seldomIfInVain(duty: () => Promise<boolean>): () => Promise<void> {
   let restsUntil = 0;
   return async () => {
@@ -46,7 +47,7 @@ function seldomIfInVain(duty: () => Promise<boolean>): () => Promise<void> {
   };
 }
 
-/** BullMQ adds the next flush when one begins; where Redis refuses just that, there would never be another. */
+/** BullMQ adds the next scheduled flush when one begins. If Redis refuses that one command, no flush would ever come again. */
 async function keepSchedule(parts: WorkerParts): Promise<void> {
   if (await isScheduled(parts)) return;
   parts.logger.warn('no flush was scheduled any more; scheduled anew');
@@ -54,9 +55,9 @@ async function keepSchedule(parts: WorkerParts): Promise<void> {
 }
 
 /**
- * While more of Redis is used than saves may use: commits what is pending, then drops what Supabase has as well, the
- * oldest first: finished jobs, then the caches of committed conversations, whose next reads come from Supabase.
- * False when that was not enough.
+ * When more of Redis is used than saves may use, this commits what is pending and then drops what Supabase has as well, the
+ * oldest first: finished jobs, then the caches of committed conversations, which the next reads take from Supabase. Gives
+ * false when that was not enough.
  */
 async function makeRoom(consumer: string, signal: AbortSignal, parts: WorkerParts): Promise<boolean> {
   const { config, logger, redis } = parts;
@@ -81,7 +82,7 @@ async function dropCopies(parts: WorkerParts, enough: () => Promise<boolean>): P
   return dropped;
 }
 
-/** Drops a portion a step and tells how many it was. */
+/** Drops one portion in each step and yields how many jobs or conversations it dropped. */
 async function* copies({ queue, shortTerm }: WorkerParts): AsyncGenerator<number> {
   for (const name of ['chat', 'reflection'] as const) {
     for (let removed = AT_ONCE; removed === AT_ONCE;) {

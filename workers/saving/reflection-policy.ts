@@ -4,9 +4,10 @@ import type { Remembered } from '../../shared/short-term/short-term.ts';
 import type { WorkerParts } from '../steps/worker-parts.ts';
 
 /**
- * Rings for the reflector where a turn makes a reflection due, now or when it stays quiet. A repeated delivery rings too:
- * the first one may have died before it could. Where the reflector has put its job off, only every so many turns it is
- * tried sooner.
+ * Rings for the reflector when a turn makes a reflection due: at once, or when the conversation then stays quiet. A repeated
+ * delivery of the turn rings as well, because the first delivery may have died before it could. When the reflector's job was
+ * put off after an error, not every further turn brings it forward, only the one that completes the next
+ * MEMORY_REFLECT_EVERY_TURNS.
  */
 export async function askReflector(
   { contextId, userId }: ChatJob,

@@ -1,6 +1,6 @@
 /**
- * **workers/steps/**: steps that several kinds of workers take: remember, commit, ask for a flush. What only one kind
- * does stands with that kind.
+ * **workers/steps/**: the steps that several kinds of workers take, which are to remember, to commit and to ask for a flush,
+ * and the parts they work with. What only one kind does belongs into the folder of that kind.
  */
 import type { CommitResult, Memories } from '../../shared/long-term/memories.ts';
 import type { Failure } from '../../shared/long-term/errors.ts';
@@ -13,19 +13,19 @@ import type { WorkerParts } from './worker-parts.ts';
 export interface PendingRecord {
   record: MemoryRecord;
   entry: string;
-  /** Of the trace it was saved in, if there is one. */
+  /** The trace in which the record was saved, in the form of W3C Trace Context; undefined or empty when there is none. */
   traceparent?: string;
 }
 
 export interface CommitOutcome {
   committed: number;
-  /** Records refused for their content: now in quarantine. */
+  /** Records that Supabase refused for their content; they are in quarantine now. */
   refused: number;
   /** Requests that committed something. */
   batches: number;
   /** Why the rest could not be committed; null when there is no rest. */
   failure: Failure | null;
-  /** The rest: still pending, nothing changed. */
+  /** The rest, which is still pending as before. */
   left: PendingRecord[];
 }
 
@@ -34,9 +34,9 @@ type CommitParts = Pick<WorkerParts, 'shortTerm' | 'queue' | 'logger' | 'metrics
 };
 
 /**
- * Commits records to Supabase and only then marks them committed in Redis. A batch that Supabase refuses for its content
- * is halved until the rows at fault stand alone: at most 2·log2(n) more requests for each. An outage, an auth failure or
- * a missing table is never a row's fault: then the rest stays pending.
+ * Commits records to Supabase and only then marks them committed in Redis. A batch that Supabase refuses for its content is
+ * halved until each row at fault stands alone, which takes at most 2·log2(n) more requests for each of them. An outage, a
+ * refused key or a missing table is never the fault of a row; then the rest of the batch stays pending.
  */
 export async function commit(batch: readonly PendingRecord[], parts: CommitParts): Promise<CommitOutcome> {
   if (batch.length === 0) return { committed: 0, refused: 0, batches: 0, failure: null, left: [] };
@@ -89,7 +89,7 @@ async function acknowledge(committed: readonly Committed[], { shortTerm }: Commi
   await Promise.all([...conversations].map(([contextId, records]) => shortTerm.acknowledge(contextId, records)));
 }
 
-/** A flush is a trace of its own, so each record's end is told in the one it was saved in. */
+/** A flush has a trace of its own, so what became of a record is added to the trace in which the record was saved. */
 function tellTraces(batch: readonly PendingRecord[], start: number, outcome: 'committed' | 'quarantined'): void {
   for (const { record, traceparent } of batch) {
     const { id, module } = record;
@@ -101,13 +101,17 @@ function tellTraces(batch: readonly PendingRecord[], start: number, outcome: 'co
   }
 }
 
-/** Into the quarantine queue first, off the stream after: a crash in between repeats the first, with the same job id. */
+/**
+ * The record goes into the quarantine queue before it leaves the pending stream. After a crash in between, the first step is
+ * repeated with the same job id and changes nothing.
+ */
 async function quarantine({ record, entry }: PendingRecord, failure: Failure, parts: CommitParts): Promise<void> {
   const { code, message } = failure;
   const data: QuarantineJob = { row: toRow(record), error: { code, message } };
   const queue = parts.queue('quarantine');
   const earlier = await queue.getJob(record.id);
-  // Mended and committed within the last day, and now it came once more as it was: the id must be free again.
+  // A finished job stays for a day. When the record was mended and committed within that time and is now saved once more as
+  // it was, the finished job would keep this one from being added.
   if (await earlier?.isCompleted()) await earlier?.remove();
   await queue.add('quarantine', data, { jobId: record.id });
   await parts.shortTerm.setAside(record, entry, code);

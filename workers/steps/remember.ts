@@ -5,8 +5,9 @@ import { countTokens } from '../../shared/records/tokens.ts';
 import type { WorkerParts } from './worker-parts.ts';
 
 /**
- * Puts a record into short-term memory and counts it, once however often it is delivered. An id that another conversation's
- * pending record has is refused: acknowledged under that one's entry, this record would take it off the stream uncommitted.
+ * Puts a record into short-term memory and counts it, once however often its job is delivered. The job fails when a pending
+ * record of another conversation has the same id: this record would then be acknowledged under the other one's entry, which
+ * would take the other record off the pending stream uncommitted.
  */
 export async function remember(
   record: MemoryRecord,
