@@ -44,7 +44,8 @@ export type { TrendBucketFigures, Trends, TrendsOptions } from './questions/tren
 export type { Check, Verification } from './reflections/verify.ts';
 export type { VerifiedReflection, VerifyAllOptions } from './reflections/verify-all.ts';
 export { type ErrorCode, type FieldProblem, MnemoqError } from '../shared/errors.ts';
-export type { EventType, Followed, FollowOptions, MemoryEvent } from '../shared/short-term/events.ts';
+export type { Followed, FollowOptions } from '../shared/short-term/event-feed.ts';
+export type { EventType, MemoryEvent } from '../shared/short-term/events.ts';
 export type { Reflector, ReflectorContext } from '../shared/process/reflector.ts';
 export { type FlushResult, QUEUES } from '../shared/queues.ts';
 export type {

@@ -3,7 +3,7 @@ import { readArchive } from '../shared/pinning/archive.ts';
 import type { Environment } from '../shared/settings/config.ts';
 import { readEnvironment } from '../shared/settings/environment.ts';
 import type { Metrics } from '../shared/telemetry/metrics.ts';
-import type { Followed, FollowOptions } from '../shared/short-term/events.ts';
+import type { Followed, FollowOptions } from '../shared/short-term/event-feed.ts';
 import type { FlushResult } from '../shared/queues.ts';
 import {
   type ChatInput,

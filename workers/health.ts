@@ -1,7 +1,7 @@
 import { measure, reasonsFor } from '../shared/tiers/condition.ts';
 import { messageOf } from '../shared/errors.ts';
 import type { QueueName } from '../shared/queues.ts';
-import { withinTime } from '../shared/short-term/redis.ts';
+import { withinTime } from '../shared/redis/within-time.ts';
 import type { WorkerParts } from './steps/worker-parts.ts';
 import type { QueueWorker } from '../shared/process/queue-worker.ts';
 

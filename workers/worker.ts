@@ -4,7 +4,7 @@
  */
 import { type HealthServer, startHealthServer } from '../shared/process/health-server.ts';
 import { type Environment, loadConfig, STORE_SETTINGS } from '../shared/settings/config.ts';
-import { refuseEvictingRedis } from '../shared/short-term/redis.ts';
+import { refuseEvictingRedis } from '../shared/redis/memory.ts';
 import { createLogger } from '../shared/telemetry/log.ts';
 import { Progress } from './health.ts';
 import { KINDS, type WorkerKind } from './kinds.ts';

@@ -11,7 +11,7 @@ import type { ErasureScope } from '../../shared/short-term/erasures.ts';
 import { MnemoqError } from '../../shared/errors.ts';
 import { Ipfs } from '../../shared/pinning/ipfs.ts';
 import { identifier } from '../../shared/identifiers.ts';
-import { withinTime } from '../../shared/short-term/redis.ts';
+import { withinTime } from '../../shared/redis/within-time.ts';
 import { Signer } from '../../shared/secrets/signing.ts';
 import { validate } from '../../shared/validate.ts';
 import type { CallParts } from '../parts/call-parts.ts';
@@ -178,7 +178,7 @@ async function awaitFlushes({ pending, submission }: CallParts): Promise<void> {
 
 /** Pins first: the rows are the only list of the CIDs. */
 async function erasePinned(scope: ErasureScope, tiers: Tiers, parts: CallParts): Promise<void> {
-  const { config, longTerm, shortTerm } = parts;
+  const { config, longTerm, pins } = parts;
   for (;;) {
     const rows = await longTerm.reflections.some(scope, ROWS_AT_ONCE);
     if (rows.length === 0) return;
@@ -189,7 +189,7 @@ async function erasePinned(scope: ErasureScope, tiers: Tiers, parts: CallParts):
     const ipfs = new Ipfs(config.ipfsApiUrl, config.ipfsTimeoutMs);
     for (const { cid } of rows) if (await ipfs.unpin(cid)) tiers.unpinned += 1;
     const ids = rows.map(({ id }) => id);
-    await shortTerm.forgetPins(ids);
+    await pins.forget(ids);
     tiers.committed += await longTerm.memories.remove(ids);
     tiers.keysDestroyed += rows.filter((row) => row.wrapped_key !== null).length;
   }

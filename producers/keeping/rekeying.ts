@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { isSealed } from '../../shared/secrets/encryption.ts';
 import type { Keyring } from '../../shared/secrets/keyring.ts';
 import { MnemoqError, messageOf } from '../../shared/errors.ts';
-import { withinTime } from '../../shared/short-term/redis.ts';
+import { withinTime } from '../../shared/redis/within-time.ts';
 import { sealTokens } from '../../shared/records/tokens.ts';
 import { validate } from '../../shared/validate.ts';
 import type { CallParts } from '../parts/call-parts.ts';

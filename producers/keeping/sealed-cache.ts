@@ -1,7 +1,8 @@
 import type { Queue } from 'bullmq';
 import type { Keys } from '../../shared/short-term/keys.ts';
 import { fromCached, quarantineJob, type QuarantineJob, toCached } from '../../shared/records/records.ts';
-import { type RedisClient, scanKeys } from '../../shared/short-term/redis.ts';
+import type { RedisClient } from '../../shared/redis/connection.ts';
+import { scanKeys } from '../../shared/redis/nodes.ts';
 import type { Sealable, SealedRow } from '../../shared/long-term/sealed-rows.ts';
 
 /** Keys, fields and jobs looked at in one step. */

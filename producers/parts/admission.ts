@@ -1,6 +1,6 @@
 import { MnemoqError } from '../../shared/errors.ts';
-import type { RedisClient } from '../../shared/short-term/redis.ts';
-import { readMemory, type RedisMemory, usedPercent } from '../../shared/short-term/redis-memory.ts';
+import type { RedisClient } from '../../shared/redis/connection.ts';
+import { readMemory, type RedisMemory, usedPercent } from '../../shared/redis/memory.ts';
 
 /** How long one answer about memory is good for. */
 const FRESH_MS = 1_000;

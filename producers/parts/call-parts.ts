@@ -4,8 +4,9 @@
 import { connectProcess, type ProcessParts } from '../../shared/process/process-parts.ts';
 import { exposeState } from '../../shared/process/state-metrics.ts';
 import { type Environment, loadConfig, STORE_SETTINGS } from '../../shared/settings/config.ts';
-import { EventFeed } from '../../shared/short-term/events.ts';
-import { connectProducerRedis, connectWorkerRedis, withinTime } from '../../shared/short-term/redis.ts';
+import { EventFeed } from '../../shared/short-term/event-feed.ts';
+import { connectProducerRedis, connectWorkerRedis } from '../../shared/redis/connection.ts';
+import { withinTime } from '../../shared/redis/within-time.ts';
 import { createLogger } from '../../shared/telemetry/log.ts';
 import { ContextReader } from '../../shared/tiers/context-reader.ts';
 import { Admission } from './admission.ts';

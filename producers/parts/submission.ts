@@ -3,7 +3,8 @@ import { type Job, type JobsOptions, QueueEvents } from 'bullmq';
 import { isError } from '../../shared/errors.ts';
 import type { ProcessParts } from '../../shared/process/process-parts.ts';
 import type { QueueName } from '../../shared/queues.ts';
-import { type RedisClient, withinTime } from '../../shared/short-term/redis.ts';
+import type { RedisClient } from '../../shared/redis/connection.ts';
+import { withinTime } from '../../shared/redis/within-time.ts';
 
 /** How a waited-for job ended: with its result, or with the reason it failed. */
 export type Ending<Result> = { result: Result } | { failedReason: string; job: Job };

@@ -1,4 +1,5 @@
-import type { EventFeed, EventOf, EventType } from '../../shared/short-term/events.ts';
+import type { EventFeed } from '../../shared/short-term/event-feed.ts';
+import type { EventOf, EventType } from '../../shared/short-term/events.ts';
 import { messageOf } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/telemetry/log.ts';
 

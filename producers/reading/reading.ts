@@ -8,7 +8,7 @@ import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
 import { withinBudget } from '../../shared/records/messages.ts';
 import { type MemoryRecord } from '../../shared/records/records.ts';
 import { identifier, recordId } from '../../shared/identifiers.ts';
-import { withinTime } from '../../shared/short-term/redis.ts';
+import { withinTime } from '../../shared/redis/within-time.ts';
 import { countTokens, openTokens } from '../../shared/records/tokens.ts';
 import { validate } from '../../shared/validate.ts';
 import {

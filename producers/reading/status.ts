@@ -1,6 +1,7 @@
 import type { Job } from 'bullmq';
 import { MnemoqError } from '../../shared/errors.ts';
 import type { QueueName } from '../../shared/queues.ts';
+import { addedAt } from '../../shared/redis/stream-entries.ts';
 import type { MemoryRecord } from '../../shared/records/records.ts';
 import { quarantinedOf } from '../saving/quarantine.ts';
 import type { CallParts } from '../parts/call-parts.ts';
@@ -20,7 +21,7 @@ export interface RecordStatus {
   pinnedAt: string | null;
 }
 
-type StatusParts = Pick<CallParts, 'pending' | 'shortTerm' | 'longTerm' | 'queue'>;
+type StatusParts = Pick<CallParts, 'pending' | 'pins' | 'shortTerm' | 'longTerm' | 'queue'>;
 
 /** `owner` is whose it is, as its tier knows it. */
 type Found = Pick<RecordStatus, 'status'> & Partial<RecordStatus> & { owner: unknown };
@@ -53,11 +54,10 @@ async function findInRedis(id: string, job: Job | undefined, parts: StatusParts)
   const located = await parts.pending.locate(id);
   if (located) {
     const [record] = await parts.shortTerm.find(located.contextId, [id]);
-    // A stream entry begins with the time it was added.
-    const cachedAt = iso(Number.parseInt(located.entry, 10));
+    const cachedAt = iso(addedAt(located.entry));
     return { status: 'cached', reason: 'not committed yet', cachedAt, owner: record?.userId };
   }
-  const pin = await parts.shortTerm.findPin(id);
+  const pin = await parts.pins.find(id);
   if (pin && 'userId' in pin) return { status: 'pinned', cid: pin.cid, pinnedAt: pin.pinnedAt, owner: pin.userId };
   // A job that was never begun is in no further tier; one that was may have got as far as Supabase.
   return job?.attemptsStarted === 0 ? { status: 'queued', reason: 'waits for a worker', owner: ownerOf(job) } : null;

@@ -1,7 +1,8 @@
 import { v7 as uuidv7 } from 'uuid';
 import { z } from 'zod';
 import { type ReflectionRequest, reflectionRequest } from '../../shared/records/records.ts';
-import { connectWorkerRedis, withinTime } from '../../shared/short-term/redis.ts';
+import { connectWorkerRedis } from '../../shared/redis/connection.ts';
+import { withinTime } from '../../shared/redis/within-time.ts';
 import { startQueueWorker } from '../../shared/process/queue-worker.ts';
 import { processReflector, type Reflector, ring } from '../../shared/process/reflector.ts';
 import { validate } from '../../shared/validate.ts';

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { MnemoqError } from '../../shared/errors.ts';
 import { identifier } from '../../shared/identifiers.ts';
 import { type Module, quarantineJob } from '../../shared/records/records.ts';
-import type { RedisClient } from '../../shared/short-term/redis.ts';
+import type { RedisClient } from '../../shared/redis/connection.ts';
 import { validate } from '../../shared/validate.ts';
 import { notACursor, type Page } from '../parts/page.ts';
 import type { CallParts } from '../parts/call-parts.ts';

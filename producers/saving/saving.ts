@@ -5,7 +5,7 @@
 import { MnemoqError } from '../../shared/errors.ts';
 import type { ChatResult, ReflectionResult } from '../../shared/queues.ts';
 import type { ChatInput, ChatJob, ReflectionJob } from '../../shared/records/records.ts';
-import { withinTime } from '../../shared/short-term/redis.ts';
+import { withinTime } from '../../shared/redis/within-time.ts';
 import { newChatJob, newChatJobs } from './new-job.ts';
 import type { CallParts } from '../parts/call-parts.ts';
 import { type Receipt, receiptOf, type SaveOptions, waitMs } from './receipt.ts';

@@ -1,7 +1,7 @@
 import { Queue } from 'bullmq';
 import { messageOf } from '../errors.ts';
 import type { QueueName } from '../queues.ts';
-import type { RedisClient } from '../short-term/redis.ts';
+import type { RedisClient } from '../redis/connection.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import { queueTelemetry } from '../telemetry/tracing.ts';

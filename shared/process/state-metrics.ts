@@ -3,7 +3,8 @@ import { Gauge } from 'prom-client';
 import { type ConditionParts, measure } from '../tiers/condition.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { QUEUES } from '../queues.ts';
-import { type RedisClient, withinTime } from '../short-term/redis.ts';
+import type { RedisClient } from '../redis/connection.ts';
+import { withinTime } from '../redis/within-time.ts';
 
 /** How long Redis may take to answer a scrape; Prometheus itself waits for ten seconds. */
 const SCRAPE_MS = 2_000;

@@ -1,8 +1,8 @@
 import { MnemoqError } from '../errors.ts';
 import type { Keys } from './keys.ts';
-import type { RedisClient } from './redis.ts';
+import type { RedisClient } from '../redis/connection.ts';
 
-/** Whose records: a user's, a conversation's, or a user's in a conversation. */
+/** Whose records are meant: those of a user, those of a conversation, or those of a user in a conversation. */
 export interface ErasureScope {
   userId?: string | undefined;
   contextId?: string | undefined;
@@ -12,8 +12,9 @@ export const ERASED_MESSAGE =
   'this user or conversation was erased: nothing of it is taken until the erasure is lifted (mnemoq forget --lift)';
 
 /**
- * What was erased and may not come back: a record that arrives late for it is refused where it would be remembered. A user
- * erased in one conversation only may go on there; so only whole users and whole conversations are kept.
+ * The users and conversations that were erased and may not come back: a record of theirs that arrives late is refused where
+ * it would be remembered. A user who was erased in one conversation only may go on there, so only whole users and whole
+ * conversations are kept here.
  */
 export class Erasures {
   readonly #redis: RedisClient;
@@ -31,7 +32,7 @@ export class Erasures {
     );
   }
 
-  /** From now on its records are taken again; false when it was not erased. */
+  /** Takes the records of the user or conversation again from now on; false when it was not erased. */
   async lift({ userId, contextId }: ErasureScope): Promise<boolean> {
     const shards = this.#shards(contextId);
     const lifted = await Promise.all(
@@ -46,7 +47,7 @@ export class Erasures {
     if (kept.length === 0) throw new MnemoqError('erased', ERASED_MESSAGE);
   }
 
-  /** Those of the records that belong to no erased user and no erased conversation, in their order. */
+  /** The records that belong to no erased user and to no erased conversation, in their order. */
   async spare<T extends { userId: string | null; contextId: string }>(records: readonly T[]): Promise<T[]> {
     const erased = await Promise.all(
       [...Map.groupBy(records, ({ contextId }) => this.#keys.shardOf(contextId))].map(async ([shard, its]) => {
@@ -59,13 +60,13 @@ export class Erasures {
     return records.filter((record) => fieldsOf(record).every((each) => !gone.has(each)));
   }
 
-  /** A user may write into any conversation: he stands in every part. */
+  /** The parts in which an erasure is marked. A user may write into any conversation, so a user is marked in every part. */
   #shards(contextId: string | undefined): readonly string[] {
     return contextId === undefined ? this.#keys.shards : [this.#keys.shardOf(contextId)];
   }
 }
 
-/** What stands for a record where its user or its conversation is erased. */
+/** The fields of `memory:erased` that refuse a record: that of its conversation and that of its user. */
 function fieldsOf({ userId, contextId }: { userId: string | null; contextId: string }): string[] {
   return [field(undefined, contextId), ...(userId === null ? [] : [field(userId, undefined)])];
 }

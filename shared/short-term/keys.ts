@@ -4,25 +4,25 @@
  * | key | type | holds |
  * |---|---|---|
  * | `memory:conversation:<contextId>` | hash | record id → cached record (JSON); field `floor` → see short-term.ts |
- * | `memory:order:<contextId>` | sorted set | positions of all cached records, all of score 0, so ordered by position |
- * | `memory:uncommitted:<contextId>` | sorted set | positions of those not yet in Supabase |
- * | `memory:refill:<contextId>` | string | token of the one refill under way |
+ * | `memory:order:<contextId>` | sorted set | positions of all cached records; all have score 0, so they are ordered by position |
+ * | `memory:uncommitted:<contextId>` | sorted set | positions of the records that are not in Supabase yet |
+ * | `memory:refill:<contextId>` | string | token of the one refill that is under way |
  * | `memory:reflection:<id>` | string | a reflection's summary with its CID (JSON) |
- * | `memory:reflector:<contextId>` | hash | by user: turns so far, those of them reflected on, when the last came, what was asked for |
+ * | `memory:reflector:<contextId>` | hash | for each user: how many turns there were, how many of them were reflected on, when the last came, what was asked for |
  * | `memory:pending` | stream | one entry per record to flush: contextId, id, size, its trace |
  * | `memory:pending-index` | hash | record id → `<stream entry> <contextId>`, while pending |
- * | `memory:erased` | hash | `user:<id>` or `conversation:<id>` → when it was erased: nothing of it is taken any more |
+ * | `memory:erased` | hash | `user:<id>` or `conversation:<id>` → when it was erased; nothing of it is taken any more |
  * | `memory:events` | stream | what has happened, the newest ones: `type` and `data` (JSON) → see events.ts |
  * | `memory:webhook-cursor` | string | the last event for which a `webhook` job was made |
  *
- * The caller's ids stand last in a key, after a prefix that no other key type shares, so no id can make two keys collide.
+ * The caller's id stands last in a key, after a prefix that no other type of key has, so no id can make two keys collide.
  *
- * On Redis Cluster all keys of one conversation and its part of the pending stream must live in one slot, so that a step
- * is one script. Conversations are spread over SHARDS parts, and a hash tag with the part's number stands before the id:
- * `memory:conversation:{7}:<contextId>`, `memory:pending:{7}`. A single Redis has one part and no tags.
+ * On Redis Cluster all keys of one conversation and its part of the pending stream must live in one slot, because a step is
+ * one script. Conversations are spread over CLUSTER_SHARDS parts, and a hash tag with the number of the part stands before
+ * the id: `memory:conversation:{7}:<contextId>`, `memory:pending:{7}`. A single Redis has one part and no tags.
  */
 export class Keys {
-  /** Parts of the pending stream: a multiple of usual node counts, few enough to look through one by one. */
+  /** How many parts there are: a multiple of usual node counts, and few enough to look through one by one. */
   static readonly CLUSTER_SHARDS = 12;
 
   readonly shards: readonly string[];
@@ -44,17 +44,17 @@ export class Keys {
     return 'memory:conversation:*';
   }
 
-  /** A pattern for SCAN that finds the conversations with something uncommitted. */
+  /** A pattern for SCAN that finds the conversations that have something uncommitted. */
   get uncommittedConversations(): string {
     return 'memory:uncommitted:*';
   }
 
-  /** A pattern for SCAN that finds the refills under way. */
+  /** A pattern for SCAN that finds the refills that are under way. */
   get refills(): string {
     return 'memory:refill:*';
   }
 
-  /** Whose a key found by one of the patterns is. */
+  /** The conversation of a key that one of these patterns has found. */
   contextIdOf(key: string): string {
     return key.replace(this.#cluster ? /^memory:\w+:\{\d+\}:/ : /^memory:\w+:/, '');
   }
@@ -92,7 +92,7 @@ export class Keys {
     return shard ? `memory:pending-index:${shard}` : 'memory:pending-index';
   }
 
-  /** Of every part, for the step that remembers a record looks into it. */
+  /** Every part has this key, because the step that remembers a record looks into it. */
   erased(shard: string): string {
     return shard ? `memory:erased:${shard}` : 'memory:erased';
   }
@@ -101,12 +101,12 @@ export class Keys {
     return shard ? `memory:events:${shard}` : 'memory:events';
   }
 
-  /** How far the webhook worker has come with the events of all parts. */
+  /** Holds how far the webhook worker has come with the events of all parts. */
   get webhookCursor(): string {
     return 'memory:webhook-cursor';
   }
 
-  /** The part a conversation belongs to, by FNV-1a over its id: stable across processes and releases. */
+  /** The part that a conversation belongs to, by FNV-1a over its id, so it is the same in every process and release. */
   shardOf(contextId: string): string {
     if (!this.#cluster) return '';
     let hash = 0x811c9dc5;

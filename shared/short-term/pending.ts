@@ -1,23 +1,27 @@
 import { MnemoqError, messageOf } from '../errors.ts';
 import type { Keys } from './keys.ts';
-import type { RedisClient } from './redis.ts';
+import type { RedisClient } from '../redis/connection.ts';
+import { addedAt, fieldsOf } from '../redis/stream-entries.ts';
 
-/** The consumer group all flush workers share, so that each entry goes to one of them. */
+/** The consumer group that all flush workers share, so that each entry goes to one of them. */
 export const PENDING_GROUP = 'flush';
 
 /**
- * How long a flush worker may be silent about entries it took before another takes them over. Longer than a batch and
- * its halving usually last; taking over too early costs a repeated upsert and nothing else.
+ * How long a flush worker may be silent about entries it took before another worker takes them over. A batch and its halving
+ * usually take less. Taking over too early costs a repeated upsert and nothing else.
  */
 const TAKEOVER_MS = 60_000;
 
-/** Entries one worker has in hand at once: two lanes of at most 1000 each. */
+/** The most entries one worker has in hand at once: two lanes of at most 1000 each. */
 const MOST_IN_HAND = 2_000;
 
-/** A day: longer than an off-peak worker is silent between two flushes, which would only have to be seen anew. */
+/**
+ * How long a consumer must have been silent before it is forgotten: a day. An off-peak worker is silent between two flushes
+ * for less than that, and a consumer that is forgotten too early only has to be made anew.
+ */
 const FORGET_CONSUMER_MS = 86_400_000;
 
-/** KEYS pending; ARGV group idle. In one step with the look, for deleting a consumer deletes what it holds. */
+/** KEYS pending; ARGV group idle. It looks and deletes in one step, because deleting a consumer deletes what it holds. */
 const FORGET_CONSUMERS = `
 if redis.call('EXISTS', KEYS[1]) == 0 then return end
 for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
@@ -33,21 +37,22 @@ interface Scripts {
   mnemoqForgetConsumers(key: string, group: string, idleMs: number): Promise<unknown>;
 }
 
-/** A pending record, by reference: its content is in its conversation's hash. */
+/** A pending record, by reference. Its content is in the hash of its conversation. */
 export interface PendingEntry {
-  /** Its entry in the stream, `<ms>-<n>`. */
+  /** The id of its entry in the stream, `<ms>-<n>`. */
   entry: string;
   contextId: string;
   id: string;
-  /** Size of the cached record's JSON. */
+  /** The size of the cached record as JSON. */
   bytes: number;
-  /** The span of the job that remembered it, where it was traced. */
+  /** The span of the job that remembered the record, where that job was traced. */
   traceparent?: string;
 }
 
 /**
- * The stream of records that are in Redis and not yet in Supabase. An entry leaves it only when its record is committed
- * or set aside; who takes entries and fails hands them back, who takes them and dies loses them after TAKEOVER_MS.
+ * The stream of records that are in Redis and not yet in Supabase. An entry leaves it only when its record is committed or
+ * set aside. A worker that takes entries and fails hands them back; one that takes them and dies loses them to another worker
+ * after TAKEOVER_MS.
  */
 export class Pending {
   readonly #redis: RedisClient & Scripts;
@@ -59,7 +64,7 @@ export class Pending {
     this.#keys = keys;
   }
 
-  /** Creates the consumer group of every part; an existing one is left alone. */
+  /** Creates the consumer group of every part. A group that exists is left alone. */
   async prepare(): Promise<void> {
     for (const shard of this.#keys.shards) {
       await this.#redis
@@ -71,8 +76,8 @@ export class Pending {
   }
 
   /**
-   * Takes up to `count` entries for `consumer`: first those whose taker has gone silent or handed them back. On a Redis
-   * that has lost its data there is no group either; then it is created and taking goes on.
+   * Takes up to `count` entries for `consumer`, first those whose taker has gone silent or has handed them back. A Redis that
+   * has lost its data has no group either. Then the group is created, and the taking goes on.
    */
   async take(shard: string, consumer: string, count: number): Promise<PendingEntry[]> {
     try {
@@ -87,13 +92,13 @@ export class Pending {
   async #take(shard: string, consumer: string, count: number): Promise<PendingEntry[]> {
     const key = this.#keys.pending(shard);
     const claimed = await this.#redis.xautoclaim(key, PENDING_GROUP, consumer, TAKEOVER_MS, '0', 'COUNT', count);
-    const returned = toEntries(claimed[1] as StreamEntry[]);
+    const returned = toEntries(claimed[1] as TakenEntry[]);
     if (returned.length > 0) return returned;
     const read = await this.#redis.xreadgroup('GROUP', PENDING_GROUP, consumer, 'COUNT', count, 'STREAMS', key, '>');
     return toEntries(read?.[0]?.[1] ?? []);
   }
 
-  /** Hands entries back: whoever takes next gets them, without waiting for TAKEOVER_MS. */
+  /** Hands entries back: the next worker that takes entries gets them, without waiting for TAKEOVER_MS. */
   async release(shard: string, consumer: string, entries: readonly Pick<PendingEntry, 'entry'>[]): Promise<void> {
     if (entries.length === 0) return;
     const ids = entries.map(({ entry }) => entry);
@@ -101,7 +106,7 @@ export class Pending {
     await this.#redis.call('XCLAIM', key, PENDING_GROUP, consumer, 0, ...ids, 'IDLE', TAKEOVER_MS, 'JUSTID');
   }
 
-  /** Hands back whatever `consumer` has in hand, of every part. */
+  /** Hands back everything that `consumer` has in hand, in every part. */
   async releaseAll(consumer: string): Promise<void> {
     for (const shard of this.#keys.shards) {
       const held = await this.#redis.xpending(
@@ -117,14 +122,14 @@ export class Pending {
     }
   }
 
-  /** Forgets consumers that hold nothing and were last seen long ago: every start of a worker leaves one behind. */
+  /** Forgets consumers that hold nothing and were last seen long ago, because every start of a worker leaves one behind. */
   async forgetConsumers(idleMs = FORGET_CONSUMER_MS): Promise<void> {
     for (const shard of this.#keys.shards) {
       await this.#redis.mnemoqForgetConsumers(this.#keys.pending(shard), PENDING_GROUP, idleMs);
     }
   }
 
-  /** How many entries up to `last` some worker has taken and not finished; none where there never was a flush worker. */
+  /** How many entries up to `last` some worker has taken and not finished. 0 where there never was a flush worker. */
   async inHand(shard: string, last: string): Promise<number> {
     try {
       return (await this.#redis.xpending(this.#keys.pending(shard), PENDING_GROUP, '-', last, MOST_IN_HAND)).length;
@@ -135,8 +140,8 @@ export class Pending {
   }
 
   /**
-   * Whether some entry has a record that is not pending any more: it was erased, and a flush may have it in hand still or
-   * has yet to drop the entry.
+   * Whether some entry has a record that is not pending any more. Such a record was erased, and a flush may still have it in
+   * hand or has yet to drop the entry.
    */
   async hasErased(): Promise<boolean> {
     for (const shard of this.#keys.shards) {
@@ -152,7 +157,7 @@ export class Pending {
     return false;
   }
 
-  /** One that was acknowledged between the two looks is gone from both by now. */
+  /** Looks a second time: a record that was acknowledged between the two looks is gone from the stream as well by now. */
   async #isStillThere(
     shard: string,
     entries: readonly PendingEntry[],
@@ -172,7 +177,7 @@ export class Pending {
     return newest?.[0] ?? null;
   }
 
-  /** The newest entries of every part, at most `count`, the newest first. */
+  /** The newest entries of every part, about `count` in all, the newest of each part first. */
   async newest(count: number): Promise<PendingEntry[]> {
     const each = Math.ceil(count / this.#keys.shards.length);
     const raw = await Promise.all(
@@ -196,12 +201,12 @@ export class Pending {
     return lengths.reduce((sum, length) => sum + length, 0);
   }
 
-  /** How long the oldest pending record has waited, in ms; null when nothing is pending. By Redis's clock at arrival. */
+  /** How long the oldest pending record has waited, in ms, since its arrival by the clock of Redis; null when none is pending. */
   async oldestAgeMs(now = Date.now()): Promise<number | null> {
     const oldest = await Promise.all(
       this.#keys.shards.map((shard) => this.#redis.xrange(this.#keys.pending(shard), '-', '+', 'COUNT', 1)),
     );
-    const arrivals = oldest.flatMap(([first]) => (first ? [Number.parseInt(first[0], 10)] : []));
+    const arrivals = oldest.flatMap(([first]) => (first ? [addedAt(first[0])] : []));
     return arrivals.length === 0 ? null : Math.max(0, now - Math.min(...arrivals));
   }
 
@@ -210,19 +215,16 @@ export class Pending {
   }
 }
 
-type StreamEntry = [entry: string, fields: string[] | null];
+/** What Redis hands over has null for fields where an entry was deleted since it was taken. */
+type TakenEntry = [entry: string, fields: string[] | null];
 
-function toEntries(raw: readonly StreamEntry[]): PendingEntry[] {
+function toEntries(raw: readonly TakenEntry[]): PendingEntry[] {
   return raw.flatMap(([entry, fields]) => {
-    if (!fields) return []; // deleted since it was taken
-    const { contextId, id, bytes, traceparent } = Object.fromEntries(pairs(fields));
+    if (!fields) return [];
+    const { contextId, id, bytes, traceparent } = fieldsOf([entry, fields]);
     if (contextId === undefined || id === undefined) {
       throw new MnemoqError('invalid_input', `entry ${entry} of the pending stream was not written by Mnemoq`);
     }
     return [{ entry, contextId, id, bytes: Number(bytes), ...(traceparent !== undefined && { traceparent }) }];
   });
-}
-
-function pairs(fields: readonly string[]): [string, string][] {
-  return Array.from({ length: fields.length / 2 }, (_, i) => [fields[2 * i] ?? '', fields[2 * i + 1] ?? '']);
 }

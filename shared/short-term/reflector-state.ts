@@ -1,13 +1,14 @@
 import { ERASED_MESSAGE, type ErasureScope } from './erasures.ts';
 import { MnemoqError } from '../errors.ts';
 import type { Keys } from './keys.ts';
-import { type RedisClient, scanKeys } from './redis.ts';
+import type { RedisClient } from '../redis/connection.ts';
+import { scanKeys } from '../redis/nodes.ts';
 import { TURNS_COUNTED_MS } from './short-term.ts';
 
-/** Keys Redis looks at in one step of a scan. */
+/** How many keys Redis looks at in one step of a scan. */
 const SCANNED_AT_ONCE = 1_000;
 
-/** KEYS reflector erased; ARGV contextId userId request ttl. Returns 0 where user or conversation was erased. */
+/** KEYS reflector erased; ARGV contextId userId request ttl. Returns 0 where the user or the conversation was erased. */
 const ASK = `
 local reflector, erased = unpack(KEYS)
 local contextId, userId, request, ttl = unpack(ARGV)
@@ -19,7 +20,7 @@ redis.call('PEXPIRE', reflector, ttl)
 return 1
 `;
 
-/** KEYS reflector; ARGV userId. Returns {turns, reflected, request, ms since the last turn}, '' where there is nothing. */
+/** KEYS reflector; ARGV userId. Returns {turns, reflected, request, ms since the last turn}; request is '' where there is none. */
 const LOOK = `
 local userId = ARGV[1]
 local turns, reflected, last, request = unpack(redis.call('HMGET', KEYS[1], 'turns:' .. userId, 'reflected:' .. userId,
@@ -29,7 +30,10 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 return {turns or '0', reflected or '0', request or '', last and now - tonumber(last) or 0}
 `;
 
-/** KEYS reflector; ARGV userId turns request. What was forgotten since stays so; a request that came since stays. */
+/**
+ * KEYS reflector; ARGV userId turns request. Counts that were forgotten since then stay forgotten, and a request that came
+ * since then stays.
+ */
 const SETTLE = `
 local reflector, userId, turns, request = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local counted, reflected, waiting = unpack(redis.call('HMGET', reflector, 'turns:' .. userId, 'reflected:' .. userId,
@@ -49,7 +53,7 @@ interface Scripts {
   mnemoqSettle: Script;
 }
 
-/** Whose turns: a user's in a conversation; or, without a user, all of it. */
+/** Whose turns are meant: those of a user in a conversation or, without a user, all turns of the conversation. */
 export interface ReflectionOwner {
   contextId: string;
   userId?: string | undefined;
@@ -61,17 +65,18 @@ export interface AskedReflection {
 }
 
 export interface ReflectorLook {
-  /** Turns counted so far, and how many of them came since the last reflection. */
+  /** How many turns were counted so far. */
   turns: number;
+  /** How many of them came since the last reflection. */
   due: number;
   request: AskedReflection | null;
-  /** By Redis's clock. */
+  /** By the clock of Redis. */
   msSinceLastTurn: number;
 }
 
 /**
- * What is due to be reflected on. Turns are counted in the step that remembers them (short-term-scripts.ts), once each, so
- * the jobs of queue `reflector` only say where to look: what they find here decides.
+ * What is due to be reflected on. Each turn is counted once, in the step that remembers it (scripts.ts). So the jobs of queue
+ * `reflector` only say where to look, and what they find here decides.
  */
 export class ReflectorState {
   readonly #redis: RedisClient & Scripts;
@@ -85,7 +90,10 @@ export class ReflectorState {
     this.#keys = keys;
   }
 
-  /** Asks for a reflection; an earlier request that was not begun yet is replaced. Throws `erased`. */
+  /**
+   * Asks for a reflection, in place of an earlier request that was not begun yet. Throws `erased` for a user or a
+   * conversation that was erased.
+   */
   async ask({ contextId, userId = '' }: ReflectionOwner, request: AskedReflection): Promise<void> {
     const taken = await this.#redis.mnemoqAsk(
       this.#keys.reflector(contextId),
@@ -109,12 +117,12 @@ export class ReflectorState {
     };
   }
 
-  /** These turns, and this request, are done with; repeating it changes nothing. */
+  /** Marks these turns and this request as done. Repeating it changes nothing. */
   async settle({ contextId, userId = '' }: ReflectionOwner, turns: number, request: string | null): Promise<void> {
     await this.#redis.mnemoqSettle(this.#keys.reflector(contextId), userId, turns, request ?? '');
   }
 
-  /** Forgets what was counted and asked for. */
+  /** Forgets what was counted and what was asked for. */
   async erase({ userId, contextId }: ErasureScope): Promise<void> {
     if (contextId !== undefined) return this.#erase(this.#keys.reflector(contextId), userId);
     for await (const keys of scanKeys(this.#redis, this.#keys.reflectors, SCANNED_AT_ONCE)) {

@@ -1,11 +1,12 @@
 /**
- * The steps of a conversation in Redis, each one Lua script and so atomic. short-term.ts says what they mean.
- * Comparing positions is left to ZRANGEBYLEX and ZLEXCOUNT, which compare bytes: Lua's `<` follows the server's locale.
+ * The steps of a conversation in Redis. Each is one Lua script and so atomic. short-term.ts says what they mean.
+ * Positions are compared by ZRANGEBYLEX and ZLEXCOUNT, which compare bytes, because `<` in Lua follows the locale of the
+ * server.
  */
 
 /**
- * Drops committed records that are no longer among the newest `limit`, looking at `count` places below that border.
- * Where a dropped record was within the complete part, the complete part now begins at the border.
+ * Drops committed records that are no longer among the newest `limit`. It looks at `count` places below that border.
+ * Where a dropped record was within the complete part of the cache, the complete part begins at the border from now on.
  */
 const TRIM = `
 local function trim(conversation, order, uncommitted, limit, count)
@@ -24,7 +25,7 @@ local function trim(conversation, order, uncommitted, limit, count)
 end
 `;
 
-/** Gives committed conversations their time to live, and takes it from those that hold something uncommitted. */
+/** Gives a committed conversation its time to live, and takes it from one that has something uncommitted. */
 const EXPIRE = `
 local function expire(conversation, order, uncommitted, ttl)
   if redis.call('EXISTS', uncommitted) == 1 then
@@ -38,8 +39,8 @@ end
 `;
 
 /**
- * Tells those who listen what has happened (events.ts), in the step in which it happens. Called after a command that needs
- * no memory, or where nothing is refused any more, so that a full Redis cannot refuse this alone.
+ * Tells those who listen what has happened (events.ts), in the step in which it happens. It is called after a command that
+ * needs no memory, or where nothing is refused any more, so that a full Redis cannot refuse this command alone.
  */
 const TELL = `
 local function tell(events, kept, type, data)
@@ -47,7 +48,7 @@ local function tell(events, kept, type, data)
 end
 `;
 
-/** Counts a turn of a user for the policy by which reflections come, and tells how many there are since the last one. */
+/** Counts a turn of a user, by which reflections become due, and tells how many there are since the last reflection. */
 const COUNT_TURN = `
 local function countTurn(reflector, userId, keptMs)
   redis.call('HINCRBY', reflector, 'turns:' .. userId, 1)
@@ -63,10 +64,10 @@ end
 
 /**
  * KEYS conversation order uncommitted pending index erased events reflector; ARGV id position json contextId limit bytes
- * userId kept event traceparent, which is '' where nobody traces, countedMs, which is how long the count of its user's
- * turns is kept, 0 where none is counted.
- * Returns {1 if added, pending length, its stream entry or '', turns since the user's last reflection, 1 if one is asked
- * for}; {-1, …} where its user or conversation was erased.
+ * userId kept event traceparent countedMs. `traceparent` is '' where nobody traces. `countedMs` is how long the count of the
+ * user's turns is kept, and 0 where turns are not counted.
+ * Returns {1 if added, pending length, the stream entry of the record or '', turns since the user's last reflection, 1 if a
+ * reflection is asked for}, or {-1, …} where the user or the conversation was erased.
  */
 export const REMEMBER = `${TRIM}${TELL}${COUNT_TURN}
 local conversation, order, uncommitted, pending, index, erased, events, reflector = unpack(KEYS)
@@ -94,7 +95,7 @@ if countedMs ~= '0' then countTurn(reflector, userId, countedMs) end
 return {1, redis.call('XLEN', pending), entry, due(reflector, userId)}
 `;
 
-/** The entry under which a record is pending now, or false. A worker that comes late may know an older one. */
+/** The entry under which a record is pending now, or false. A worker that comes late may know an older entry. */
 const CURRENT = `
 local function current(index, id)
   local known = redis.call('HGET', index, id)
@@ -104,10 +105,11 @@ end
 
 /**
  * KEYS conversation order uncommitted refill pending index events; ARGV group limit ttl kept contextId, then id position
- * entry inserted event… of each record, of which the event is the JSON of its part of `records.committed`.
- * A record that is pending under another entry than the acknowledged one was delivered again since: that one is left alone.
- * `inserted` is 0 where Supabase already had the id: its row is the truth, so the cached copy goes and the complete part
- * is unknown until the next refill.
+ * entry inserted event of each record. `event` is the JSON of the record's part of `records.committed`.
+ * A record that is pending under another entry than the acknowledged one was delivered again since then. Such a record is left
+ * alone.
+ * `inserted` is 0 where Supabase had the id already. Then the row there is the truth, so the cached copy goes, and the complete
+ * part of the cache is unknown until the next refill.
  */
 export const ACKNOWLEDGE = `${TRIM}${EXPIRE}${CURRENT}${TELL}
 local conversation, order, uncommitted, refill, pending, index, events = unpack(KEYS)
@@ -143,10 +145,10 @@ end
 `;
 
 /**
- * KEYS pending index events; ARGV group id entry kept event, which is '' where nobody is told. Without an entry it is
- * off the stream already, by an earlier delivery of the same record.
- * Takes a refused record off the stream. It stays uncommitted, so it is neither trimmed nor expired and every read still
- * has it, until it is mended and acknowledged.
+ * KEYS pending index events; ARGV group id entry kept event. `event` is '' where nobody is told. Without an entry the record is
+ * off the stream already, because of an earlier delivery of the same record.
+ * Takes a refused record off the stream. The record stays uncommitted, so it is not trimmed, does not expire and is in every
+ * read, until it is mended and acknowledged.
  */
 export const SET_ASIDE = `${CURRENT}${TELL}
 local pending, index, events = unpack(KEYS)
@@ -159,7 +161,7 @@ redis.call('HDEL', index, id)
 if event ~= '' then tell(events, kept, 'record.quarantined', event) end
 `;
 
-/** KEYS conversation order; ARGV limit. Returns {1 if these are certainly the newest, records newest first}. */
+/** KEYS conversation order; ARGV limit. Returns {1 if these are certainly the newest records, the records newest first}. */
 export const RECENT = `
 local conversation, order = KEYS[1], KEYS[2]
 local limit = tonumber(ARGV[1])
@@ -174,8 +176,8 @@ return {complete, records}
 `;
 
 /**
- * KEYS conversation order uncommitted; ARGV after limit. Returns {1 if the whole conversation is cached, records oldest
- * first}: of the whole conversation if it is cached, else of what Supabase does not have yet.
+ * KEYS conversation order uncommitted; ARGV after limit. Returns {1 if the whole conversation is cached, the records oldest
+ * first}. These are records of the whole conversation if it is cached, otherwise only those that Supabase does not have yet.
  */
 export const AFTER = `
 local conversation, order, uncommitted = unpack(KEYS)
@@ -189,8 +191,8 @@ return {whole and 1 or 0, records}
 `;
 
 /**
- * KEYS conversation order uncommitted refill; ARGV token limit ttl floor, then id position json…
- * Does nothing when the token is gone: then something was committed, and perhaps dropped, since Supabase was read.
+ * KEYS conversation order uncommitted refill; ARGV token limit ttl floor, then id position json of each record.
+ * Does nothing when the token is gone. Then something was committed, and perhaps dropped, since Supabase was read.
  */
 export const REFILL = `${TRIM}${EXPIRE}
 local conversation, order, uncommitted, refill = unpack(KEYS)
@@ -208,12 +210,15 @@ expire(conversation, order, uncommitted, ttl)
 return 1
 `;
 
-/** KEYS conversation; ARGV id json. Replaces a cached record, unless it is no longer cached. */
+/** KEYS conversation; ARGV id json. Replaces a cached record, and does nothing when it is no longer cached. */
 export const REPLACE = `
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
 `;
 
-/** KEYS conversation order uncommitted; ARGV longest time to live left. Returns 1 if it was dropped: all of it is in Supabase. */
+/**
+ * KEYS conversation order uncommitted; ARGV longest time to live left. Drops the cache of a conversation that Supabase has
+ * whole and that has no more than that time to live left. Returns 1 if it was dropped.
+ */
 export const DROP = `
 if redis.call('EXISTS', KEYS[3]) == 1 then return 0 end
 local left = redis.call('PTTL', KEYS[1])
@@ -224,8 +229,8 @@ return 1
 
 /**
  * KEYS conversation order uncommitted refill index; ARGV mark ttl. Takes the records whose JSON contains the mark out of the
- * conversation, every one when it is empty, and off the index, so that a flush finds nothing under their entries and drops
- * those. A refill under way is called off. Returns {cached records, pending records}, how many of each were there.
+ * conversation and off the index; with an empty mark it takes every record. A flush then finds nothing under their entries and
+ * drops the entries. A refill that is under way is called off. Returns {how many records were cached, how many were pending}.
  */
 export const ERASE = `${EXPIRE}
 local conversation, order, uncommitted, refill, index = unpack(KEYS)

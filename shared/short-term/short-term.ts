@@ -1,44 +1,45 @@
 /**
- * **shared/short-term/**: everything that is kept in Redis: keys, connections, scripts and what they mean. No other
- * folder knows a key or a script.
+ * **shared/short-term/**: everything that is kept in Redis: keys, scripts and what they mean. No other folder knows a key
+ * or a script.
  */
 import { ERASED_MESSAGE } from './erasures.ts';
 import { MnemoqError } from '../errors.ts';
-import { cachedEvent, committedRecord, EVENTS_KEPT, pinnedEvent, quarantinedEvent } from './events.ts';
+import { cachedEvent, committedRecord, eventsKept, quarantinedEvent } from './events.ts';
 import type { Keys } from './keys.ts';
 import { PENDING_GROUP } from './pending.ts';
 import { parsePosition, positionOf } from '../records/position.ts';
-import { fromCached, type MemoryRecord, type PinnedModule, toCached, type Visibility } from '../records/records.ts';
-import { type RedisClient, scanKeys } from './redis.ts';
+import { fromCached, type MemoryRecord, toCached } from '../records/records.ts';
+import type { RedisClient } from '../redis/connection.ts';
+import { scanKeys } from '../redis/nodes.ts';
 import { ACKNOWLEDGE, AFTER, DROP, ERASE, RECENT, REFILL, REMEMBER, REPLACE, SET_ASIDE } from './scripts.ts';
 import { activeTraceparent } from '../telemetry/tracing.ts';
 
-/** How long one process may take to refill a conversation before another may try. */
+/** How long one process may take to refill a conversation before another process may try. */
 const REFILL_LOCK_MS = 10_000;
 
-/** Keys Redis looks at in one step of a scan. */
+/** How many keys Redis looks at in one step of a scan. */
 const SCANNED_AT_ONCE = 1_000;
 
-/** How long turns stay counted after the last one, for the policy by which reflections come: 30 days. */
+/** How long the count of turns, by which reflections become due, is kept after the last turn: 30 days. */
 export const TURNS_COUNTED_MS = 30 * 86_400_000;
 
-/** The floor of a conversation that is cached from its first record on: sorts before every position. */
+/** The floor of a conversation that is cached from its first record on. It sorts before every position. */
 const BEGINNING = '0';
 
 export interface Remembered {
-  /** False when the record was already there: a repeated delivery. */
+  /** False when the record was there already, as it is in a repeated delivery. */
   added: boolean;
-  /** Records waiting to be flushed in this part of the pending stream, this one included. */
+  /** How many records wait to be flushed in this part of the pending stream, this one included. */
   pendingLength: number;
-  /** Its entry in the pending stream; empty when it is no longer pending. */
+  /** The record's entry in the pending stream; empty when the record is no longer pending. */
   entry: string;
-  /** Turns of its user in its conversation since the last reflection on them, where they are counted. */
+  /** How many turns its user has in its conversation since the last reflection on them, where turns are counted. */
   turnsDue: number;
   /** Whether a reflection is asked for. */
   isReflectionAsked: boolean;
 }
 
-/** A record that Supabase has now; `inserted` is false when it had a row with this id before. */
+/** A record that Supabase has now. `inserted` is false when Supabase had a row with this id before. */
 export interface Committed {
   record: MemoryRecord;
   entry: string;
@@ -46,24 +47,9 @@ export interface Committed {
 }
 
 export interface CachedRecords {
-  /** Whether these are certainly all there are of what was asked for; otherwise Supabase must be asked too. */
+  /** Whether these are certainly all the records that were asked for. Otherwise Supabase must be asked too. */
   isWhole: boolean;
   records: MemoryRecord[];
-}
-
-/** The summary behind `memory:reflection:<id>`. */
-export interface PinnedReflection {
-  id: string;
-  contextId: string;
-  /** Undefined in a summary of an earlier release. */
-  userId?: string | null;
-  module?: PinnedModule;
-  cid: string;
-  sha256: string;
-  signature: string;
-  visibility: Visibility;
-  createdAt: string;
-  pinnedAt: string;
 }
 
 type Script = (...args: (string | number)[]) => Promise<unknown>;
@@ -82,12 +68,13 @@ interface Scripts {
 /**
  * The recent past of every conversation, in Redis.
  *
- * A conversation's hash holds its newest `limit` records and every uncommitted one, however many. Uncommitted records are
- * never trimmed, and a conversation that has any does not expire.
+ * The hash of a conversation holds its newest `limit` records and every uncommitted one, however many there are. Uncommitted
+ * records are never trimmed, and a conversation that has any of them does not expire.
  *
- * Its `floor` is the position from which on the cache is complete: every record at or above it is in Redis. A read that
- * needs nothing below the floor needs no Supabase. Without a floor (a conversation that just began, or came back after it
- * expired) nothing is known, and the first read fills up from Supabase and sets it. Dropping a record raises the floor.
+ * The `floor` of a conversation is the position from which on the cache is complete: every record at or above it is in Redis.
+ * A read that needs nothing below the floor does not need Supabase. Without a floor (a conversation has just begun, or has
+ * come back after it expired) nothing is known, and the first read fills up from Supabase and sets the floor. Dropping a
+ * record raises the floor.
  */
 export class ShortTerm {
   readonly #redis: RedisClient & Scripts;
@@ -112,7 +99,7 @@ export class ShortTerm {
     this.#limit = options.limit;
     this.#ttlMs = options.ttlSeconds * 1000;
     this.#countsTurns = options.countsTurns ?? false;
-    this.#eventsKept = Math.ceil(EVENTS_KEPT / keys.shards.length);
+    this.#eventsKept = eventsKept(keys);
   }
 
   /** How many records a conversation keeps. */
@@ -121,7 +108,7 @@ export class ShortTerm {
   }
 
   /**
-   * Adds a record to its conversation and to the pending stream, in one atomic step; a known id changes nothing.
+   * Adds a record to its conversation and to the pending stream, in one atomic step. A known id changes nothing.
    * Throws `erased` for a record of a user or a conversation that was erased.
    */
   async remember(record: MemoryRecord): Promise<Remembered> {
@@ -152,7 +139,7 @@ export class ShortTerm {
     return { added: added === 1, pendingLength, entry, turnsDue, isReflectionAsked: asked === 1 };
   }
 
-  /** Marks records of one conversation as committed: off the stream, free to be trimmed and to expire. */
+  /** Marks records of one conversation as committed: they leave the stream, and may be trimmed and expire from now on. */
   async acknowledge(contextId: string, committed: readonly Committed[]): Promise<void> {
     const shard = this.#keys.shardOf(contextId);
     await this.#redis.mnemoqAcknowledge(
@@ -176,12 +163,12 @@ export class ShortTerm {
     );
   }
 
-  /** Takes a refused record off the stream. It stays readable and is kept until it is mended and acknowledged. */
+  /** Takes a refused record off the stream. The record stays readable and is kept until it is mended and acknowledged. */
   async setAside(record: MemoryRecord, entry: string, code: string): Promise<void> {
     await this.#takeOff(record.contextId, record.id, entry, JSON.stringify(quarantinedEvent(record, code)));
   }
 
-  /** Takes an entry off the stream whose record was finished, or is gone. */
+  /** Takes an entry off the stream whose record is finished or gone. */
   async dropEntry(contextId: string, id: string, entry: string): Promise<void> {
     await this.#takeOff(contextId, id, entry, '');
   }
@@ -200,7 +187,7 @@ export class ShortTerm {
     );
   }
 
-  /** The cached records of one conversation, by id; null where it is not cached. */
+  /** Records of one conversation by their ids, in the order of the ids; null for one that is not cached. */
   async find(contextId: string, ids: readonly string[]): Promise<(MemoryRecord | null)[]> {
     const cached = await this.#redis.hmget(this.#keys.conversation(contextId), ...ids);
     return cached.map((json) => (json === null ? null : fromCached(contextId, json)));
@@ -210,7 +197,7 @@ export class ShortTerm {
   async uncommitted(contextId: string, limit: number): Promise<CachedRecords> {
     const positions = await this.#redis.zrevrange(this.#keys.uncommitted(contextId), 0, limit - 1);
     if (positions.length === 0) return { isWhole: true, records: [] };
-    // One that is committed in between may be gone: then it is in Supabase.
+    // A record that is committed in between may be gone. Then Supabase has it.
     const found = await this.find(
       contextId,
       positions.map((position) => parsePosition(position).id),
@@ -218,55 +205,32 @@ export class ShortTerm {
     return { isWhole: positions.length < limit, records: found.filter((record) => record !== null) };
   }
 
-  /** Takes over a change to a record, such as its CID; does nothing when it is no longer cached. */
+  /** Takes over a change to a record, such as its CID. Does nothing when the record is no longer cached. */
   async replace(record: MemoryRecord): Promise<void> {
     await this.#redis.mnemoqReplace(this.#keys.conversation(record.contextId), record.id, toCached(record));
   }
 
-  /**
-   * Keeps a pinned reflection's summary at hand for as long as a conversation. Those who listen are told first, since the
-   * two need not be on one node of a cluster: a crash in between tells them twice, never not at all.
-   */
-  async rememberPin(pin: PinnedReflection): Promise<void> {
-    const known = await this.findPin(pin.id);
-    if (known?.cid !== pin.cid) {
-      const key = this.#keys.events(this.#keys.shardOf(pin.contextId));
-      const data = JSON.stringify(pinnedEvent(pin));
-      await this.#redis.xadd(key, 'MAXLEN', '~', this.#eventsKept, '*', 'type', 'reflection.pinned', 'data', data);
-    }
-    await this.#redis.set(this.#keys.reflection(pin.id), JSON.stringify(pin), 'PX', this.#ttlMs);
-  }
-
-  async findPin(id: string): Promise<PinnedReflection | null> {
-    const json = await this.#redis.get(this.#keys.reflection(id));
-    return json === null ? null : JSON.parse(json);
-  }
-
-  /** Takes a user's records, or all without one, out of a conversation; says how many were cached, and pending. */
+  /** Takes the records of a user, or without a user all of them, out of a conversation; says how many were there. */
   async erase(contextId: string, userId: string | undefined): Promise<{ cached: number; pending: number }> {
     const [cached, pending] = (await this.#redis.mnemoqErase(
       ...this.#conversation(contextId),
       this.#keys.refill(contextId),
       this.#keys.pendingIndex(this.#keys.shardOf(contextId)),
-      // Within a text these quotes would be escaped, so nothing else can look like the field.
+      // Inside a text these quotes would be escaped, so nothing else can look like this field.
       userId === undefined ? '' : `"userId":${JSON.stringify(userId)}`,
       this.#ttlMs,
     )) as [number, number];
     return { cached, pending };
   }
 
-  async forgetPins(ids: readonly string[]): Promise<void> {
-    await Promise.all(ids.map((id) => this.#redis.del(this.#keys.reflection(id))));
-  }
-
-  /** Every cached conversation, some thousand at a time. */
+  /** Every cached conversation, about a thousand at a time. */
   async *cachedConversations(): AsyncGenerator<string[]> {
     for await (const keys of scanKeys(this.#redis, this.#keys.conversations, SCANNED_AT_ONCE)) {
       yield keys.map((key) => this.#keys.contextIdOf(key));
     }
   }
 
-  /** Conversations with something uncommitted whose id begins with a prefix. */
+  /** Conversations that have something uncommitted and whose id begins with a prefix. */
   async uncommittedConversations(prefix: string): Promise<Set<string>> {
     const found = new Set<string>();
     for await (const keys of scanKeys(this.#redis, this.#keys.uncommittedConversations, SCANNED_AT_ONCE)) {
@@ -286,8 +250,8 @@ export class ShortTerm {
   }
 
   /**
-   * Records after a position (from the beginning without one), oldest first: of the whole conversation when it is cached
-   * from its first record on, else only those Supabase does not have yet.
+   * Records after a position, without one from the beginning on, oldest first: of the whole conversation when it is cached
+   * from its first record on, otherwise only of those that Supabase does not have yet.
    */
   async after(contextId: string, position: string | null, limit: number): Promise<CachedRecords> {
     const [whole, cached] = (await this.#redis.mnemoqAfter(
@@ -299,23 +263,23 @@ export class ShortTerm {
   }
 
   /**
-   * From now on nobody relies on what is cached of a conversation to be all there is: Supabase got records past Redis. A
-   * refill under way may have read it before, so that is called off first.
+   * For when Supabase got records past Redis: from now on nobody takes what is cached of a conversation for all there is. A
+   * refill under way may have read Supabase before, so the refill is called off first.
    */
   async forgetFloor(contextId: string): Promise<void> {
     await this.#redis.del(this.#keys.refill(contextId));
     await this.#redis.hdel(this.#keys.conversation(contextId), 'floor');
   }
 
-  /** Reserves a conversation for refilling; false while somebody else does it. Call before asking Supabase. */
+  /** Reserves a conversation for a refill; false while somebody else refills it. Call this before asking Supabase. */
   async beginRefill(contextId: string, token: string): Promise<boolean> {
     const reserved = await this.#redis.set(this.#keys.refill(contextId), token, 'PX', REFILL_LOCK_MS, 'NX');
     return reserved === 'OK';
   }
 
   /**
-   * Puts back what Supabase holds: its newest records, as many as a conversation keeps or all there are.
-   * False when a commit came between; then the next read refills.
+   * Puts back what Supabase has: its newest records, as many as a conversation keeps or all there are.
+   * False when a commit came in between. Then the next read refills.
    */
   async refill(contextId: string, token: string, newest: readonly MemoryRecord[]): Promise<boolean> {
     const oldest = newest[0];
@@ -333,8 +297,8 @@ export class ShortTerm {
   }
 
   /**
-   * Drops the caches of conversations that Supabase has whole, `count` looked at a step, those with the least time to live
-   * left first; tells after each step how many it dropped. Nothing uncommitted is touched.
+   * Drops the caches of conversations that Supabase has whole. A step looks at `count` of them, those with the least time to
+   * live left come first, and after each step it tells how many it has dropped. Nothing uncommitted is touched.
    */
   async *dropCommitted(count: number): AsyncGenerator<number> {
     for (const part of [1 / 2, 1]) {

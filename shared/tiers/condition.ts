@@ -3,8 +3,8 @@ import type { Queue } from 'bullmq';
 import { QUEUES, type QueueName } from '../queues.ts';
 import type { Config } from '../settings/variables.ts';
 import type { Pending } from '../short-term/pending.ts';
-import type { RedisClient } from '../short-term/redis.ts';
-import { readMemory, usedPercent } from '../short-term/redis-memory.ts';
+import type { RedisClient } from '../redis/connection.ts';
+import { readMemory, usedPercent } from '../redis/memory.ts';
 
 /** A quarantine that has grown within this time is growing: something refuses rows right now. */
 const GROWTH_MS = 600_000;

@@ -8,8 +8,9 @@ import { Keyring } from '../secrets/keyring.ts';
 import { Erasures } from '../short-term/erasures.ts';
 import { Keys } from '../short-term/keys.ts';
 import { connectLongTerm, type LongTerm } from '../long-term/long-term.ts';
+import { Pins } from '../short-term/pins.ts';
 import { Pending } from '../short-term/pending.ts';
-import type { RedisClient } from '../short-term/redis.ts';
+import type { RedisClient } from '../redis/connection.ts';
 import { ReflectorState } from '../short-term/reflector-state.ts';
 import { ShortTerm } from '../short-term/short-term.ts';
 
@@ -21,6 +22,7 @@ export interface Stores {
   redis: RedisClient;
   keys: Keys;
   shortTerm: ShortTerm;
+  pins: Pins;
   pending: Pending;
   longTerm: LongTerm;
   keyring: Keyring | null;
@@ -40,6 +42,7 @@ export function createStores(config: StoreConfig, redis: RedisClient): Stores {
       ttlSeconds: config.redisTtlSeconds,
       countsTurns: config.reflectEveryTurns > 0 || config.reflectIdleMs > 0,
     }),
+    pins: new Pins(redis, keys, { ttlSeconds: config.redisTtlSeconds }),
     pending: new Pending(redis, keys),
     longTerm: connectLongTerm(config),
     keyring: config.encryptionKeys

@@ -3,13 +3,8 @@ import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { startRedis } from '../../embedded/redis.ts';
 import type { MemoryCore } from '../../producers/index.ts';
-import {
-  BEGINNING,
-  EventFeed,
-  type EventOf,
-  type EventType,
-  type MemoryEvent,
-} from '../../shared/short-term/events.ts';
+import { BEGINNING, EventFeed } from '../../shared/short-term/event-feed.ts';
+import type { EventOf, EventType, MemoryEvent } from '../../shared/short-term/events.ts';
 import { Keys } from '../../shared/short-term/keys.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';

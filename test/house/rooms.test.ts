@@ -24,6 +24,7 @@ const FLOORS: Record<string, readonly (readonly string[])[]> = {
     ['secrets', 'telemetry'],
     ['records'],
     ['settings'],
+    ['redis'],
     ['short-term', 'long-term', 'pinning'],
     ['tiers'],
     ['process'],

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Failure } from '../../shared/long-term/errors.ts';
 import type { FlushResult } from '../../shared/queues.ts';
 import type { PendingEntry } from '../../shared/short-term/pending.ts';
-import { compareEntries } from '../../shared/short-term/stream-entries.ts';
+import { compareEntries } from '../../shared/redis/stream-entries.ts';
 import { commit, type PendingRecord } from '../steps/commit.ts';
 import type { WorkerParts } from '../steps/worker-parts.ts';
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../../shared/errors.ts';
-import { readMemory, usedPercent } from '../../shared/short-term/redis-memory.ts';
+import { readMemory, usedPercent } from '../../shared/redis/memory.ts';
 import { flush } from './flush.ts';
 import { isScheduled, scheduleFlushes } from '../steps/flush-schedule.ts';
 import type { WorkerParts } from '../steps/worker-parts.ts';

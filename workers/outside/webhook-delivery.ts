@@ -1,7 +1,7 @@
 import { type Job, UnrecoverableError } from 'bullmq';
 import { MnemoqError } from '../../shared/errors.ts';
 import type { ConfigWith } from '../../shared/settings/config.ts';
-import type { Followed } from '../../shared/short-term/events.ts';
+import type { Followed } from '../../shared/short-term/event-feed.ts';
 import { mayPass, signedPost } from './signed-post.ts';
 
 export type WebhookConfig = ConfigWith<'webhookUrl' | 'webhookSecret'>;

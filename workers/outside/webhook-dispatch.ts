@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Queue } from 'bullmq';
 import { messageOf } from '../../shared/errors.ts';
-import { EventFeed } from '../../shared/short-term/events.ts';
+import { EventFeed } from '../../shared/short-term/event-feed.ts';
 import type { WorkerParts } from '../steps/worker-parts.ts';
 import type { Delivery } from './webhook-delivery.ts';
 

@@ -85,12 +85,12 @@ async function pin({ id, cid }: ReflectionRow, bytes: Uint8Array, { ipfs, metric
 async function writeBack(
   record: MemoryRecord,
   row: ReflectionRow,
-  { longTerm, shortTerm }: ReflectionParts,
+  { longTerm, pins, shortTerm }: ReflectionParts,
 ): Promise<void> {
   const pinnedAt = new Date(row.pinned_at ?? Date.now()).toISOString();
   if (row.pinned_at === null) await longTerm.reflections.setPinned({ ...row, pinned_at: pinnedAt });
   await shortTerm.replace({ ...record, createdAt: row.created_at, cid: row.cid });
-  await shortTerm.rememberPin({
+  await pins.remember({
     id: row.id,
     contextId: row.context_id,
     userId: row.user_id,

@@ -1,5 +1,5 @@
 import { connectProcess, type ProcessParts } from '../../shared/process/process-parts.ts';
-import { connectWorkerRedis } from '../../shared/short-term/redis.ts';
+import { connectWorkerRedis } from '../../shared/redis/connection.ts';
 import type { Logger } from '../../shared/telemetry/log.ts';
 import type { StoreConfig } from '../../shared/tiers/stores.ts';
 

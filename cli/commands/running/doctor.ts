@@ -7,13 +7,10 @@ import { Ipfs } from '../../../shared/pinning/ipfs.ts';
 import { createLogger } from '../../../shared/telemetry/log.ts';
 import { connectLongTerm } from '../../../shared/long-term/long-term.ts';
 import { SCHEMA_FILE, SCHEMA_VERSION, SEARCH_FILE } from '../../../shared/long-term/schema.ts';
-import {
-  connectProducerRedis,
-  evictionPolicy,
-  mastersOf,
-  type RedisClient,
-  withinTime,
-} from '../../../shared/short-term/redis.ts';
+import { connectProducerRedis, type RedisClient } from '../../../shared/redis/connection.ts';
+import { evictionPolicy } from '../../../shared/redis/memory.ts';
+import { mastersOf } from '../../../shared/redis/nodes.ts';
+import { withinTime } from '../../../shared/redis/within-time.ts';
 import { Signer } from '../../../shared/secrets/signing.ts';
 import { EXIT } from '../../terminal/exit.ts';
 import { colors, mark, print, printJson } from '../../terminal/output.ts';

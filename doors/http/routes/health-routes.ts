@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import { withinTime } from '../../../shared/short-term/redis.ts';
+import { withinTime } from '../../../shared/redis/within-time.ts';
 import type { MemoryCore } from '../../../producers/index.ts';
 import { live, ready } from '../../wire/answers.ts';
 import { operation } from '../operation.ts';
