@@ -4,9 +4,6 @@ import type { ProxiedRequest } from '../support/faults/fault-proxy.ts';
 import { turns } from '../support/inputs/turns.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
 
-/** Longer than an erasure takes that waits for nobody. */
-const LATE_MS = 2_000;
-
 let stack: Stack;
 beforeEach(async () => {
   stack = await startStack();
@@ -23,18 +20,21 @@ test('a flush that is slow at Supabase brings nothing back that was erased while
   const contextId = stack.newContextId();
   await memory.saveChats(turns(contextId, 3));
   await stack.idle('chat');
-  let inserts = 0;
-  proxy.fault = (request) => (isInsert(request) ? { lateMs: LATE_MS } : null);
-  proxy.beforeAnswer = (request) => {
-    if (isInsert(request)) inserts += 1;
-    return null;
+  let isForgotten = false;
+  /** An erasure that waits for flushes asks for one; one that does not is over at once. */
+  const isPast = async () => {
+    const flushes = await stack.queue('flush').getJobs();
+    return isForgotten || flushes.some(({ data }) => data.reason === 'erasure');
   };
+  const { promise: past, resolve: goOn } = Promise.withResolvers<void>();
+  proxy.fault = (request) => (isInsert(request) ? { until: past } : null);
   const flushing = memory.flushRedisToSupabase();
   await eventually(() => proxy.requests.some(isInsert));
 
-  const { tiers } = await memory.forget({ contextId });
-  await flushing;
-  await eventually(() => inserts > 0);
+  const forgetting = memory.forget({ contextId }).finally(() => (isForgotten = true));
+  await eventually(isPast);
+  goOn();
+  const [{ tiers }] = await Promise.all([forgetting, flushing]);
   expect(tiers.pending).toBe(3);
   const { data } = await stack.supabase.from('memories').select('id').eq('context_id', contextId);
   expect(data).toEqual([]);

@@ -29,6 +29,8 @@ async function idsInSupabase(contextId: string): Promise<string[]> {
 }
 
 describe.each(redisPrograms())('what was acknowledged by %s', (_name, program) => {
+  // With everysec Redis may put even the write off for two seconds while an fsync is under way. That the answer waits for the
+  // fsync, too, no `kill -9` can show: acknowledgement.test.ts does.
   test('survives kill -9 of Redis in the middle of saving, with appendfsync always', async () => {
     stack = await startStack({ redis: { program, appendfsync: 'always' } });
     const contextId = stack.newContextId();

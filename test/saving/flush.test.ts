@@ -49,11 +49,20 @@ describe.each([CHOSEN_SUPABASE])('flush, on the %s Supabase', (supabase) => {
     const contextId = stack.newContextId();
     const ids = await cache(...turns(contextId, 300));
     await stack.startWorkers('flush', 'flush');
+    // Neither gets anything committed before each of them has taken some: one alone could otherwise do all of it.
+    const inHand = async () => {
+      const consumers = (await stack.client.xinfo('CONSUMERS', 'memory:pending', 'flush')) as unknown[][];
+      return consumers.filter((about) => Number(about[about.indexOf('pending') + 1]) > 0).length;
+    };
+    const bothAtWork = eventually(async () => (await inHand()) === 2);
+    stack.proxy.fault = (request) => (isInsert(request) ? { until: bothAtWork } : null);
     const results = await Promise.all([
       stack.memory.flushRedisToSupabase({ batchSize: 20 }),
       stack.memory.flushRedisToSupabase({ batchSize: 20 }),
     ]);
+    await bothAtWork;
     expect(results.map(({ success }) => success)).toEqual([true, true]);
+    for (const { flushedCount } of results) expect(flushedCount).toBeGreaterThan(0);
     expect(results.reduce((sum, { flushedCount }) => sum + flushedCount, 0)).toBe(300);
     expect(await idsInSupabase(contextId)).toEqual(ids.toSorted());
   });
@@ -186,11 +195,17 @@ describe.each([CHOSEN_SUPABASE])('flush, on the %s Supabase', (supabase) => {
       committed: false,
       reason: expect.stringMatching(REFUSAL),
     });
-    const mended = { ...job?.data.row, text_cache: 'mended' };
+    const { tokens } = job?.data.row ?? {};
+    // Mended in its tokens as well: the answer's in the place of the question's.
+    const mended = { ...job?.data.row, text_cache: 'mended', tokens: { ...tokens, user: tokens.assistant } };
     expect(await stack.memory.retryQuarantined(id, mended)).toEqual({ committed: true, reason: null });
     expect(await idsInSupabase(contextId)).toEqual([id]);
     expect(await stack.memory.getStatus(id)).toMatchObject({ status: 'committed' });
-    expect((await stack.memory.getMemoryContext(contextId)).items).toMatchObject([{ id }]);
+    // What is read is the mended row, and nothing of it is kept in Redis as uncommitted.
+    expect((await stack.memory.getMemoryContext(contextId)).items).toMatchObject([
+      { id, userMessage: 'answer 1', assistantMessage: 'answer 1' },
+    ]);
+    expect(await stack.client.exists(`memory:uncommitted:${contextId}`)).toBe(0);
     const { data } = await stack.supabase.from('memories').select('text_cache').eq('id', id);
     expect(data).toEqual([{ text_cache: 'mended' }]);
     expect((await stack.memory.getStats()).quarantined).toBe(0);

@@ -3,8 +3,11 @@ import { createServer, type IncomingMessage, request, type ServerResponse } from
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** What happens to a request instead of being passed on; one that is only late is passed on after its time. */
-export type Fault = 'hang' | 'reset' | { lateMs: number } | Answer;
+/** What happens to a request instead of being passed on. */
+export type Fault = 'hang' | 'reset' | Late | Answer;
+
+/** It is passed on all the same, after a time or when something else has happened. */
+type Late = { lateMs: number } | { until: Promise<unknown> };
 
 interface Answer {
   status: number;
@@ -56,7 +59,7 @@ export async function startFaultProxy(target: string, { keepRequests = true } = 
     if (keepRequests) proxy.requests.push(seen);
     const fault = proxy.fault(seen);
     if (fault && !isLate(fault)) return fail(fault, outgoing);
-    if (fault) await sleep(fault.lateMs);
+    if (fault) await waitFor(fault);
     const passed = request(new URL(seen.url, target), { method: seen.method, headers: incoming.headers });
     passed.on('error', () => outgoing.destroy());
     passed.on('response', (answer) => {
@@ -69,11 +72,11 @@ export async function startFaultProxy(target: string, { keepRequests = true } = 
     const body = Buffer.concat(await Array.fromAsync(answer));
     const fault = proxy.beforeAnswer(seen);
     if (fault && !isLate(fault)) return fail(fault, outgoing);
-    if (fault) await sleep(fault.lateMs);
+    if (fault) await waitFor(fault);
     outgoing.writeHead(answer.statusCode ?? 502, answer.headers).end(body);
   }
 
-  function fail(fault: Exclude<Fault, { lateMs: number }>, outgoing: ServerResponse): void {
+  function fail(fault: Exclude<Fault, Late>, outgoing: ServerResponse): void {
     if (fault === 'hang') hanging.add(outgoing.once('close', () => hanging.delete(outgoing)));
     else if (fault === 'reset') outgoing.destroy();
     else {
@@ -88,6 +91,10 @@ export async function startFaultProxy(target: string, { keepRequests = true } = 
   return proxy;
 }
 
-function isLate(fault: Fault): fault is { lateMs: number } {
-  return typeof fault === 'object' && 'lateMs' in fault;
+function isLate(fault: Fault): fault is Late {
+  return typeof fault === 'object' && ('lateMs' in fault || 'until' in fault);
+}
+
+async function waitFor(late: Late): Promise<void> {
+  await ('until' in late ? late.until : sleep(late.lateMs));
 }
