@@ -1,7 +1,8 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { Config } from '../shared/settings/variables.ts';
 import { Keyring } from '../shared/secrets/keyring.ts';
-import { type ChatJob, type MemoryRow, toRow } from '../shared/records/records.ts';
+import type { ChatJob } from '../shared/records/jobs.ts';
+import { type MemoryRow, toRow } from '../shared/records/records.ts';
 import { newRecord } from '../shared/tiers/new-record.ts';
 
 /** Any number does; the same one gives the same texts in every run. */

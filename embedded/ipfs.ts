@@ -9,7 +9,7 @@ import { importBytes } from 'ipfs-unixfs-importer';
 import { CID } from 'multiformats/cid';
 import { messageOf } from '../shared/errors.ts';
 import { IMPORT_OPTIONS } from '../shared/pinning/ipfs.ts';
-import { TEXT_BYTES } from '../shared/records/records.ts';
+import { TEXT_BYTES } from '../shared/records/jobs.ts';
 
 /** Room for the longest text encrypted and base64url-encoded, with the document around it. */
 const BODY_LIMIT = 4 * TEXT_BYTES;

@@ -58,4 +58,4 @@ export type {
   ReflectionInput,
   ReflectionJob,
   ReflectionRequest,
-} from '../shared/records/records.ts';
+} from '../shared/records/jobs.ts';

@@ -12,7 +12,7 @@ import {
   type ReflectionInput,
   type ReflectionRequest,
   TEXT_BYTES,
-} from '../shared/records/records.ts';
+} from '../shared/records/jobs.ts';
 import { recordId } from '../shared/identifiers.ts';
 import type { Reflector } from '../shared/process/reflector.ts';
 import { decode, type Encoding, ENCODINGS } from '../shared/records/tokenizer.ts';

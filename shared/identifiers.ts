@@ -1,8 +1,15 @@
 import { z } from 'zod';
 
-/** Longest contextId, userId and idempotency key, in UTF-16 units: fits a PostgreSQL index row whatever the script. */
+/**
+ * The longest contextId, userId and idempotency key, in UTF-16 units. It fits into an index row of PostgreSQL, whatever script it
+ * is written in.
+ */
 const ID_LENGTH = 512;
-/** Any text but NUL (PostgreSQL cannot store it) and lone surrogates (UTF-8 cannot). zod's own `max` counts code points. */
+
+/**
+ * Any text without NUL, which PostgreSQL cannot store, and without lone surrogates, which UTF-8 cannot carry. The length is
+ * checked by hand because zod's own `max` counts code points.
+ */
 export function identifierUpTo(length: number) {
   return z
     .string()
@@ -14,10 +21,10 @@ export function identifierUpTo(length: number) {
     );
 }
 
-/** Conversation and user ids, idempotency keys. */
+/** The id of a conversation or a user, or an idempotency key. */
 export const identifier = identifierUpTo(ID_LENGTH);
 
-/** An existing moment, normalised to UTC and milliseconds. The year range keeps the text sortable. */
+/** A moment that exists, normalised to UTC and milliseconds. The range of years keeps the text sortable. */
 export const moment = z.iso
   .datetime({ offset: true })
   .transform((value) => new Date(value).toISOString())

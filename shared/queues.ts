@@ -1,4 +1,4 @@
-/** The queues, by the name other programs use. Each has one job name, the same. */
+/** The queues, by the names that other programs use. The jobs of a queue have the name of the queue. */
 export const QUEUES = ['chat', 'reflection', 'flush', 'quarantine', 'webhook', 'reflector'] as const;
 export type QueueName = (typeof QUEUES)[number];
 
@@ -15,14 +15,14 @@ export interface ReflectionResult {
   sha256: string;
 }
 
-/** What `flush` jobs return, and report as progress while they run. */
+/** What `flush` jobs return, and what they report as progress while they run. */
 export interface FlushResult {
   success: boolean;
-  /** Records pending when the run began. */
+  /** How many records were pending when the run began. */
   totalPending: number;
   flushedCount: number;
-  /** Records refused for their content and quarantined. */
+  /** How many records were refused for their content and set aside in quarantine. */
   failedCount: number;
-  /** Requests that committed something. */
+  /** How many requests committed something. */
   batches: number;
 }

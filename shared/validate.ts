@@ -1,13 +1,13 @@
 import { z } from 'zod';
 import { type FieldProblem, MnemoqError } from './errors.ts';
 
-/** Wrong fields told one by one: a caller's list, or a job from elsewhere, may have a million of them. */
+/** How many wrong fields are told one by one. A caller's list, or a job from elsewhere, may have a million of them. */
 const TOLD = 20;
 
 /**
  * Checks `value` against `schema` at a door of the system and returns it parsed.
- * Throws `invalid_input` naming the wrong fields (the first 20), what was expected and what came. `what` names the value in
- * the message and, where the value as a whole is wrong, stands in for the field.
+ * Throws `invalid_input` that names the wrong fields (the first 20), what was expected and what came. `what` names the value
+ * in the message and, where the value as a whole is wrong, stands in place of a field.
  */
 export function validate<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
   const examined = examine(schema, value, what);
@@ -22,8 +22,8 @@ export function validate<T>(schema: z.ZodType<T>, value: unknown, what: string):
 }
 
 /**
- * An array of at most `most`. The length is looked at first: element by element, a sparse array of four billion would keep
- * the process busy for minutes.
+ * An array of at most `most` elements. Its length is looked at first, because going through a sparse array of four billion
+ * elements would keep the process busy for minutes.
  */
 export function listOf<T extends z.ZodType>(element: T, most: number) {
   return z
@@ -33,13 +33,13 @@ export function listOf<T extends z.ZodType>(element: T, most: number) {
 
 type Examined<T> = { data: T } | { problems: FieldProblem[] };
 
-/** What a getter or a proxy of the caller's throws, while it is read or described, may itself be text: it is not passed on. */
+/** A getter or a proxy of the caller may throw while it is read or described. What it throws may be a text, so it is not passed on. */
 function examine<T>(schema: z.ZodType<T>, value: unknown, what: string): Examined<T> {
   try {
     const result = schema.safeParse(value, { reportInput: true });
     if (result.success) return { data: result.data };
     const problems = result.error.issues.flatMap((issue) => problemsOf(issue, what));
-    // A function has a length like a text has, and would be told to be too short as well.
+    // One problem for each field is enough: a function has a length as a text has, and would be told to be too short as well.
     return {
       problems: [...new Map(problems.toReversed().map((problem) => [problem.field, problem])).values()].toReversed(),
     };
@@ -68,7 +68,7 @@ function expectation(issue: z.core.$ZodIssue): string {
   if (issue.code === 'too_big') return `at most ${limit(issue.maximum, issue.origin)}`;
   if (issue.code === 'invalid_format') return FORMATS[issue.format] ?? issue.message;
   if (issue.code === 'invalid_value') return `one of ${issue.values.map(String).join(', ')}`;
-  return issue.message; // custom checks and unions carry their expectation as message
+  return issue.message; // custom checks and unions have their expectation as message
 }
 
 const FORMATS: Record<string, string> = {
@@ -88,15 +88,15 @@ function article(type: string): string {
   return /^[aeiou]/.test(type) ? `an ${type}` : `a ${type}`;
 }
 
-/** A field name may itself be text somebody pasted: keep names that look like names, count the others. */
+/** The name of a field may itself be a text that somebody pasted. Names that look like names are kept, others are counted. */
 function describeKey(key: string): string {
   return /^[\w.-]{1,64}$/.test(key) ? key : `(a name of ${characters(key.length)})`;
 }
 
-/** A short number, or what looks like a date: no telephone number, no card number. */
+/** A short number or what looks like a date, and so neither a telephone number nor a card number. */
 const QUOTABLE = /^([+-]?\d{1,7}(\.\d{1,3})?|[+-]?\d{4,6}-[01]\d(-[0-3]\d([T ][\d:.]{0,18}(Z|[+-][\d:]{0,6})?)?)?)$/;
 
-/** What a value is, without giving away what it says: these words reach logs. Dates and short numbers are quoted. */
+/** What a value is, without what it says, because these words reach logs. Dates and short numbers are quoted. */
 export function describe(value: unknown): string {
   if (value === undefined) return 'nothing';
   if (value === null) return 'null';

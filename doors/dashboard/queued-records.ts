@@ -1,5 +1,5 @@
 import type { Job, Queue } from 'bullmq';
-import { chatJob, reflectionJob } from '../../shared/records/records.ts';
+import { chatJob, reflectionJob } from '../../shared/records/jobs.ts';
 
 /** Jobs looked at, the next ones to be worked on: more than that wait only where the workers are away. */
 const MOST_JOBS = 200;

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { chatInput, reflectionInput } from '../../shared/records/records.ts';
+import { chatInput, reflectionInput } from '../../shared/records/jobs.ts';
 import { identifier } from '../../shared/identifiers.ts';
 import { conversationsOptions } from '../../producers/reading/conversations.ts';
 import { snakeCase, type Words } from '../wire/snake-case.ts';

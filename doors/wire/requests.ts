@@ -6,7 +6,7 @@ import {
   reflectionInput,
   reflectionRequest,
   TEXT_BYTES,
-} from '../../shared/records/records.ts';
+} from '../../shared/records/jobs.ts';
 import { identifier, recordId } from '../../shared/identifiers.ts';
 import { conversationsOptions } from '../../producers/reading/conversations.ts';
 import { flushOptions } from '../../producers/saving/flushing.ts';

@@ -1,6 +1,7 @@
 import type { Queue } from 'bullmq';
 import type { Keys } from '../../shared/short-term/keys.ts';
-import { fromCached, quarantineJob, type QuarantineJob, toCached } from '../../shared/records/records.ts';
+import { fromCached, toCached } from '../../shared/records/records.ts';
+import { quarantineJob, type QuarantineJob } from '../../shared/records/jobs.ts';
 import type { RedisClient } from '../../shared/redis/connection.ts';
 import { scanKeys } from '../../shared/redis/nodes.ts';
 import type { Sealable, SealedRow } from '../../shared/long-term/sealed-rows.ts';

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { proveDocument, proveText, requireSigner, toJob, unproven } from '../../shared/pinning/proof.ts';
-import { type ReflectionJob } from '../../shared/records/records.ts';
+import type { ReflectionJob } from '../../shared/records/jobs.ts';
 import { identifier } from '../../shared/identifiers.ts';
 import {
   createReflectionDocument,

@@ -1,6 +1,6 @@
 import { v7 as uuidv7 } from 'uuid';
 import { z } from 'zod';
-import { type ReflectionRequest, reflectionRequest } from '../../shared/records/records.ts';
+import { type ReflectionRequest, reflectionRequest } from '../../shared/records/jobs.ts';
 import { connectWorkerRedis } from '../../shared/redis/connection.ts';
 import { withinTime } from '../../shared/redis/within-time.ts';
 import { startQueueWorker } from '../../shared/process/queue-worker.ts';

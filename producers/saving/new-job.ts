@@ -8,12 +8,12 @@ import {
   finetuneInput,
   type KnowledgeInput,
   knowledgeInput,
-  type PinnedModule,
   type ReflectionInput,
   type ReflectionJob,
   reflectionInput,
   TEXT_BYTES,
-} from '../../shared/records/records.ts';
+} from '../../shared/records/jobs.ts';
+import type { PinnedModule } from '../../shared/records/records.ts';
 import { listOf, validate } from '../../shared/validate.ts';
 
 /** Names Mnemoq among the users of name-based UUIDs (RFC 9562, 5.5); changing it would change every derived id. */

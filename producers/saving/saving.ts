@@ -4,7 +4,7 @@
  */
 import { MnemoqError } from '../../shared/errors.ts';
 import type { ChatResult, ReflectionResult } from '../../shared/queues.ts';
-import type { ChatInput, ChatJob, ReflectionJob } from '../../shared/records/records.ts';
+import type { ChatInput, ChatJob, ReflectionJob } from '../../shared/records/jobs.ts';
 import { withinTime } from '../../shared/redis/within-time.ts';
 import { newChatJob, newChatJobs } from './new-job.ts';
 import type { CallParts } from '../parts/call-parts.ts';

@@ -8,7 +8,7 @@ import {
   textOf,
   toBytes,
 } from './reflection-document.ts';
-import { type ReflectionJob, reflectionJob } from '../records/records.ts';
+import { type ReflectionJob, reflectionJob } from '../records/jobs.ts';
 import { keyIdOf } from '../secrets/signing.ts';
 import { validate } from '../validate.ts';
 

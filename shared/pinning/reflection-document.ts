@@ -3,7 +3,7 @@ import canonicalize from 'canonicalize';
 import { z } from 'zod';
 import { KEY_BYTES, openWith, sealWith } from '../secrets/encryption.ts';
 import { MnemoqError } from '../errors.ts';
-import { type ReflectionJob, TEXT_BYTES } from '../records/records.ts';
+import { type ReflectionJob, TEXT_BYTES } from '../records/jobs.ts';
 import { type Signer, verifySignature } from '../secrets/signing.ts';
 import { validate } from '../validate.ts';
 

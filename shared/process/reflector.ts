@@ -6,13 +6,8 @@ import type { ContextReader } from '../tiers/context-reader.ts';
 import { type ContextMessage, toMessages, withinBudget } from '../records/messages.ts';
 import { failureOf } from './queue-worker.ts';
 import type { QueueName } from '../queues.ts';
-import {
-  type MemoryRecord,
-  type ReflectionJob,
-  type ReflectorJob,
-  reflectorJob,
-  textOfRecord,
-} from '../records/records.ts';
+import type { MemoryRecord } from '../records/records.ts';
+import { type ReflectionJob, type ReflectorJob, reflectorJob, textOfRecord } from '../records/jobs.ts';
 import type { ReflectionOwner, ReflectorLook } from '../short-term/reflector-state.ts';
 import type { Stores } from '../tiers/stores.ts';
 import { countTokens, decodeTokens, openTokens } from '../records/tokens.ts';

@@ -1,6 +1,6 @@
 import { type Encoding, tokenBytes } from './tokenizer.ts';
 
-/** The shortest run of tokens that ends where a character ends, and its text: mostly one token, some for a rare character. */
+/** The shortest run of tokens that ends where a character ends, and its text. Mostly it is one token, for a rare character several. */
 export interface TokenPiece {
   ids: number[];
   text: string;
@@ -28,11 +28,11 @@ export function cutPieces(tokens: readonly number[], encoding: Encoding): TokenP
 }
 
 function textOf(parts: readonly Uint8Array[]): string {
-  // ignoreBOM: a decoder would otherwise swallow a U+FEFF at the start.
+  // Without ignoreBOM a decoder would swallow a U+FEFF at the start.
   return new TextDecoder('utf-8', { ignoreBOM: true }).decode(Buffer.concat(parts));
 }
 
-/** How many bytes the last character still lacks in UTF-8, when `missing` were lacking before these. */
+/** How many bytes of UTF-8 the last character still lacks after these bytes, when it lacked `missing` before them. */
 function missingAfter(bytes: Uint8Array, missing: number): number {
   for (const byte of bytes) {
     const continues = (byte & 0b1100_0000) === 0b1000_0000;
@@ -41,7 +41,7 @@ function missingAfter(bytes: Uint8Array, missing: number): number {
   return missing;
 }
 
-/** Bytes that follow a first byte. */
+/** How many bytes of a character follow its first byte. */
 function followers(byte: number): number {
   if (byte < 0b1100_0000) return 0;
   if (byte < 0b1110_0000) return 1;

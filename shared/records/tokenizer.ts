@@ -2,26 +2,27 @@ import { get_encoding, type Tiktoken } from '@dqbd/tiktoken';
 import { MnemoqError } from '../errors.ts';
 import { describe } from '../validate.ts';
 
-/** The encodings @dqbd/tiktoken ships. */
+/** The encodings that @dqbd/tiktoken ships. */
 export const ENCODINGS = ['cl100k_base', 'o200k_base', 'p50k_base', 'p50k_edit', 'r50k_base', 'gpt2'] as const;
 export type Encoding = (typeof ENCODINGS)[number];
 
 /**
- * Longest piece handed to the encoder at once, in UTF-16 units. Byte-pair merging is quadratic in the length of a run
- * without a break: 50,000 × "a" in one piece takes over two seconds, in pieces of 500 well under 100 ms. Long enough that
- * ordinary text is cut only between words, where the tokens come out the same as uncut.
+ * The longest piece that is handed to the encoder at once, in UTF-16 units. Byte-pair merging is quadratic in the length of a
+ * run without a break: 50,000 × "a" in one piece takes over two seconds, in pieces of 500 well under 100 ms. This length is
+ * long enough that ordinary text is cut only between words, where the tokens come out the same as uncut.
  */
 const PIECE_LENGTH = 500;
 
 /**
- * Where a piece may end without changing a token: after a letter, before something that is not one. Nor an apostrophe,
- * for o200k_base has tokens such as " don't"; nor half a code point, which is what a slice may end with.
+ * Where a piece may end without changing a token: after a letter and before something that is not a letter. An apostrophe does
+ * not count, because o200k_base has tokens such as " don't". Half a code point, with which a slice may end, does not count
+ * either.
  */
 const WORD_END = /\p{L}(?=[^\p{L}\p{M}\p{N}\p{Cs}'])/gu;
 
 /**
- * How many ids `encode` chooses from: 0 and up. The encoder panics on an id it does not have, and some thousand panics
- * later its WASM memory is broken for the rest of the process; so `decode` never shows it one.
+ * How many ids `encode` chooses from, beginning with 0. The encoder panics on an id that it does not have, and after some
+ * thousand panics its WASM memory is broken for the rest of the process. So `decode` never gives it such an id.
  */
 const VOCABULARY: Record<Encoding, number> = {
   cl100k_base: 100_256,
@@ -32,7 +33,7 @@ const VOCABULARY: Record<Encoding, number> = {
   gpt2: 50_256,
 };
 
-const encoders = new Map<Encoding, Tiktoken>(); // one per process and encoding: each costs about 22 MB of WASM memory
+const encoders = new Map<Encoding, Tiktoken>(); // one for a process and an encoding, because each costs about 22 MB of WASM memory
 
 function encoderOf(encoding: Encoding): Tiktoken {
   let encoder = encoders.get(encoding);
@@ -44,8 +45,8 @@ function encoderOf(encoding: Encoding): Tiktoken {
 }
 
 /**
- * Text to token ids. Special tokens such as `<|endoftext|>` are read as plain text. Lone surrogates, which UTF-8 cannot
- * carry, become U+FFFD; everything else comes back from `decode` exactly.
+ * Turns text into token ids. Special tokens such as `<|endoftext|>` are read as plain text. Lone surrogates, which UTF-8
+ * cannot carry, become U+FFFD. Everything else comes back from `decode` exactly.
  */
 export function encode(text: string, encoding: Encoding): number[] {
   const encoder = encoderOf(encoding);
@@ -56,20 +57,20 @@ export function encode(text: string, encoding: Encoding): number[] {
   return tokens;
 }
 
-/** Token ids back to the text they came from. Throws `invalid_input` for an id that `encode` never gives. */
+/** Turns token ids back into the text they came from. Throws `invalid_input` for an id that `encode` never gives. */
 export function decode(tokens: readonly number[], encoding: Encoding): string {
   refuseUnknown(tokens, encoding);
-  // ignoreBOM: a decoder would otherwise swallow a U+FEFF at the start of the text.
+  // Without ignoreBOM a decoder would swallow a U+FEFF at the start of the text.
   return new TextDecoder('utf-8', { ignoreBOM: true }).decode(encoderOf(encoding).decode(Uint32Array.from(tokens)));
 }
 
-/** The bytes one token stands for, which need not be whole characters. Throws `invalid_input` as `decode` does. */
+/** The bytes that one token stands for, which need not be whole characters. Throws `invalid_input` as `decode` does. */
 export function tokenBytes(id: number, encoding: Encoding): Uint8Array {
   refuseUnknown([id], encoding);
   return encoderOf(encoding).decode_single_token_bytes(id);
 }
 
-/** Every id with its bytes. Takes half a second or so: for once in a process. */
+/** Every id with its bytes. This takes about half a second, so it should be done once in a process. */
 export function* vocabulary(encoding: Encoding): Generator<[id: number, bytes: Uint8Array]> {
   const encoder = encoderOf(encoding);
   for (let id = 0; id < VOCABULARY[encoding]; id++) yield [id, encoder.decode_single_token_bytes(id)];
@@ -99,7 +100,7 @@ function* pieces(text: string): Generator<string> {
   yield text.slice(start);
 }
 
-/** How much of a full-length piece to take: up to its last word end, or else all of it but never half a code point. */
+/** How much of a piece of full length to take: up to its last end of a word or, without one, all but half a code point. */
 function cut(piece: string): number {
   let end = 0;
   for (const match of piece.matchAll(WORD_END)) end = match.index + match[0].length;

@@ -18,7 +18,7 @@ import { statsCommand } from '../../cli/commands/running/stats.ts';
 import { statusCommand } from '../../cli/commands/reading/status.ts';
 import { verifyCommand } from '../../cli/commands/reflections/verify.ts';
 import { workerCommand } from '../../cli/commands/running/worker.ts';
-import { TEXT_BYTES } from '../../shared/records/records.ts';
+import { TEXT_BYTES } from '../../shared/records/jobs.ts';
 import { MARKER } from '../support/inputs/bad-values.ts';
 import { runCli } from '../support/clients/cli.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';

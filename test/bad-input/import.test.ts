@@ -8,7 +8,7 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { importFile } from '../../cli/commands/saving/import.ts';
 import { TURNS_BYTES } from '../../producers/saving/new-job.ts';
-import { TEXT_BYTES } from '../../shared/records/records.ts';
+import { TEXT_BYTES } from '../../shared/records/jobs.ts';
 import { MARKER } from '../support/inputs/bad-values.ts';
 import { runCli, startCli } from '../support/clients/cli.ts';
 import { eventually } from '../support/faults/eventually.ts';

@@ -4,7 +4,7 @@ import { v7 as uuidv7 } from 'uuid';
 import type { MemoryCore, MnemoqError } from '../../producers/index.ts';
 import { TURNS_AT_ONCE, TURNS_BYTES } from '../../producers/saving/new-job.ts';
 import { QUEUES } from '../../shared/queues.ts';
-import { TEXT_BYTES } from '../../shared/records/records.ts';
+import { TEXT_BYTES } from '../../shared/records/jobs.ts';
 import {
   badChatFields,
   badCounts,

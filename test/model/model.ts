@@ -1,4 +1,4 @@
-import type { ChatJob } from '../../shared/records/records.ts';
+import type { ChatJob } from '../../shared/records/jobs.ts';
 
 /** A record's text as every read must give it back. */
 export type ModelText = { userMessage: string; assistantMessage: string } | { text: string };

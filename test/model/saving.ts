@@ -1,6 +1,6 @@
 import { expect } from '@jest/globals';
 import * as fc from 'fast-check';
-import type { ChatJob } from '../../shared/records/records.ts';
+import type { ChatJob } from '../../shared/records/jobs.ts';
 import { moment } from '../support/inputs/turns.ts';
 import { type Bench, CONTEXTS, isInsert } from './bench.ts';
 import { always, command, type ModelCommand, pick } from './command.ts';

@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import canonicalize from 'canonicalize';
 import { computeCid, Ipfs } from '../../shared/pinning/ipfs.ts';
-import type { ReflectionJob } from '../../shared/records/records.ts';
+import type { ReflectionJob } from '../../shared/records/jobs.ts';
 import { createReflectionDocument, DOCUMENT_BYTES, toBytes } from '../../shared/pinning/reflection-document.ts';
 import { Signer } from '../../shared/secrets/signing.ts';
 import { type FaultProxy, startFaultProxy } from '../support/faults/fault-proxy.ts';

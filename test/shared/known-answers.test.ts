@@ -6,7 +6,7 @@ import { describe, expect, test } from '@jest/globals';
 import { Webhook } from 'standardwebhooks';
 import { newChatJobs, newKnowledgeJob } from '../../producers/saving/new-job.ts';
 import { computeCid } from '../../shared/pinning/ipfs.ts';
-import type { ReflectionJob } from '../../shared/records/records.ts';
+import type { ReflectionJob } from '../../shared/records/jobs.ts';
 import {
   createReflectionDocument,
   digestOf,

@@ -2,7 +2,7 @@ import { inspect } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
 import { z } from 'zod';
 import type { MnemoqError } from '../../producers/index.ts';
-import { chatInput, TEXT_BYTES } from '../../shared/records/records.ts';
+import { chatInput, TEXT_BYTES } from '../../shared/records/jobs.ts';
 import { validate } from '../../shared/validate.ts';
 
 const ID = '0199fc2a-7c1e-7b6a-9c8d-1f2e3d4c5b6a';

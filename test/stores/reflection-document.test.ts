@@ -2,7 +2,7 @@ import { createHash, createHmac, createPublicKey, randomBytes, verify } from 'no
 import { describe, expect, test } from '@jest/globals';
 import { CID } from 'multiformats/cid';
 import { computeCid } from '../../shared/pinning/ipfs.ts';
-import type { ReflectionJob } from '../../shared/records/records.ts';
+import type { ReflectionJob } from '../../shared/records/jobs.ts';
 import {
   createReflectionDocument,
   digestOf,

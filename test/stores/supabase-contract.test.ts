@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { SupabaseClient } from '@supabase/supabase-js';
 import type { Job } from 'bullmq';
 import { v7 as uuidv7 } from 'uuid';
-import type { QuarantineJob } from '../../shared/records/records.ts';
+import type { QuarantineJob } from '../../shared/records/jobs.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { startOwnSupabase } from '../support/services/own-supabase.ts';
 import { startStack, type Stack, supabaseClient } from '../support/services/stack.ts';

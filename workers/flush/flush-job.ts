@@ -1,6 +1,6 @@
 import { type Job, UnrecoverableError } from 'bullmq';
 import type { FlushResult } from '../../shared/queues.ts';
-import { flushJob } from '../../shared/records/records.ts';
+import { flushJob } from '../../shared/records/jobs.ts';
 import { describeSpan } from '../../shared/telemetry/tracing.ts';
 import { validate } from '../../shared/validate.ts';
 import { flush } from './flush.ts';

@@ -1,7 +1,8 @@
 import { UnrecoverableError } from 'bullmq';
 import { isSealed } from '../../shared/secrets/encryption.ts';
 import { MnemoqError } from '../../shared/errors.ts';
-import { fromRow, type MemoryRecord, quarantineJob } from '../../shared/records/records.ts';
+import { fromRow, type MemoryRecord } from '../../shared/records/records.ts';
+import { quarantineJob } from '../../shared/records/jobs.ts';
 import { plainTokens } from '../../shared/records/tokens.ts';
 import { validate } from '../../shared/validate.ts';
 import type { WorkerParts } from '../steps/worker-parts.ts';

@@ -2,7 +2,7 @@ import { UnrecoverableError } from 'bullmq';
 import { z } from 'zod';
 import { MnemoqError } from '../../shared/errors.ts';
 import type { Reflector } from '../../shared/process/reflector.ts';
-import { TEXT_BYTES, textOfRecord } from '../../shared/records/records.ts';
+import { TEXT_BYTES, textOfRecord } from '../../shared/records/jobs.ts';
 import type { ConfigWith } from '../../shared/settings/config.ts';
 import { validate } from '../../shared/validate.ts';
 import { mayPass, signedPost } from './signed-post.ts';

@@ -3,7 +3,8 @@
  * becomes a pinned document as well.
  */
 import type { ChatResult } from '../../shared/queues.ts';
-import { type ChatJob, chatJob, type MemoryRecord } from '../../shared/records/records.ts';
+import { type ChatJob, chatJob } from '../../shared/records/jobs.ts';
+import type { MemoryRecord } from '../../shared/records/records.ts';
 import { countTokens } from '../../shared/records/tokens.ts';
 import type { Remembered } from '../../shared/short-term/short-term.ts';
 import { activeTraceparent } from '../../shared/telemetry/tracing.ts';

@@ -1,7 +1,7 @@
 import { UnrecoverableError } from 'bullmq';
 import { isError } from '../../shared/errors.ts';
 import { proveDocument, proveText } from '../../shared/pinning/proof.ts';
-import type { ReflectionJob } from '../../shared/records/records.ts';
+import type { ReflectionJob } from '../../shared/records/jobs.ts';
 import { createReflectionDocument, toBytes } from '../../shared/pinning/reflection-document.ts';
 import { signerOnce } from '../../shared/secrets/signing.ts';
 import type { ReflectionParts } from './reflection-parts.ts';

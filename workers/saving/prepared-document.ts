@@ -10,7 +10,7 @@ import {
 } from '../../shared/pinning/reflection-document.ts';
 import { computeCid } from '../../shared/pinning/ipfs.ts';
 import { positionOf } from '../../shared/records/position.ts';
-import type { ReflectionJob } from '../../shared/records/records.ts';
+import type { ReflectionJob } from '../../shared/records/jobs.ts';
 import { signerOnce } from '../../shared/secrets/signing.ts';
 import { newReflectionRow } from '../../shared/tiers/new-reflection-row.ts';
 import type { ReflectionParts } from './reflection-parts.ts';

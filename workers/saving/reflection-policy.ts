@@ -1,4 +1,4 @@
-import type { ChatJob } from '../../shared/records/records.ts';
+import type { ChatJob } from '../../shared/records/jobs.ts';
 import { ring } from '../../shared/process/reflector.ts';
 import type { Remembered } from '../../shared/short-term/short-term.ts';
 import type { WorkerParts } from '../steps/worker-parts.ts';

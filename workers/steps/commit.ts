@@ -4,7 +4,8 @@
  */
 import type { CommitResult, Memories } from '../../shared/long-term/memories.ts';
 import type { Failure } from '../../shared/long-term/errors.ts';
-import { type MemoryRecord, type QuarantineJob, toRow } from '../../shared/records/records.ts';
+import { type MemoryRecord, toRow } from '../../shared/records/records.ts';
+import type { QuarantineJob } from '../../shared/records/jobs.ts';
 import type { Committed } from '../../shared/short-term/short-term.ts';
 import { addSpan, inTraceOf } from '../../shared/telemetry/tracing.ts';
 import type { WorkerParts } from './worker-parts.ts';

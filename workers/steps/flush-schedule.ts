@@ -1,4 +1,4 @@
-import type { FlushJob } from '../../shared/records/records.ts';
+import type { FlushJob } from '../../shared/records/jobs.ts';
 import { backoffMs } from '../../shared/process/retry.ts';
 import { OWN_TRACE } from '../../shared/telemetry/tracing.ts';
 import type { WorkerParts } from './worker-parts.ts';

@@ -11,7 +11,7 @@ import { Command } from 'commander';
 import type { ChatInput, MemoryCore } from '../../../producers/index.ts';
 import { bytesOf, turnInput, TURNS_BYTES } from '../../../producers/saving/new-job.ts';
 import { MnemoqError, messageOf } from '../../../shared/errors.ts';
-import { TEXT_BYTES } from '../../../shared/records/records.ts';
+import { TEXT_BYTES } from '../../../shared/records/jobs.ts';
 import { identifierUpTo } from '../../../shared/identifiers.ts';
 import { validate } from '../../../shared/validate.ts';
 import { CommandEnd, EXIT } from '../../terminal/exit.ts';

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { MnemoqError } from '../../../shared/errors.ts';
-import { TEXT_BYTES } from '../../../shared/records/records.ts';
+import { TEXT_BYTES } from '../../../shared/records/jobs.ts';
 import { wholeNumber } from '../../terminal/arguments.ts';
 import { colors, print, printJson, say } from '../../terminal/output.ts';
 import { watchForSilence, withMemory } from '../with-memory.ts';

@@ -5,7 +5,7 @@ export const EVENTS: readonly Mutant[] = [
   {
     name: 'events-of-everybody',
     breaks: 'a user is told of nobody else',
-    file: 'shared/short-term/events.ts',
+    file: 'shared/short-term/event-feed.ts',
     text: 'return event.data.userId === userId ? event : null;',
     instead: 'return event;',
     caughtBy: 'test/doors/events.test.ts',
@@ -14,7 +14,7 @@ export const EVENTS: readonly Mutant[] = [
   {
     name: 'missed-events-untold',
     breaks: 'who was away for too long is told that events were missed',
-    file: 'shared/short-term/events.ts',
+    file: 'shared/short-term/event-feed.ts',
     text: 'if (page.missed) yield { event: missedEvent(), cursor: cursor ?? BEGINNING };',
     instead: '',
     caughtBy: 'test/doors/events.test.ts',
