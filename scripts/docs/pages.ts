@@ -11,7 +11,14 @@ const ROOT = path.join(import.meta.dirname, '../..');
 const PHRASES = 'scripts/docs/phrases-zh-tw.json';
 
 /** The pages that are made from the code in part. */
-const PAGES = ['docs/calls.md', 'docs/http.md', 'docs/command-line.md', 'docs/mcp.md'];
+const PAGES = [
+  'docs/calls.md',
+  'docs/http.md',
+  'docs/command-line.md',
+  'docs/mcp.md',
+  'docs/zh-TW/calls.md',
+  'docs/zh-TW/http.md',
+];
 
 export interface Generated {
   /** The pages as they should be, by their files. */
@@ -29,7 +36,7 @@ export async function generate(): Promise<Generated> {
   const phrases = JSON.parse(readFileSync(path.join(ROOT, PHRASES), 'utf8')) as Record<string, string>;
   const asked = new Set<string>();
   const inChinese: Say = (phrase) => {
-    if (phrase.trim() !== '') asked.add(phrase);
+    if (phrase !== '') asked.add(phrase);
     return phrases[phrase] ?? phrase;
   };
   const blockOf = (name: string, say: Say): string => {

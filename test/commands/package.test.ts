@@ -5,6 +5,7 @@ import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileS
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { blocksOf } from '../support/docs/markdown.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
 
@@ -20,6 +21,14 @@ const EMBEDDED = [
   'playwright-core',
   'jest',
 ];
+
+/** What a program that a page shows only in part takes for granted. */
+const BEFORE = `import type { MemoryCore } from 'mnemoq';
+declare const memory: MemoryCore;
+declare function index(id: string): Promise<void>;
+declare function summarize(...given: unknown[]): Promise<string>;
+declare function updateWeights(contextId: string, cid: string): void;
+`;
 
 let consumer: string;
 let stack: Stack;
@@ -56,7 +65,8 @@ afterAll(async () => {
 });
 
 test('the package holds the program, the schema and the documents, and nothing else', () => {
-  const allowed = /^(dist\/|supabase\/|\.env\.example$|package\.json$|LICENSE$|README(\.zh-TW)?\.md$)/;
+  const allowed =
+    /^(dist\/|supabase\/|docs\/|examples\/|\.env\.example$|package\.json$|LICENSE$|(README(\.zh-TW)?|RELIABILITY|ARCHITECTURE|CONTRIBUTING|CHANGELOG)\.md$)/;
   expect(files.filter((file) => !allowed.test(file))).toEqual([]);
   expect(files).toEqual(
     expect.arrayContaining([
@@ -65,9 +75,11 @@ test('the package holds the program, the schema and the documents, and nothing e
       'dist/cli/main.js',
       'LICENSE',
       'README.md',
+      'docs/README.md',
+      'docs/zh-TW/README.md',
     ]),
   );
-  expect(files.filter((file) => /\.test\.|\.env$|\.ts$/.test(file) && !file.endsWith('.d.ts'))).toEqual([]);
+  expect(files.filter((file) => /\.test\.|\.env$|^(?!examples\/).*(?<!\.d)\.ts$/.test(file))).toEqual([]);
 });
 
 test('no file of the package holds a secret, or a path of the machine that packed it', () => {
@@ -99,20 +111,28 @@ test('the types hold in a strict consumer project', () => {
      export const bad = (memory: MemoryCore) => memory.saveChat({ contextId: 'c', userMessage: 'a', assistantMessage: 'b' });
     `,
   );
-  const args = [
-    '--noEmit',
-    '--strict',
-    '--exactOptionalPropertyTypes',
-    '--skipLibCheck',
-    '--module',
-    'nodenext',
-    '--target',
-    'es2023',
-    'types.ts',
-  ];
+  expectToCompile('types.ts');
+});
+
+test('the TypeScript of the documentation compiles in a strict consumer project', () => {
+  const pages = files.filter((file) => /^(README\.md|docs\/[\w-]+\.md)$/.test(file));
+  const blocks = pages.flatMap((page) => blocksOf(readFileSync(path.join(ROOT, page), 'utf8'), 'ts'));
+  // Declarations of calls are no statements, and those of types are the package's own.
+  const programs = blocks.filter((block) => /\bmemory\./.test(block));
+  const names = programs.map((block, index) => {
+    writeFileSync(path.join(consumer, `page-${index}.ts`), block.startsWith('import ') ? block : `${BEFORE}${block}`);
+    return `page-${index}.ts`;
+  });
+  expect(names.length).toBeGreaterThan(3);
+  expectToCompile(...names);
+});
+
+function expectToCompile(...names: string[]): void {
+  const strict = ['--strict', '--exactOptionalPropertyTypes', '--skipLibCheck'];
+  const args = ['--noEmit', ...strict, '--module', 'nodenext', '--target', 'es2023', ...names];
   const tsc = spawnSync(path.join(ROOT, 'node_modules', '.bin', 'tsc'), args, { cwd: consumer });
   expect([tsc.stdout.toString(), tsc.status]).toEqual(['', 0]);
-});
+}
 
 test('it saves, flushes and reads from plain JavaScript', async () => {
   writeFileSync(
