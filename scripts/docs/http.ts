@@ -109,7 +109,10 @@ function route(operation: Operation, usual: ReadonlySet<string>, say: Say): stri
   const answers = Object.entries(responses).filter(([, { content }]) => !content?.['application/problem+json']);
   const rows = answers.map(([status, answer]) => [code(status), answerOf(answer), say(answer.description)]);
   const refusals = codesOf(operation).filter((each) => !usual.has(each));
-  const refused = refusals.length === 0 ? [] : [`${say('Also refused with')}${say(' ')}${refusals.map(code).join(say(', '))}${say('.')}`];
+  const refused =
+    refusals.length === 0
+      ? []
+      : [`${say('Also refused with')}${say(' ')}${refusals.map(code).join(say(', '))}${say('.')}`];
   return [
     `### ${code(nameOf(operation))}`,
     [`${say(summary)}${/[.。]$/.test(say(summary)) ? '' : say('.')}`, description === undefined ? '' : say(description)]
