@@ -32,7 +32,7 @@ import {
   type RestorationOptions,
   restoreDocuments,
 } from './keeping/document-restoration.ts';
-import { type ErasureReceipt, forget, type ForgetOptions, forgetOptions } from './keeping/erasure.ts';
+import { type ErasureReceipt, forget, type ForgetOptions, liftErasure } from './keeping/erasure.ts';
 import { flushNow, type FlushOptions } from './saving/flushing.ts';
 import { type KnowledgeItem, type KnowledgeOptions, listKnowledge } from './reflections/knowledge.ts';
 import { importKnowledge, type KnowledgeImportOptions } from './reflections/knowledge-import.ts';
@@ -381,7 +381,7 @@ export class MemoryCore {
 
   /** Takes records of an erased user or conversation again; false when it was not erased. */
   async liftErasure(options: ForgetOptions): Promise<boolean> {
-    return inReadTime(this.#parts.erasures.lift(validate(forgetOptions, options, 'the options')), this.#parts);
+    return liftErasure(options, this.#parts);
   }
 
   /**

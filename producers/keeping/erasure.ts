@@ -1,9 +1,7 @@
 /**
- * **producers/keeping/**: what is done to records long after they were saved: erased, sealed with another key, archived,
- * restored.
+ * **producers/keeping/**: what happens to records long after they were saved. They are erased, sealed with another key,
+ * archived and restored.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { Job, JobType } from 'bullmq';
 import canonicalize from 'canonicalize';
 import { v7 as uuidv7 } from 'uuid';
 import { z } from 'zod';
@@ -15,23 +13,14 @@ import { withinTime } from '../../shared/redis/within-time.ts';
 import { Signer } from '../../shared/secrets/signing.ts';
 import { validate } from '../../shared/validate.ts';
 import type { CallParts } from '../parts/call-parts.ts';
+import { awaitLetGo } from '../parts/let-go.ts';
+import { inReadTime } from '../reading/reading.ts';
+import { eraseJobs } from './erased-jobs.ts';
 
-/**
- * Where a record may be before or after it is one, in the order in which a job goes through them, so that one that moves
- * on while they are looked through is met further down. Finished jobs too: they keep their data for an hour.
- */
-const STATES: JobType[] = ['delayed', 'prioritized', 'waiting', 'active', 'completed', 'failed'];
-const QUEUES_OF_RECORDS = ['chat', 'reflection', 'quarantine', 'webhook', 'reflector'] as const;
-/** Jobs read at once: each may be four MiB. */
-const JOBS_AT_ONCE = 20;
-/** Ids in one request: they stand in its URL, which proxies cut at 8 kB. */
+/** Ids in one request. They stand in its URL, which proxies cut at 8 kB. */
 const ROWS_AT_ONCE = 100;
-const POLL_MS = 50;
-/** A user with millions of records takes long; one that takes longer than this is erased by running it again. */
+/** Erasing a user with millions of records takes long. One that takes longer than this is finished by a second run. */
 const LONGEST_MS = 3_600_000;
-/** How long workers may take to let go: the jobs of one that was killed are free after a minute and a half at most. */
-const LET_GO_MS = 120_000;
-
 export const forgetOptions = z
   .strictObject({ userId: identifier.optional(), contextId: identifier.optional() })
   .refine(({ userId, contextId }) => userId !== undefined || contextId !== undefined, {
@@ -40,120 +29,64 @@ export const forgetOptions = z
   });
 export type ForgetOptions = z.input<typeof forgetOptions>;
 
-/** What was erased, tier by tier; from a repeat only what the earlier run had left. */
+/** What was erased, tier by tier. The receipt of a repeated erasure counts only what the earlier run had left. */
 export interface ErasureReceipt {
   id: string;
   scope: { userId: string | null; contextId: string | null };
   erasedAt: string;
   tiers: {
-    /** Jobs of any state, with those in quarantine. */
+    /** Jobs in any state, those in quarantine included. */
     jobs: number;
     /** Records in Redis. */
     cached: number;
-    /** Of these, how many Supabase did not have yet. */
+    /** How many of the cached records Supabase did not have yet. */
     pending: number;
     /** Rows of `memories`. */
     committed: number;
-    /** Rows of `memory_reflections` with a wrapped key: their copies on IPFS can never be read again. */
+    /** Rows of `memory_reflections` with a wrapped key. Without that key the copies on IPFS can never be read again. */
     keysDestroyed: number;
     /** Pins the IPFS node gave up. */
     unpinned: number;
-    /** Events that named it. */
+    /** Events that named a record of the user or conversation. */
     events: number;
   };
-  /** Ed25519 over the canonical JSON of the rest, base64url, and the raw public key; null without MEMORY_SIGNING_KEY. */
+  /** An Ed25519 signature, in base64url, over the canonical JSON of all other fields; null without MEMORY_SIGNING_KEY. */
   signature: string | null;
+  /** The raw public key that belongs to the signature, in base64url; null without MEMORY_SIGNING_KEY. */
   signingKey: string | null;
 }
 
 type Tiers = ErasureReceipt['tiers'];
 
 /**
- * Erases a user, a conversation, or a user in a conversation from every tier. From the first step on nothing new of it is
- * remembered, so the steps may run while turns flow; each can be repeated, so one that failed half way is run again.
- * Supabase comes after everything that could still write to it has let go.
+ * Erases a user, a conversation, or a user in a conversation from every tier. From the first step on, nothing new of them is
+ * remembered, so the steps may run while other turns flow. Each step can be repeated, so an erasure that failed half way is
+ * run again. Supabase comes after everything that could still write to it has let go.
  */
 export async function forget(options: ForgetOptions, parts: CallParts): Promise<ErasureReceipt> {
   const scope = validate(forgetOptions, options, 'the options');
   return withinTime(erase(scope, parts), LONGEST_MS, 'erasing');
 }
 
+/** Takes records of an erased user or conversation again. False when the user or conversation was not erased. */
+export async function liftErasure(options: ForgetOptions, parts: CallParts): Promise<boolean> {
+  return inReadTime(parts.erasures.lift(validate(forgetOptions, options, 'the options')), parts);
+}
+
 async function erase(scope: ErasureScope, parts: CallParts): Promise<ErasureReceipt> {
   const erasedAt = new Date().toISOString();
   const tiers: Tiers = { jobs: 0, cached: 0, pending: 0, committed: 0, keysDestroyed: 0, unpinned: 0, events: 0 };
   await parts.erasures.add(scope, erasedAt);
-  await eraseJobs(scope, tiers, parts);
+  tiers.jobs = await eraseJobs(scope, parts);
   await parts.reflectorState.erase(scope);
   await eraseCached(scope, tiers, parts);
   await awaitFlushes(parts);
   await erasePinned(scope, tiers, parts);
   await eraseCommitted(scope, tiers, parts);
-  await eraseCached(scope, tiers, parts); // what a read has refilled since
+  await eraseCached(scope, tiers, parts); // a read may have refilled it since
   tiers.events = await parts.events.erase(scope);
   const { userId = null, contextId = null } = scope;
   return sign({ id: uuidv7(), scope: { userId, contextId }, erasedAt, tiers }, parts);
-}
-
-/** Round after round, until one has met none: also none that was in a worker's hand before, or was put off meanwhile. */
-async function eraseJobs(scope: ErasureScope, tiers: Tiers, parts: CallParts): Promise<void> {
-  await until('a worker has its records in hand', async () => {
-    let met = 0;
-    for (const name of QUEUES_OF_RECORDS) {
-      for await (const job of jobsOf(name, parts)) {
-        if (!isWithin(job, scope)) continue;
-        met += 1;
-        // A job that a worker has taken cannot be removed; it ends, and the next round finds it elsewhere.
-        const removed = await job.remove().then(
-          () => 1,
-          () => 0,
-        );
-        tiers.jobs += removed;
-      }
-    }
-    return met === 0;
-  });
-}
-
-async function* jobsOf(name: (typeof QUEUES_OF_RECORDS)[number], parts: CallParts): AsyncGenerator<Job> {
-  const queue = parts.queue(name);
-  for (const state of STATES) {
-    const ids = await queue.getRanges([state], 0, -1);
-    for (let from = 0; from < ids.length; from += JOBS_AT_ONCE) {
-      const jobs = await Promise.all(ids.slice(from, from + JOBS_AT_ONCE).map((id) => queue.getJob(id)));
-      yield* jobs.filter((job) => job !== undefined);
-    }
-  }
-}
-
-/** What a job's data may say of whose it is. Any client may have added it, with any data. */
-interface Owner {
-  userId?: unknown;
-  contextId?: unknown;
-}
-
-/** By the data of a save, the row of a refused one, or the event of a delivery. */
-function isWithin({ data }: Job, { userId, contextId }: ErasureScope): boolean {
-  return ownersIn(data).some(
-    (owner) =>
-      (userId === undefined || owner.userId === userId) && (contextId === undefined || owner.contextId === contextId),
-  );
-}
-
-function ownersIn(data: unknown): Owner[] {
-  const {
-    row,
-    data: event,
-    ...save
-  } = (data ?? {}) as Owner & {
-    row?: { user_id?: unknown; context_id?: unknown } | null;
-    data?: (Owner & { records?: Owner[] }) | null;
-  };
-  const { contextId, records = [] } = event ?? {};
-  return [
-    save,
-    ...(row ? [{ userId: row.user_id, contextId: row.context_id }] : []),
-    ...(event ? [event, ...records.map(({ userId }) => ({ userId, contextId }))] : []),
-  ];
 }
 
 async function eraseCached({ userId, contextId }: ErasureScope, tiers: Tiers, { shortTerm }: CallParts): Promise<void> {
@@ -166,17 +99,17 @@ async function eraseCached({ userId, contextId }: ErasureScope, tiers: Tiers, { 
   for await (const conversations of shortTerm.cachedConversations()) await Promise.all(conversations.map(erase));
 }
 
-/** A flush that had taken records before they were erased may be writing them to Supabase now; afterwards none does. */
+/** A flush that took records before they were erased may be writing them to Supabase now. After this step none does. */
 async function awaitFlushes({ pending, submission }: CallParts): Promise<void> {
   if (!(await pending.hasErased())) return;
   await submission.add('flush', { reason: 'erasure' }, {}, 'asking for a flush');
-  await until(
-    'no flush has dropped what is erased (is a flush worker running?)',
+  await awaitLetGo(
     async () => !(await pending.hasErased()),
+    'not everything is erased yet: no flush has dropped what is erased (is a flush worker running?); run the erasure again',
   );
 }
 
-/** Pins first: the rows are the only list of the CIDs. */
+/** Unpins a document before its row is removed, because the rows are the only list of the CIDs. */
 async function erasePinned(scope: ErasureScope, tiers: Tiers, parts: CallParts): Promise<void> {
   const { config, longTerm, pins } = parts;
   for (;;) {
@@ -200,16 +133,6 @@ async function eraseCommitted(scope: ErasureScope, tiers: Tiers, { longTerm }: C
     const ids = await longTerm.memories.someIds(scope, ROWS_AT_ONCE);
     if (ids.length === 0) return;
     tiers.committed += await longTerm.memories.remove(ids);
-  }
-}
-
-async function until(unless: string, isDone: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + LET_GO_MS;
-  while (!(await isDone())) {
-    if (Date.now() > deadline) {
-      throw new MnemoqError('timeout', `not everything is erased yet: ${unless}; run the erasure again`);
-    }
-    await sleep(POLL_MS);
   }
 }
 

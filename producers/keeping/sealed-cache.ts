@@ -4,13 +4,13 @@ import { fromCached, toCached } from '../../shared/records/records.ts';
 import { quarantineJob, type QuarantineJob } from '../../shared/records/jobs.ts';
 import type { RedisClient } from '../../shared/redis/connection.ts';
 import { scanKeys } from '../../shared/redis/nodes.ts';
+import { jobIds } from '../parts/job-ids.ts';
 import type { Sealable, SealedRow } from '../../shared/long-term/sealed-rows.ts';
 
-/** Keys, fields and jobs looked at in one step. */
+/** Keys, fields and jobs to look at in one step. */
 const AT_ONCE = 100;
-const STATES = ['delayed', 'prioritized', 'waiting', 'active', 'completed', 'failed'] as const;
 
-/** KEYS hash; ARGV field before after. Returns 1 if the field was as it was read, and now is `after`. */
+/** KEYS hash; ARGV field, before, after. Returns 1 when the field still was `before` and now is `after`, else 0. */
 const EXCHANGE = `
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
@@ -21,12 +21,12 @@ interface Scripts {
   mnemoqExchange(hash: string, field: string, before: string, after: string): Promise<number>;
 }
 
-/** A record in Redis, with the way to exchange what is sealed in it; false where it is gone or not as it was read. */
+/** A record in Redis. `exchange` replaces what is sealed in it, and gives false when the record is gone or was changed. */
 export interface CachedRow extends SealedRow {
   exchange: (after: Sealable) => Promise<boolean>;
 }
 
-/** What is sealed in Redis: cached records, also those that Supabase does not have yet, and rows in quarantine. */
+/** What is sealed in Redis: cached records, which Supabase may not have yet, and rows in quarantine. */
 export class SealedCache {
   readonly #redis: RedisClient & Scripts;
   readonly #keys: Keys;
@@ -37,7 +37,7 @@ export class SealedCache {
     this.#keys = keys;
   }
 
-  /** Calls off every refill under way, which may have read from Supabase what is sealed anew by now. */
+  /** Calls off every refill under way: it may have read from Supabase what is sealed with another key by now. */
   async callOffRefills(): Promise<void> {
     for await (const keys of scanKeys(this.#redis, this.#keys.refills, AT_ONCE)) {
       await Promise.all(keys.map((key) => this.#redis.del(key)));
@@ -73,17 +73,13 @@ export class SealedCache {
   }
 
   async *quarantined(queue: Queue): AsyncGenerator<CachedRow[]> {
-    for (const state of STATES) {
-      const ids = await queue.getRanges([state], 0, -1);
-      for (let from = 0; from < ids.length; from += AT_ONCE) {
-        const keys = ids.slice(from, from + AT_ONCE).map((id) => queue.toKey(id));
-        const rows = await Promise.all(keys.map((key) => this.#quarantinedRow(key)));
-        yield rows.filter((row) => row !== null);
-      }
+    for await (const ids of jobIds(queue, AT_ONCE)) {
+      const rows = await Promise.all(ids.map((id) => this.#quarantinedRow(queue.toKey(id))));
+      yield rows.filter((row) => row !== null);
     }
   }
 
-  /** Null for a job that is gone or malformed: anybody can add one, and no such row is ever committed. */
+  /** Null for a job that is gone or malformed. Anybody can add a malformed job, and its row is never committed. */
   async #quarantinedRow(key: string): Promise<CachedRow | null> {
     const json = await this.#redis.hget(key, 'data');
     const data = parse(json);

@@ -216,6 +216,22 @@ describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
     expect((await memory.getMemoryContext(here)).items).toHaveLength(1);
   });
 
+  test.each([
+    ['records that are no list', { data: { records: 5 } }],
+    ['a record that is null', { data: { records: [null] } }],
+    ['a row that is a text', { row: 'row' }],
+    ['a text for all data', 'data'],
+  ])('%s in a job of another client does not stop an erasure', async (_name, data) => {
+    const userId = randomUUID();
+    const queue = stack.queue('webhook');
+    const odd = await queue.add('webhook', data);
+    const own = await queue.add('webhook', { data: { contextId: 'c', records: [{ userId }] } });
+    expect((await stack.memory.forget({ userId })).tiers.jobs).toBe(1);
+    expect(await queue.getJob(own.id ?? '')).toBeUndefined();
+    expect(await queue.getJob(odd.id ?? '')).toBeDefined();
+    await odd.remove();
+  });
+
   test('with Supabase away it fails, and is finished by running it again', async () => {
     const { memory } = stack;
     const contextId = stack.newContextId();

@@ -18,7 +18,7 @@ export const KEEPING: readonly Mutant[] = [
     name: 'erasure-passes-jobs-over',
     breaks: 'no job of an erased user is left in a queue',
     file: ERASURE,
-    text: 'await eraseJobs(scope, tiers, parts);',
+    text: 'tiers.jobs = await eraseJobs(scope, parts);',
     instead: '',
     caughtBy: 'test/keeping/erasure.test.ts',
     test: 'a user is gone from every store',
