@@ -49,5 +49,5 @@ export async function startSupabase(dir: string, keys: SupabaseKeys): Promise<Em
 
 async function failed(child: ChildProcess, said: () => string): Promise<never> {
   const [code] = await once(child, 'exit');
-  throw new MnemoqError('long_term_unavailable', `the embedded Supabase ended with code ${code}: ${said().trim()}`);
+  throw new MnemoqError('supabase_unavailable', `the embedded Supabase ended with code ${code}: ${said().trim()}`);
 }

@@ -4,10 +4,10 @@
 //
 // prints, the first time it runs in a conversation and while a chat worker runs:
 //
-//   tools: save_turn, save_reflection, recall, search_memory, list_conversations, list_reflections, verify_cid
-//   → recall: 0 items
-//   → save_turn: saved
-//   → recall: 1 items
+//   tools: save_chat, save_reflection, load_recent_context, search, list_conversations, list_reflections, verify
+//   → load_recent_context: 0 items
+//   → save_chat: saved
+//   → load_recent_context: 1 items
 //   done: Ada likes oolong.
 import { Client } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
@@ -21,12 +21,12 @@ interface Call {
 
 /** A chat model stands here in earnest: told the tools and what they have given so far, it says which to call next. */
 const plan: readonly Call[] = [
-  { tool: 'recall', args: { context_id, max_tokens: 1000 } },
+  { tool: 'load_recent_context', args: { context_id, max_tokens: 1000 } },
   {
-    tool: 'save_turn',
+    tool: 'save_chat',
     args: { context_id, user_message: 'I like oolong.', assistant_message: 'Noted.', wait: true },
   },
-  { tool: 'recall', args: { context_id, max_tokens: 1000 } },
+  { tool: 'load_recent_context', args: { context_id, max_tokens: 1000 } },
 ];
 
 const client = new Client({ name: 'mcp-agent', version: '1.0.0' });

@@ -1,7 +1,7 @@
 // A loop that learns: every two turns a reflection is written, and its CID comes back and changes the weights of what is
 // said next. The reflector is a few lines without a model: it takes the word that the user says most.
 //
-//   MEMORY_REFLECT_EVERY_TURNS=2 node reflection-loop.ts
+//   MEMORY_REFLECTOR_EVERY_TURNS=2 node reflection-loop.ts
 //
 // prints, the first time it runs in a conversation and while a chat worker, with the same setting, and a reflection worker
 // run:

@@ -3,7 +3,7 @@
  * the room of what the caller wants. How others reach it over a network is the matter of `doors/`.
  */
 /** What `import … from 'mnemoq'` gives. */
-export type { ArchiveOptions, ArchivePart, MissingDocument } from './keeping/archive.ts';
+export type { ArchiveFailure, ArchiveOptions, ArchivePart } from './keeping/archive.ts';
 export type { CacheRestoration, CacheRestorationOptions } from './keeping/cache-restoration.ts';
 export type { ContextMessage } from '../shared/records/messages.ts';
 export type { ContextFormat, ContextRecord, ContextTokens } from './reading/context.ts';

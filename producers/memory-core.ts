@@ -18,12 +18,7 @@ import type { Reflector } from '../shared/process/reflector.ts';
 import { decode, type Encoding, ENCODINGS } from '../shared/records/tokenizer.ts';
 import { listOf, validate } from '../shared/validate.ts';
 import { type ArchiveOptions, type ArchivePart, countArchive, exportArchive } from './keeping/archive.ts';
-import {
-  type CacheRestoration,
-  type CacheRestorationOptions,
-  countConversations,
-  restoreCache,
-} from './keeping/cache-restoration.ts';
+import { type CacheRestoration, type CacheRestorationOptions, restoreCache } from './keeping/cache-restoration.ts';
 import type { ContextFormat } from './reading/context.ts';
 import { type Conversation, type ConversationsOptions, listConversations } from './reading/conversations.ts';
 import {
@@ -280,17 +275,9 @@ export class MemoryCore {
     return exportArchive(options, this.#parts);
   }
 
-  /** How many conversations `restoreCache` would look at. */
-  async countConversations(options: CacheRestorationOptions = {}): Promise<number> {
-    return countConversations(options, this.#parts);
-  }
-
   /** Fills a Redis that was lost with the newest records of every conversation. Reads do the same, one by one. */
-  async restoreCache(
-    options: CacheRestorationOptions = {},
-    onProgress: (soFar: CacheRestoration) => void = () => undefined,
-  ): Promise<CacheRestoration> {
-    return restoreCache(options, onProgress, this.#parts);
+  async restoreCache(options: CacheRestorationOptions = {}): Promise<CacheRestoration> {
+    return restoreCache(options, this.#parts);
   }
 
   /**
@@ -300,18 +287,13 @@ export class MemoryCore {
   async restoreArchive(
     file: AsyncIterable<Uint8Array>,
     options: RestorationOptions = {},
-    onProgress: (soFar: DocumentRestoration) => void = () => undefined,
   ): Promise<DocumentRestoration> {
-    return restoreDocuments(readArchive(file), options, onProgress, this.#parts);
+    return restoreDocuments(readArchive(file), options, this.#parts);
   }
 
   /** The same from CIDs alone, of public documents: whose the others are, and their keys, nobody can know. */
-  async restoreCids(
-    cids: AsyncIterable<string>,
-    options: RestorationOptions = {},
-    onProgress: (soFar: DocumentRestoration) => void = () => undefined,
-  ): Promise<DocumentRestoration> {
-    return restoreDocuments(fetchDocuments(cids, this.#parts), options, onProgress, this.#parts);
+  async restoreCids(cids: AsyncIterable<string>, options: RestorationOptions = {}): Promise<DocumentRestoration> {
+    return restoreDocuments(fetchDocuments(cids, this.#parts), options, this.#parts);
   }
 
   /** How far a record has come. Throws `not_found` when nothing knows it. */
@@ -402,8 +384,8 @@ export class MemoryCore {
   }
 
   /** The same for every reflection, fine-tune output and knowledge that is pinned; in rare cases twice. */
-  onReflection(handler: EventHandler<'reflection.pinned'>): () => void {
-    return this.#parts.subscriptions.subscribe('reflection.pinned', handler);
+  onReflection(handler: EventHandler<'record.pinned'>): () => void {
+    return this.#parts.subscriptions.subscribe('record.pinned', handler);
   }
 
   /**
@@ -412,8 +394,8 @@ export class MemoryCore {
    */
   async followEvents(options: FollowOptions): Promise<{ cursor: string; events: AsyncGenerator<Followed> }> {
     const { events } = this.#parts;
-    const cursor = options.after ?? (await inReadTime(events.now(), this.#parts));
-    return { cursor, events: events.follow({ ...options, after: cursor }) };
+    const cursor = options.cursor ?? (await inReadTime(events.now(), this.#parts));
+    return { cursor, events: events.follow({ ...options, cursor }) };
   }
 
   /** Lets go of all connections; saves that have resolved are safe. */

@@ -13,7 +13,7 @@ export type ErrorCode =
   | 'timeout' // the work was not finished while the caller waited; it goes on by itself
   | 'redis_unavailable' // Redis did not accept or answer in time
   | 'redis_full' // Redis is at its memory limit: saves are refused, flush goes on
-  | 'long_term_unavailable' // Supabase is away, refuses the key or lacks the tables; pending records are kept
+  | 'supabase_unavailable' // Supabase is away, refuses the key or lacks the tables; pending records are kept
   | 'ipfs_unavailable' // the IPFS node did not answer or answered wrongly; the pin is tried again
   | 'cid_mismatch' // the IPFS node's CID is not the one computed before the upload
   | 'unverified' // a document from elsewhere is not what it claims to be; nothing of it was stored

@@ -22,7 +22,7 @@ const CODES: Record<ErrorCode, number> = {
   timeout: EXIT.unavailable,
   redis_unavailable: EXIT.unavailable,
   redis_full: EXIT.unavailable,
-  long_term_unavailable: EXIT.unavailable,
+  supabase_unavailable: EXIT.unavailable,
   ipfs_unavailable: EXIT.unavailable,
   cid_mismatch: EXIT.failed,
   unverified: EXIT.failed,
@@ -34,7 +34,7 @@ const CODES: Record<ErrorCode, number> = {
 /** What to do about it, where the message does not say. */
 const HINTS: Partial<Record<ErrorCode, string>> = {
   redis_unavailable: 'mnemoq doctor checks every part and says how to mend it',
-  long_term_unavailable: 'mnemoq doctor checks every part and says how to mend it',
+  supabase_unavailable: 'mnemoq doctor checks every part and says how to mend it',
   ipfs_unavailable: 'mnemoq doctor checks every part and says how to mend it',
 };
 

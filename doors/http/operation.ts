@@ -28,7 +28,7 @@ interface Operation<Parts> {
 }
 
 const ALWAYS: readonly ProblemCode[] = ['invalid_input', 'internal'];
-const GUARDED: readonly ProblemCode[] = ['unauthorized', 'forbidden', 'rate_limited', 'long_term_unavailable'];
+const GUARDED: readonly ProblemCode[] = ['unauthorized', 'forbidden', 'rate_limited', 'supabase_unavailable'];
 const RETRY_AFTER: AnswerHeader = { description: 'Seconds after which to try again.', type: 'integer' };
 /** Statuses after which the same request may work. */
 const LATER = new Set([429, 503]);

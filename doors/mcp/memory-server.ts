@@ -4,7 +4,7 @@ import type { ToolParts } from './tool.ts';
 import { addTools } from './tools.ts';
 
 const INSTRUCTIONS = `Mnemoq keeps what was said. A conversation is a name (context_id) of your choice.
-recall it before you answer, save_turn after you have, save_reflection for what should outlast it.
+Call load_recent_context before you answer, save_chat after you have, save_reflection for what should outlast it.
 Where an answer is an error, its code says what to do: invalid_input names the wrong fields; timeout means it goes on by itself;
 *_unavailable and redis_full pass, so try again later with the same idempotency_key.`;
 

@@ -34,7 +34,7 @@ export const turnRequest = snakeCase(chatInput.omit({ id: true }).partial({ user
   userMessage: 'What the user said.',
   assistantMessage: 'What the assistant replied.',
   important: 'true writes it to the long-term database at once instead of with the next batch. Default: false.',
-  wait: 'true answers when recall can see the turn, false as soon as it is safely queued. Default: false.',
+  wait: 'true answers when load_recent_context can see the turn, false as soon as it is safely queued. Default: false.',
 });
 export const reflectionRequest = snakeCase(reflectionInput.omit({ id: true }).extend({ wait }), {
   ...saved,

@@ -5,7 +5,7 @@ import type { ToolParts } from './tool.ts';
 /** A client asks for every page there is at once, so there is one: list_conversations and completion find the others. */
 const LISTED = 100;
 const MIME_TYPE = 'application/json';
-/** In a URL these two mean other places, however they are written: recall reads conversations of these names. */
+/** In a URL these two mean other places, however they are written: load_recent_context reads conversations of these names. */
 const UNADDRESSABLE = new Set(['.', '..']);
 
 /** `mnemoq://conversations/…`: every conversation of the caller's, its id percent-encoded. */
@@ -18,11 +18,11 @@ export function addResources(server: McpServer, { memory, caller }: Pick<ToolPar
   };
   const template = new ResourceTemplate('mnemoq://conversations/{context_id}', {
     list: async () => ({
-      resources: (await conversations()).map(({ contextId, lastAt }) => ({
+      resources: (await conversations()).map(({ contextId, lastCreatedAt }) => ({
         uri: `mnemoq://conversations/${encodeURIComponent(contextId)}`,
         name: contextId,
         mimeType: MIME_TYPE,
-        ...(lastAt !== null && { annotations: { lastModified: lastAt } }),
+        ...(lastCreatedAt !== null && { annotations: { lastModified: lastCreatedAt } }),
       })),
     }),
     complete: {

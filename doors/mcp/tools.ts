@@ -41,7 +41,7 @@ function addSavingTools(server: McpServer, parts: ToolParts): void {
   addTool(
     server,
     {
-      name: 'save_turn',
+      name: 'save_chat',
       title: 'Save a turn',
       description:
         'Remember one exchange: what the user said and what the assistant replied. Call it once after every reply that ' +
@@ -65,7 +65,7 @@ function addSavingTools(server: McpServer, parts: ToolParts): void {
       description:
         'Remember a text of your own about a conversation or about how you work: a summary, a lesson, a preference. It is ' +
         'kept for good: written to the database at once, signed, and pinned to IPFS, encrypted unless it is public. ' +
-        'recall gives reflections together with turns.',
+        'load_recent_context gives reflections together with turns.',
       request: reflectionRequest,
       answer: receipt,
       annotations: { ...SAVES, openWorldHint: true },
@@ -80,7 +80,7 @@ function addReadingTools(server: McpServer, parts: ToolParts): void {
   addTool(
     server,
     {
-      name: 'recall',
+      name: 'load_recent_context',
       title: 'Recall a conversation',
       description:
         'The newest turns and reflections of a conversation that fit a token budget, oldest first. Call it before you ' +
@@ -96,7 +96,7 @@ function addReadingTools(server: McpServer, parts: ToolParts): void {
   addTool(
     server,
     {
-      name: 'search_memory',
+      name: 'search',
       title: 'Search the memory',
       description:
         'The turns and reflections that have most of some words, best first, from all conversations or one. Words are ' +
@@ -128,7 +128,7 @@ function addReadingTools(server: McpServer, parts: ToolParts): void {
       title: 'List reflections',
       description:
         'The reflections of all conversations or of one, newest first, page by page, with their CIDs and signatures but ' +
-        'without their texts, which recall gives.',
+        'without their texts, which load_recent_context gives.',
       request: reflectionsRequest,
       answer: reflectionIndex,
       annotations: READS,
@@ -139,7 +139,7 @@ function addReadingTools(server: McpServer, parts: ToolParts): void {
   addTool(
     server,
     {
-      name: 'verify_cid',
+      name: 'verify',
       title: 'Verify a CID',
       description:
         'Fetches a reflection from IPFS by its CID and follows it to its row and its tokens: whether it is what was saved, ' +
@@ -157,7 +157,7 @@ function addStatsTool(server: McpServer, parts: ToolParts): void {
   addTool(
     server,
     {
-      name: 'stats',
+      name: 'get_stats',
       title: 'State of the memory',
       description: 'Queue lengths, what is pending and for how long, limits, and whether anything needs attention.',
       request: statsRequest,

@@ -59,7 +59,7 @@ export class Authenticator {
   /**
    * Who comes with this `Authorization` header; null for a stranger. Where no keys are configured only requests for a
    * loopback name are taken, for a web page elsewhere may have its own name lead to this machine (DNS rebinding).
-   * Throws `long_term_unavailable` when only SUPABASE_JWKS_URL could tell and does not answer.
+   * Throws `supabase_unavailable` when only SUPABASE_JWKS_URL could tell and does not answer.
    */
   async authenticate(authorization: string | undefined, host?: string): Promise<Caller | null> {
     if (this.open) return isLoopbackAuthority(host) ? { name: 'local', userId: null } : null;
@@ -148,7 +148,7 @@ async function claimsOf(verification: Promise<JWTPayload>): Promise<JWTPayload |
     return await verification;
   } catch (error) {
     if (error instanceof errors.JOSEError && !isOutage(error)) return null;
-    throw new MnemoqError('long_term_unavailable', 'the keys of SUPABASE_JWKS_URL cannot be had', { cause: error });
+    throw new MnemoqError('supabase_unavailable', 'the keys of SUPABASE_JWKS_URL cannot be had', { cause: error });
   }
 }
 

@@ -19,13 +19,13 @@ declare module 'fastify' {
 
 export interface GuardParts {
   authenticator: Authenticator;
-  config: Pick<Config, 'rateLimit' | 'corsOrigins'>;
+  config: Pick<Config, 'rateLimitPerMinute' | 'corsOrigins'>;
 }
 
 const A_MINUTE = 60_000;
 
 /**
- * Lets only known callers reach the routes that are added to `server` after this, each at most MEMORY_RATE_LIMIT times a
+ * Lets only known callers reach the routes that are added to `server` after this, each at most MEMORY_RATE_LIMIT_PER_MINUTE times a
  * minute; an address that comes with wrong credentials is limited as a whole. It looks before a body is read. A route is for
  * services unless its own options say that users may use it.
  */
@@ -34,9 +34,9 @@ export async function guard(server: FastifyInstance, { authenticator, config }: 
   permitByRoute(server, callerOf);
   await server.register(rateLimit, { global: false });
   const limit = (keyOf: (request: FastifyRequest) => string) => {
-    const count = server.createRateLimit({ max: config.rateLimit, timeWindow: A_MINUTE, keyGenerator: keyOf });
+    const count = server.createRateLimit({ max: config.rateLimitPerMinute, timeWindow: A_MINUTE, keyGenerator: keyOf });
     return async (request: FastifyRequest, reply: FastifyReply) => {
-      if (config.rateLimit === 0) return;
+      if (config.rateLimitPerMinute === 0) return;
       const counted = await count(request);
       if (counted.isAllowed) return;
       reply.header('ratelimit-limit', counted.max);

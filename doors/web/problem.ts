@@ -33,7 +33,7 @@ const KINDS: Record<ProblemCode, readonly [status: number, title: string]> = {
   cid_mismatch: [502, 'The IPFS node computed another CID'],
   redis_unavailable: [503, 'Redis is not available'],
   redis_full: [503, 'Redis is nearly full'],
-  long_term_unavailable: [503, 'Supabase is not available'],
+  supabase_unavailable: [503, 'Supabase is not available'],
   ipfs_unavailable: [503, 'The IPFS node is not available'],
   timeout: [504, 'It has not ended in time'],
 };

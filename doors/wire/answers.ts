@@ -287,7 +287,7 @@ const readyFields = z.strictObject({
 export const ready = named('Ready', readyFields, 'Whether requests should come here.');
 
 const conversationFields = z
-  .strictObject({ contextId, lastAt: time('Of its newest committed record; null when none is committed yet.') })
+  .strictObject({ contextId, lastCreatedAt: time('Of its newest committed record; null when none is committed yet.') })
   .describe('A conversation.');
 const conversationPageFields = z.strictObject(
   listOf(conversationFields, 'In the order of their ids, byte by byte.'),
@@ -327,14 +327,14 @@ export const searchResult = named('SearchResult', searchFields, 'What a search f
 const mean = (description: string) => z.number().nullable().describe(description);
 const trendFields = z
   .strictObject({
-    start: z.string().meta({ description: 'When it begins: ISO 8601, UTC.', format: 'date-time' }),
+    from: z.string().meta({ description: 'When it begins: ISO 8601, UTC.', format: 'date-time' }),
     turns: count('Turns in it.'),
-    userTokens: count("Tokens of the users' messages."),
-    assistantTokens: count("Tokens of the assistant's messages."),
-    meanUserTokens: mean("Mean tokens of a user's message; null without turns."),
-    meanAssistantTokens: mean('Mean tokens of a reply; null without turns.'),
+    userTokenCount: count("Tokens of the users' messages."),
+    assistantTokenCount: count("Tokens of the assistant's messages."),
+    meanUserTokenCount: mean("Mean tokens of a user's message; null without turns."),
+    meanAssistantTokenCount: mean('Mean tokens of a reply; null without turns.'),
     reflections: count('Reflections in it.'),
-    reflectionTokens: count('Tokens of the reflections.'),
+    reflectionTokenCount: count('Tokens of the reflections.'),
     meanGapSeconds: mean('Mean seconds between turns that follow each other; null with fewer than two.'),
   })
   .describe('A stretch of time.');

@@ -28,7 +28,7 @@ export const archiveOptions = z.strictObject({
 export type ArchiveOptions = z.input<typeof archiveOptions>;
 
 /** A document that could not be archived. */
-export interface MissingDocument {
+export interface ArchiveFailure {
   cid: string;
   reason: string;
 }
@@ -40,7 +40,7 @@ export interface ArchivePart {
   /** The file's root, if this is the last part. */
   root: CID;
   documents: number;
-  missing: MissingDocument[];
+  failures: ArchiveFailure[];
 }
 
 /**
@@ -63,7 +63,7 @@ type Fetched = { row: ReflectionRow } & ({ blocks: Block[] } | { reason: string 
 
 async function* archiveParts(documents: AsyncIterable<Fetched>, withKeys: boolean): AsyncIterableIterator<ArchivePart> {
   let held: { row: ReflectionRow; blocks: Block[] }[] = [];
-  let missing: MissingDocument[] = [];
+  let failures: ArchiveFailure[] = [];
   let bytes = 0;
   let previous: CID | null = null;
   const end = async (): Promise<ArchivePart> => {
@@ -73,24 +73,24 @@ async function* archiveParts(documents: AsyncIterable<Fetched>, withKeys: boolea
       blocks: [page, ...held.flatMap((each) => each.blocks)],
       root: page.cid,
       documents: held.length,
-      missing,
+      failures,
     };
     previous = page.cid;
     held = [];
-    missing = [];
+    failures = [];
     bytes = 0;
     return part;
   };
   for await (const document of documents) {
     if ('reason' in document) {
-      missing.push({ cid: document.row.cid, reason: document.reason });
+      failures.push({ cid: document.row.cid, reason: document.reason });
       continue;
     }
     held.push(document);
     bytes += document.blocks.reduce((sum, block) => sum + block.bytes.length, 0);
     if (held.length === PAGE_DOCUMENTS || bytes >= PAGE_BYTES) yield end();
   }
-  if (held.length > 0 || missing.length > 0 || previous === null) yield end();
+  if (held.length > 0 || failures.length > 0 || previous === null) yield end();
 }
 
 async function* fetchAll(

@@ -13,6 +13,7 @@ import { listOf, validate } from '../../shared/validate.ts';
 import { ipfsNode } from '../reflections/ipfs-node.ts';
 import { publicKey } from '../reflections/knowledge-import.ts';
 import type { CallParts } from '../parts/call-parts.ts';
+import { progressHandler } from '../parts/progress.ts';
 import { inReadTime } from '../reading/reading.ts';
 import { cidText } from '../reflections/reflections.ts';
 
@@ -26,7 +27,10 @@ const PINNED_AT_ONCE = 4;
 const TOLD = 100;
 
 /** Exported because docs/calls.md is made from it. @public */
-export const restorationOptions = z.strictObject({ trustedKeys: listOf(publicKey, 100).optional() });
+export const restorationOptions = z.strictObject({
+  trustedKeys: listOf(publicKey, 100).optional(),
+  onProgress: progressHandler<DocumentRestoration>().optional(),
+});
 export type RestorationOptions = z.input<typeof restorationOptions>;
 
 /** What became of a document that was not restored. */
@@ -38,8 +42,8 @@ export interface DocumentRestoration extends Record<Setback, number> {
   restored: number;
   /** Rows that were there already. */
   present: number;
-  /** Those that were not restored and why, the first 100. */
-  told: { cid: string; outcome: Setback; reason: string }[];
+  /** Those that were not restored and why, the first 100; the erased are among them, and are no fault. */
+  failures: { cid: string; outcome: Setback; reason: string }[];
 }
 
 /** A document that proves what it is, as the record and the row it was. */
@@ -64,16 +68,24 @@ interface Restoring {
 export async function restoreDocuments(
   documents: AsyncIterable<ArchivedDocument>,
   options: RestorationOptions,
-  onProgress: (soFar: DocumentRestoration) => void,
   parts: CallParts,
 ): Promise<DocumentRestoration> {
-  const { trustedKeys = [] } = validate(restorationOptions, options, 'the options');
+  const { trustedKeys = [], onProgress } = validate(restorationOptions, options, 'the options');
   const trusted = [...trustedKeys, ...(ownPublicKeys(parts.config) ?? [])];
   if (trusted.length === 0) {
     const expected = 'the key that signed the documents, or trusted keys beside it';
     throw new MnemoqError('invalid_configuration', `MEMORY_SIGNING_KEY: expected ${expected}, found nothing`);
   }
-  const result = { documents: 0, restored: 0, present: 0, missing: 0, refused: 0, unreadable: 0, erased: 0, told: [] };
+  const result = {
+    documents: 0,
+    restored: 0,
+    present: 0,
+    missing: 0,
+    refused: 0,
+    unreadable: 0,
+    erased: 0,
+    failures: [],
+  };
   const restoring = { parts, ipfs: ipfsNode(parts.config), trusted, result };
   let batch: Proven[] = [];
   let bytes = 0;
@@ -81,7 +93,7 @@ export async function restoreDocuments(
     const whole = batch;
     [batch, bytes] = [[], 0];
     if (whole.length > 0) await writeBatch(whole, restoring);
-    onProgress(result);
+    onProgress?.(result);
   };
   try {
     for await (const document of documents) {
@@ -184,7 +196,7 @@ async function writeBatch(batch: readonly Proven[], restoring: Restoring): Promi
 async function write(fresh: readonly Proven[], present: readonly Proven[], restoring: Restoring): Promise<void> {
   const { longTerm, shortTerm } = restoring.parts;
   const { failure } = await longTerm.memories.insert(fresh.map(({ record }) => record));
-  if (failure) throw new MnemoqError('long_term_unavailable', `restoring failed: ${failure.code} ${failure.message}`);
+  if (failure) throw new MnemoqError('supabase_unavailable', `restoring failed: ${failure.code} ${failure.message}`);
   const conversations = new Set(fresh.map(({ record }) => record.contextId));
   await Promise.all([...conversations].map((contextId) => shortTerm.forgetFloor(contextId)));
   await pin([...fresh, ...present], restoring);
@@ -241,6 +253,6 @@ async function remove(erased: readonly Proven[], { ipfs, parts }: Restoring): Pr
 
 function setBack(cid: string, outcome: Setback, reason: string, { result }: Restoring): null {
   result[outcome] += 1;
-  if (result.told.length < TOLD) result.told.push({ cid, outcome, reason });
+  if (result.failures.length < TOLD) result.failures.push({ cid, outcome, reason });
   return null;
 }

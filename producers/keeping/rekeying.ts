@@ -36,7 +36,7 @@ export interface RekeyFailure {
 
 export interface RekeyProgress {
   /** The key with which everything is to be sealed: the first one. */
-  kid: string;
+  keyId: string;
   /** Passes begun; another follows until one has found nothing to do. */
   pass: number;
   /** Rows of Supabase looked at in this pass, of how many. */
@@ -273,7 +273,7 @@ class Rekeying {
 
   #progress(): RekeyProgress {
     return {
-      kid: this.#plan.keyring.writerKid,
+      keyId: this.#plan.keyring.writerKid,
       pass: this.#pass,
       done: this.#done,
       total: this.#total,

@@ -32,14 +32,15 @@ export class Submission {
    */
   async add(name: QueueName, data: object, options: JobsOptions = {}, doing = 'saving'): Promise<Job> {
     const adding = this.#parts.queue(name).add(name, data, options);
-    return this.#counted(name, 1, withinTime(adding, this.#timeoutMs, doing));
+    return this.#counted(name, [data], withinTime(adding, this.#timeoutMs, doing));
   }
 
   /** Adds all jobs or none of them, in one transaction. */
   async addAll(name: QueueName, jobs: readonly { data: object; jobId: string }[]): Promise<void> {
     const bulk = jobs.map(({ data, jobId }) => ({ name, data, opts: { jobId } }));
     const adding = this.#parts.queue(name).addBulk(bulk);
-    await this.#counted(name, jobs.length, withinTime(adding, this.#timeoutMs, 'saving'));
+    const records = jobs.map(({ data }) => data);
+    await this.#counted(name, records, withinTime(adding, this.#timeoutMs, 'saving'));
   }
 
   /**
@@ -73,11 +74,14 @@ export class Submission {
   }
 
   /** Counts saves. A request for a flush or for a reflection is not a save. */
-  async #counted<T>(name: QueueName, records: number, adding: Promise<T>): Promise<T> {
+  async #counted<T>(name: QueueName, records: readonly object[], adding: Promise<T>): Promise<T> {
     if (name === 'flush' || name === 'reflector') return adding;
     const { metrics } = this.#parts;
     const added = await metrics.countRefusal(() => adding);
-    metrics.savesAccepted.inc({ queue: name }, records);
+    for (const record of records) {
+      const { module = name } = record as { module?: string };
+      metrics.savesAccepted.inc({ module });
+    }
     return added;
   }
 

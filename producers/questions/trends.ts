@@ -29,15 +29,15 @@ export type TrendsOptions = z.input<typeof trendsOptions>;
 
 export interface TrendBucketFigures {
   /** Beginning of the hour, day or week (Monday) in the time zone; ISO 8601 UTC. */
-  start: string;
+  from: string;
   turns: number;
-  userTokens: number;
-  assistantTokens: number;
+  userTokenCount: number;
+  assistantTokenCount: number;
   /** Mean tokens of a user's message, and of a reply; null without turns. */
-  meanUserTokens: number | null;
-  meanAssistantTokens: number | null;
+  meanUserTokenCount: number | null;
+  meanAssistantTokenCount: number | null;
   reflections: number;
-  reflectionTokens: number;
+  reflectionTokenCount: number;
   /** Mean seconds between turns that follow each other; null with fewer than two. */
   meanGapSeconds: number | null;
 }
@@ -60,17 +60,17 @@ export async function readTrends(options: TrendsOptions, parts: CallParts): Prom
 }
 
 function toFigures(row: TrendRow): TrendBucketFigures {
-  const { turns, user_tokens: userTokens, assistant_tokens: assistantTokens } = row;
+  const { turns, user_tokens: userTokenCount, assistant_tokens: assistantTokenCount } = row;
   const mean = (sum: number) => (turns === 0 ? null : sum / turns);
   return {
-    start: new Date(row.start).toISOString(),
+    from: new Date(row.start).toISOString(),
     turns,
-    userTokens,
-    assistantTokens,
-    meanUserTokens: mean(userTokens),
-    meanAssistantTokens: mean(assistantTokens),
+    userTokenCount,
+    assistantTokenCount,
+    meanUserTokenCount: mean(userTokenCount),
+    meanAssistantTokenCount: mean(assistantTokenCount),
     reflections: row.reflections,
-    reflectionTokens: row.reflection_tokens,
+    reflectionTokenCount: row.reflection_tokens,
     meanGapSeconds: row.mean_gap_seconds,
   };
 }

@@ -18,7 +18,7 @@ export type ConversationsOptions = z.input<typeof conversationsOptions>;
 export interface Conversation {
   contextId: string;
   /** Of its newest committed record; null when none is committed yet. */
-  lastAt: string | null;
+  lastCreatedAt: string | null;
 }
 
 /** In the order of their ids, byte by byte: the conversations whose id begins with a prefix: those in Supabase, and those that are only in Redis yet. */
@@ -41,7 +41,7 @@ async function list(
   const committed = await longTerm.questions.conversations(page, userId);
   const lastAt = new Map<string, string | null>(uncommitted.map((contextId) => [contextId, null]));
   for (const { context_id: contextId, last_at: at } of committed) lastAt.set(contextId, new Date(at).toISOString());
-  const all = [...lastAt].map(([contextId, at]) => ({ contextId, lastAt: at }));
+  const all = [...lastAt].map(([contextId, at]) => ({ contextId, lastCreatedAt: at }));
   const items = all.toSorted((a, b) => compareBytes(a.contextId, b.contextId)).slice(0, page.limit);
   const last = items.at(-1);
   return { items, nextCursor: last && items.length === page.limit ? last.contextId : null, complete: true };

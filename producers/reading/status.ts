@@ -31,7 +31,7 @@ const RECORD_QUEUES: readonly QueueName[] = ['chat', 'reflection'];
 
 /**
  * Looks where the record is, first where no Supabase is needed to tell. Throws `not_found` when no tier has it and
- * `long_term_unavailable` when only Supabase could tell. With a user, a record of another is not found.
+ * `supabase_unavailable` when only Supabase could tell. With a user, a record of another is not found.
  */
 export async function findStatus(id: string, userId: string | undefined, parts: StatusParts): Promise<RecordStatus> {
   const jobs = await Promise.all(RECORD_QUEUES.map((name) => findJob(name, id, parts)));

@@ -101,11 +101,14 @@ function checkKey(
   ownKeys: VerifyParts['ownKeys'],
 ): [boolean, string] {
   if (!ownKeys)
-    return [true, 'not compared: neither MEMORY_SIGNING_KEY nor MEMORY_TRUSTED_KEYS tells here which are ours'];
+    return [true, 'not compared: neither MEMORY_SIGNING_KEY nor MEMORY_RETIRED_SIGNING_KEYS tells here which are ours'];
   if (ownKeys.has(signingKey)) return [true, `key ${signingKeyId} is ours`];
   return type === 'knowledge'
     ? [true, `key ${signingKeyId} is not one of ours: knowledge of another Mnemoq`]
-    : [false, `key ${signingKeyId} is not one of ours: neither MEMORY_SIGNING_KEY nor MEMORY_TRUSTED_KEYS has it`];
+    : [
+        false,
+        `key ${signingKeyId} is not one of ours: neither MEMORY_SIGNING_KEY nor MEMORY_RETIRED_SIGNING_KEYS has it`,
+      ];
 }
 
 function compareRow(

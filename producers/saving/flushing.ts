@@ -4,6 +4,7 @@ import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
 import type { FlushResult } from '../../shared/queues.ts';
 import { validate } from '../../shared/validate.ts';
 import type { CallParts } from '../parts/call-parts.ts';
+import { progressHandler } from '../parts/progress.ts';
 
 /** A flush moves whatever is pending, which can be a lot. */
 const FLUSH_WAIT_MS = 600_000;
@@ -11,9 +12,7 @@ const FLUSH_WAIT_MS = 600_000;
 export const flushOptions = z.strictObject({
   batchSize: z.int().min(1).max(MAX_ROWS).optional(),
   wait: z.int().min(1).max(FLUSH_WAIT_MS).optional(),
-  onProgress: z
-    .custom<(progress: FlushResult) => void>((value) => typeof value === 'function', 'a function')
-    .optional(),
+  onProgress: progressHandler<FlushResult>().optional(),
 });
 export type FlushOptions = z.input<typeof flushOptions>;
 

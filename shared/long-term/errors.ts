@@ -53,11 +53,11 @@ function isOutage(status: number): boolean {
   return status === 0 || status >= 500 || status === 408 || status === 429;
 }
 
-/** The data of an answer. Throws `long_term_unavailable` with what a failed answer means. */
+/** The data of an answer. Throws `supabase_unavailable` with what a failed answer means. */
 export function unwrap<T>({ data, error, status }: Answer<T>, doing: string): T {
   if (!error && data !== null) return data;
   const { kind, code, message } = classifyLongTermError(error, status);
-  throw new MnemoqError('long_term_unavailable', `${doing} failed: ${WORDS[kind]} (${code}: ${message})`);
+  throw new MnemoqError('supabase_unavailable', `${doing} failed: ${WORDS[kind]} (${code}: ${message})`);
 }
 
 const WORDS: Record<FailureKind, string> = {

@@ -18,7 +18,7 @@ export interface LongTerm {
   reflections: Reflections;
   questions: Questions;
   sealedRows: SealedRows;
-  /** Throws `long_term_unavailable` unless both tables answer. */
+  /** Throws `supabase_unavailable` unless both tables answer. */
   check(): Promise<void>;
   /** Which migration the database has. Throws when it cannot say, as when there is none. */
   schemaVersion(): Promise<number>;

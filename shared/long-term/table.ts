@@ -67,7 +67,7 @@ export class Table<Row> {
     return this.read(this.select({}, columns).in('id', ids));
   }
 
-  /** Throws `long_term_unavailable` where the answer is none. */
+  /** Throws `supabase_unavailable` where the answer is none. */
   async read(query: PromiseLike<Answer<unknown[]>>): Promise<Row[]> {
     return unwrap(await query, `reading ${this.name}`) as Row[];
   }

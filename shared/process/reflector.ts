@@ -105,7 +105,7 @@ export async function processReflector(job: Job, reflect: Reflector, parts: Refl
 
 /** What is due now, by request or by policy; null where nothing is. */
 function begin({ turns, due, request, msSinceLastTurn }: ReflectorLook, { config }: ReflectorParts): Begun | null {
-  const { reflectEveryTurns: every, reflectIdleMs: idle } = config;
+  const { reflectorEveryTurns: every, reflectorIdleMs: idle } = config;
   const of = (reason: Begun['reason']) => ({
     turns,
     request: request?.id ?? null,
@@ -120,7 +120,7 @@ function begin({ turns, due, request, msSinceLastTurn }: ReflectorLook, { config
 
 /** There are turns, and it is not quiet for long enough yet. */
 async function ringLater({ due, msSinceLastTurn }: ReflectorLook, owner: ReflectionOwner, parts: ReflectorParts) {
-  const { reflectIdleMs: idle } = parts.config;
+  const { reflectorIdleMs: idle } = parts.config;
   if (due === 0 || idle === 0) return;
   const queue = parts.queue('reflector');
   const add = async (data: ReflectorJob, options: object) => queue.add('reflector', data, options);
@@ -138,7 +138,7 @@ async function contextOf(
   const { records } = await reader.recent(reading);
   const turns = withinBudget(
     records.filter(({ module }) => module === 'chat'),
-    config.reflectMaxTokens,
+    config.reflectorMaxTokens,
   );
   return {
     id,
@@ -149,7 +149,7 @@ async function contextOf(
     messages: turns.flatMap((turn) => toMessages(turn, keyring)),
     sourceIds: turns.slice(-1_000).map((turn) => turn.id),
     tokenCount: turns.reduce((sum, turn) => sum + countTokens(turn.tokens), 0),
-    maxTokens: config.reflectMaxTokens,
+    maxTokens: config.reflectorMaxTokens,
     previous: await previousOf({ contextId, userId }, parts),
   };
 }

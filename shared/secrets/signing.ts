@@ -33,12 +33,12 @@ export class Signer {
  */
 export function ownPublicKeys({
   signingKey,
-  trustedKeys,
+  retiredSigningKeys,
 }: {
   signingKey?: Buffer | undefined;
-  trustedKeys?: readonly string[] | undefined;
+  retiredSigningKeys?: readonly string[] | undefined;
 }): ReadonlySet<string> | null {
-  const keys = [...(signingKey ? [new Signer(signingKey).publicKey] : []), ...(trustedKeys ?? [])];
+  const keys = [...(signingKey ? [new Signer(signingKey).publicKey] : []), ...(retiredSigningKeys ?? [])];
   return keys.length === 0 ? null : new Set(keys);
 }
 

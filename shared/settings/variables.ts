@@ -78,8 +78,8 @@ export const VARIABLES = {
     'MEMORY_SIGNING_KEY',
     kind.parsed(keyOf, 'base64 of 32 random bytes, an Ed25519 seed (openssl rand -base64 32)'),
   ),
-  trustedKeys: secret(
-    'MEMORY_TRUSTED_KEYS', // not a secret, but somebody may have put the seed there
+  retiredSigningKeys: secret(
+    'MEMORY_RETIRED_SIGNING_KEYS', // not a secret, but somebody may have put the seed there
     kind.parsed(
       parsePublicKeys,
       'public Ed25519 keys, base64url of 32 bytes each, several separated by commas (mnemoq doctor shows the one in use)',
@@ -135,8 +135,8 @@ export const VARIABLES = {
     'MEMORY_CORS_ORIGINS',
     kind.parsed(parseOrigins, 'origins such as https://app.example.com, several separated by commas'),
   ),
-  rateLimit: variable(
-    'MEMORY_RATE_LIMIT',
+  rateLimitPerMinute: variable(
+    'MEMORY_RATE_LIMIT_PER_MINUTE',
     kind.wholeNumber({ from: 0, to: MOST, unit: 'requests', zero: 'is no limit' }, 6_000),
   ),
   mcpHost: variable('MEMORY_MCP_HOST', kind.host('127.0.0.1')),
@@ -155,16 +155,16 @@ export const VARIABLES = {
   reflectorUrl: secret('MEMORY_REFLECTOR_URL', SENT_TO), // some carry a token
   reflectorSecret: secret('MEMORY_REFLECTOR_SECRET', SIGNED_WITH),
   reflectorTimeoutMs: variable('MEMORY_REFLECTOR_TIMEOUT_MS', kind.timeLimit(60_000)),
-  reflectEveryTurns: variable(
-    'MEMORY_REFLECT_EVERY_TURNS',
+  reflectorEveryTurns: variable(
+    'MEMORY_REFLECTOR_EVERY_TURNS',
     kind.wholeNumber({ from: 0, to: 1_000_000, unit: 'turns', zero: 'is never' }, 0),
   ),
-  reflectIdleMs: variable(
-    'MEMORY_REFLECT_IDLE_MS',
+  reflectorIdleMs: variable(
+    'MEMORY_REFLECTOR_IDLE_MS',
     kind.wholeNumber({ from: 0, to: 30 * DAY_MS, unit: 'ms', zero: 'is never' }, 0),
   ),
-  reflectMaxTokens: variable(
-    'MEMORY_REFLECT_MAX_TOKENS',
+  reflectorMaxTokens: variable(
+    'MEMORY_REFLECTOR_MAX_TOKENS',
     kind.wholeNumber({ from: 1, to: MOST, unit: 'tokens' }, 4_000),
   ),
   logLevel: variable(

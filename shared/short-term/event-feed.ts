@@ -25,7 +25,7 @@ export interface Followed<E = MemoryEvent> {
 
 export interface FollowOptions {
   /** A cursor, or BEGINNING; without it only what happens from now on. */
-  after?: string | undefined;
+  cursor?: string | undefined;
   /** Only what concerns this user's records. */
   userId?: string | undefined;
   types?: readonly EventType[] | undefined;
@@ -81,8 +81,8 @@ export class EventFeed {
    * Every event after a cursor, and then each one as it happens, until `signal` says stop. During an outage of Redis it
    * waits: nothing is lost and nothing comes twice. Throws `invalid_input` for what is not a cursor.
    */
-  follow({ after, ...options }: FollowOptions): AsyncGenerator<Followed> {
-    return this.#follow(after === undefined ? null : this.#placesOf(after).join('_'), options);
+  follow({ cursor, ...options }: FollowOptions): AsyncGenerator<Followed> {
+    return this.#follow(cursor === undefined ? null : this.#placesOf(cursor).join('_'), options);
   }
 
   async *#follow(start: string | null, { userId, types, passed, signal }: FollowOptions): AsyncGenerator<Followed> {
@@ -175,8 +175,8 @@ export class EventFeed {
       return places;
     }
     const expected = 'the id of an event that was sent';
-    throw new MnemoqError('invalid_input', `after: expected ${expected}, received another text`, {
-      problems: [{ field: 'after', expected, received: `a string of ${cursor.length} characters` }],
+    throw new MnemoqError('invalid_input', `cursor: expected ${expected}, received another text`, {
+      problems: [{ field: 'cursor', expected, received: `a string of ${cursor.length} characters` }],
     });
   }
 }

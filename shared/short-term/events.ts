@@ -4,10 +4,10 @@ import type { Keys } from './keys.ts';
 
 /**
  * What has happened to records. The first two and the last are written by the script that makes the change (scripts.ts), so
- * such an event is there exactly when its state is. `reflection.pinned` is written before the summary of the pin and may come
+ * such an event is there exactly when its state is. `record.pinned` is written before the summary of the pin and may come
  * twice. Events carry ids, counts and CIDs only: never a text, a token or a key.
  */
-export const EVENT_TYPES = ['record.cached', 'records.committed', 'reflection.pinned', 'record.quarantined'] as const;
+export const EVENT_TYPES = ['record.cached', 'records.committed', 'record.pinned', 'record.quarantined'] as const;
 export type EventType = (typeof EVENT_TYPES)[number];
 
 /**
@@ -31,7 +31,7 @@ interface OfRecord {
 export interface EventData {
   'record.cached': OfRecord & { module: Module; tokenCount: number };
   'records.committed': { contextId: string; records: { id: string; userId: string | null; module: Module }[] };
-  'reflection.pinned': OfRecord & {
+  'record.pinned': OfRecord & {
     module: PinnedModule;
     cid: string;
     sha256: string;
@@ -70,12 +70,12 @@ export function quarantinedEvent(record: MemoryRecord, code: string): EventData[
   return { ...ofRecord(record), module: record.module, code };
 }
 
-type Pin = Omit<EventData['reflection.pinned'], 'userId' | 'module'> & {
+type Pin = Omit<EventData['record.pinned'], 'userId' | 'module'> & {
   userId?: string | null;
   module?: PinnedModule;
 };
 
-export function pinnedEvent(pin: Pin): EventData['reflection.pinned'] {
+export function pinnedEvent(pin: Pin): EventData['record.pinned'] {
   const { id, contextId, userId = null, module = 'reflection', cid, sha256, visibility, pinnedAt } = pin;
   return { id, contextId, userId, module, cid, sha256, visibility, pinnedAt };
 }

@@ -39,17 +39,7 @@ export class Pins {
     if (known?.cid !== pin.cid) {
       const key = this.#keys.events(this.#keys.shardOf(pin.contextId));
       const data = JSON.stringify(pinnedEvent(pin));
-      await this.#redis.xadd(
-        key,
-        'MAXLEN',
-        '~',
-        eventsKept(this.#keys),
-        '*',
-        'type',
-        'reflection.pinned',
-        'data',
-        data,
-      );
+      await this.#redis.xadd(key, 'MAXLEN', '~', eventsKept(this.#keys), '*', 'type', 'record.pinned', 'data', data);
     }
     await this.#redis.set(this.#keys.reflection(pin.id), JSON.stringify(pin), 'PX', this.#ttlMs);
   }

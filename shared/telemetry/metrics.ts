@@ -26,7 +26,7 @@ export class Metrics {
   readonly #collectors: (() => Promise<void>)[] = [];
 
   readonly savesAccepted = this.#counter('mnemoq_saves_accepted_total', 'Records that Redis took into a queue', {
-    queue: ['chat', 'reflection'],
+    module: BY_MODULE.module,
   });
   readonly savesRefused = this.#counter('mnemoq_saves_refused_total', 'Saves that were refused, by error code', {
     code: ['invalid_input', 'redis_full', 'redis_unavailable'],
@@ -34,7 +34,7 @@ export class Metrics {
   readonly cacheReads = this.#counter(
     'mnemoq_cache_reads_total',
     'Reads of conversations: answered by Redis alone (hit), or together with Supabase (miss)',
-    { result: ['hit', 'miss'] },
+    { outcome: ['hit', 'miss'] },
   );
   readonly cacheRefills = this.#counter(
     'mnemoq_cache_refills_total',

@@ -74,7 +74,7 @@ export class ContextReader {
   }
 
   #count(hit: boolean): void {
-    this.#metrics.cacheReads.inc({ result: hit ? 'hit' : 'miss' });
+    this.#metrics.cacheReads.inc({ outcome: hit ? 'hit' : 'miss' });
   }
 
   /** The cache is everybody's: what is a user's in it may be all there is, or has to be filled up with the user's own. */
@@ -159,7 +159,7 @@ async function orPartial(
   try {
     return { isWhole: true, records: await read() };
   } catch (error) {
-    if (allowPartial && isError(error, 'long_term_unavailable')) return { isWhole: false, records };
+    if (allowPartial && isError(error, 'supabase_unavailable')) return { isWhole: false, records };
     throw error;
   }
 }

@@ -40,7 +40,7 @@ export function createStores(config: StoreConfig, redis: RedisClient): Stores {
     shortTerm: new ShortTerm(redis, keys, {
       limit: config.shortTermLimit,
       ttlSeconds: config.redisTtlSeconds,
-      countsTurns: config.reflectEveryTurns > 0 || config.reflectIdleMs > 0,
+      countsTurns: config.reflectorEveryTurns > 0 || config.reflectorIdleMs > 0,
     }),
     pins: new Pins(redis, keys, { ttlSeconds: config.redisTtlSeconds }),
     pending: new Pending(redis, keys),

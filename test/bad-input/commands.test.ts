@@ -246,5 +246,8 @@ test('a malformed job in quarantine keeps no other from its retry', async () => 
   writeFileSync(path.join(dir, 'row.json'), `\uFEFF${JSON.stringify({ ...row, id: UNKNOWN_ID })}`);
   const args = ['quarantine', 'retry', UNKNOWN_ID, '--row', 'row.json', '--json'];
   const mended = await runCli(args, { environment: stack.environment, cwd: dir });
-  expect([mended.code, JSON.parse(mended.stdout)]).toEqual([0, [{ id: UNKNOWN_ID, committed: true, reason: null }]]);
+  expect([mended.code, JSON.parse(mended.stdout)]).toMatchObject([
+    0,
+    { items: [{ id: UNKNOWN_ID, committed: true, reason: null }] },
+  ]);
 });

@@ -110,13 +110,13 @@ describe('a bad line', () => {
   test.each(BAD_LINES.map(([name, , reason], index) => [name, reason, 2 + 2 * index] as const))(
     '%s: is reported by its number',
     (_name, reason, number) => {
-      expect(report.badLines.find(({ line: reported }) => reported === number)?.reason).toMatch(reason);
+      expect(report.failures.find(({ line: reported }) => reported === number)?.reason).toMatch(reason);
     },
   );
 
   test('keeps no other from being queued, and its text to itself', async () => {
     const { length } = BAD_LINES;
-    expect(report).toMatchObject({ lines: 2 * length, queued: length, bad: length });
+    expect(report).toMatchObject({ lines: 2 * length, queued: length, failed: length });
     expect(JSON.stringify(report)).not.toMatch(new RegExp(`${MARKER}(?!: expected no such)`));
     const jobs = await stack.queue('chat').getJobs(['waiting', 'prioritized']);
     expect(jobs.map(({ data }) => data)).toEqual(Array.from({ length }, () => expect.objectContaining(good)));
@@ -183,7 +183,7 @@ describe('a file that cannot be read', () => {
     expect(inspect(error)).not.toContain(MARKER);
     expect((error as Error).message).not.toContain('\n');
     expect(await stack.queue('chat').getJobCountByTypes('waiting', 'failed')).toBe(0);
-    expect(await importing(file('plain', plain))).toMatchObject({ queued: 2, bad: 0 });
+    expect(await importing(file('plain', plain))).toMatchObject({ queued: 2, failed: 0 });
     await stack.queue('chat').drain();
     return (error as Error).message;
   }
@@ -211,7 +211,7 @@ describe('a pipe', () => {
     spawnSync('mkfifo', [pipe]);
     const reading = importing('pipe');
     await writeFile(pipe, gzipSync(plain));
-    expect(await reading).toMatchObject({ lines: 2, queued: 2, bad: 0 });
+    expect(await reading).toMatchObject({ lines: 2, queued: 2, failed: 0 });
     await stack.queue('chat').drain();
   });
 
@@ -248,7 +248,7 @@ describe('an import that is large in one way or another', () => {
     expect(bomb.length).toBeLessThan(1024 * 1024);
     const { report, rss } = await measured(bomb);
     const reason = expect.stringMatching(/^expected at most \d+ bytes, received a longer line$/);
-    expect(report).toMatchObject({ lines: 5, queued: 4, bad: 1, badLines: [{ line: 3, reason }] });
+    expect(report).toMatchObject({ lines: 5, queued: 4, failed: 1, failures: [{ line: 3, reason }] });
     expect(rss).toBeLessThan(LARGEST_KIB);
     await stack.queue('chat').drain();
   });
@@ -257,14 +257,14 @@ describe('an import that is large in one way or another', () => {
     expect(await importing(file('lines.gz', gzipSync('\n'.repeat(1_000_000))))).toEqual({
       lines: 0,
       queued: 0,
-      bad: 0,
-      badLines: [],
+      failed: 0,
+      failures: [],
       cached: null,
     });
   });
 
   test('an empty file is nothing to do', async () => {
-    expect(await importing(file('empty', ''))).toMatchObject({ lines: 0, queued: 0, bad: 0 });
+    expect(await importing(file('empty', ''))).toMatchObject({ lines: 0, queued: 0, failed: 0 });
   });
 
   test('the longest turns go in transactions that Redis and this process can hold', async () => {
@@ -272,7 +272,7 @@ describe('an import that is large in one way or another', () => {
     const count = (5 * TURNS_BYTES) / (2 * TEXT_BYTES) + 1;
     const input = gzipSync(`${JSON.stringify(longest)}\n`.repeat(count));
     const { report } = await measured(input, ['--max-old-space-size=112']);
-    expect(report).toMatchObject({ lines: count, queued: count, bad: 0 });
+    expect(report).toMatchObject({ lines: count, queued: count, failed: 0 });
     await stack.queue('chat').obliterate({ force: true });
   });
 });

@@ -126,9 +126,10 @@ test('data commands print what the memory holds, as JSON and nothing else', asyn
   expect(json(await cli(['inspect', id, '--json']))).toMatchObject({ foundIn: 'supabase', record: { id } });
   expect(json(await cli(['stats', '--json']))).toMatchObject({ status: 'ok', pendingQueueLength: 0 });
   expect(json(await cli(['quarantine', 'list', '--json']))).toEqual({ items: [], nextCursor: null, complete: true });
-  expect(json(await cli(['doctor', '--json']))).toEqual(
-    expect.arrayContaining([{ what: 'Redis AOF', ok: true, found: 'on', mend: null }]),
-  );
+  expect(json(await cli(['doctor', '--json']))).toEqual({
+    ok: true,
+    checks: expect.arrayContaining([{ name: 'Redis AOF', ok: true, detail: 'on', mend: null }]),
+  });
 });
 
 test('what was stored commands no terminal, and comes whole as JSON', async () => {
@@ -172,10 +173,10 @@ test('a refused record is listed, refused again with 1, and committed with 0 whe
   await stack.idle('quarantine');
   expect(json(await cli(['quarantine', 'list', '--json']))).toMatchObject({ items: [{ id, supabaseCode: '22P05' }] });
   const again = await cli(['quarantine', 'retry', '--json']);
-  expect([again.code, json(again)]).toMatchObject([1, [{ id, committed: false }]]);
+  expect([again.code, json(again)]).toMatchObject([1, { items: [{ id, committed: false }] }]);
   writeFileSync(path.join(dir, 'row.json'), JSON.stringify(row));
   const mended = await cli(['quarantine', 'retry', id, '--row', 'row.json', '--json']);
-  expect([mended.code, json(mended)]).toEqual([0, [{ id, committed: true, reason: null }]]);
+  expect([mended.code, json(mended)]).toMatchObject([0, { items: [{ id, committed: true, reason: null }] }]);
 });
 
 test('what people read goes to standard output, what is said about it to standard error, both without colours', async () => {

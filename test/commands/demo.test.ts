@@ -28,7 +28,7 @@ describe('the demo', () => {
     const environment = { MEMORY_WRITE_MODE: 'immediate', MEMORY_ENCODING: 'gpt2' };
     const ended = await runCli(['demo', '--json'], { environment, cwd: dir });
     expect(ended).toMatchObject({ code: 0, signal: null });
-    const { steps, reflections, ...result } = JSON.parse(ended.stdout);
+    const { checks, reflections, ...result } = JSON.parse(ended.stdout);
 
     const turns = sample<ChatInput>('turns.jsonl');
     const thoughts = sample<ReflectionInput>('reflections.jsonl');
@@ -50,8 +50,8 @@ describe('the demo', () => {
       thoughts.map(({ visibility }) => ({ visibility, verified: true, cid: expect.stringMatching(/^bafkrei/) })),
     );
     expect(new Set(reflections.map(({ cid }: { cid: string }) => cid)).size).toBe(thoughts.length);
-    expect(steps.length).toBe(7 + thoughts.length);
-    expect(steps.filter(({ ok }: { ok: boolean }) => !ok)).toEqual([]);
+    expect(checks.length).toBe(7 + thoughts.length);
+    expect(checks.filter(({ ok }: { ok: boolean }) => !ok)).toEqual([]);
   });
 
   test('ends with 1 and prints no result when it is interrupted', async () => {
@@ -98,9 +98,9 @@ describe('the demo of a memory that', () => {
 
     const main = path.join(dir, 'cli', 'main.ts');
     const { code, stdout } = await runCli(['demo', '--json'], { main, cwd: dir });
-    const { ok, steps } = JSON.parse(stdout);
+    const { ok, checks } = JSON.parse(stdout);
     expect([code, ok]).toEqual([1, false]);
-    const failed = steps.filter((step: { ok: boolean }) => !step.ok).map(({ what }: { what: string }) => what);
+    const failed = checks.filter((check: { ok: boolean }) => !check.ok).map(({ name }: { name: string }) => name);
     expect([...new Set(failed)]).toEqual(fails);
   });
 });

@@ -92,7 +92,7 @@ test('the data is there again the next time, events go out, and when dev is kill
   const { stdout } = await cli(['context', 'kept', '-f', 'messages']);
   expect(stdout).toBe([0, 1, 2].map((n) => `user question ${n}\nassistant answer ${n}\n`).join(''));
   expect(await cli(['reflect', 'kept', 'It went well.'])).toMatchObject({ code: 0 });
-  await eventually(() => types.includes('reflection.pinned'));
+  await eventually(() => types.includes('record.pinned'));
   hook.close();
   hook.closeAllConnections();
 

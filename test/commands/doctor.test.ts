@@ -3,9 +3,9 @@ import { runCli } from '../support/clients/cli.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
 
 interface Finding {
-  what: string;
+  name: string;
   ok: boolean;
-  found: string;
+  detail: string;
   mend: string | null;
 }
 
@@ -22,7 +22,8 @@ async function doctor(environment: Record<string, string> = {}) {
   const { code, stdout } = await runCli(['doctor', '--json'], {
     environment: { ...stack.environment, ...environment },
   });
-  const findings = JSON.parse(stdout) as Finding[];
+  const { ok: isWell, checks: findings } = JSON.parse(stdout) as { ok: boolean; checks: Finding[] };
+  expect(isWell).toBe(code === 0);
   return { code, findings, wrong: findings.filter(({ ok }) => !ok) };
 }
 
@@ -32,7 +33,7 @@ const answerSchemaVersion = (status: number, body: unknown) => {
 
 test('a complete installation is well, and says what it has looked at', async () => {
   const { code, findings } = await doctor();
-  expect([code, findings.map(({ what, ok, mend }) => [what, ok, mend])]).toEqual([
+  expect([code, findings.map(({ name, ok, mend }) => [name, ok, mend])]).toEqual([
     0,
     [
       'configuration',
@@ -69,7 +70,7 @@ test.each<[name: string, environment: Record<string, string>, what: string, foun
   const { code, wrong } = await doctor(environment);
   expect([code, wrong]).toEqual([
     1,
-    [{ what, ok: false, found: expect.stringMatching(found), mend: expect.stringMatching(mend) }],
+    [{ name: what, ok: false, detail: expect.stringMatching(found), mend: expect.stringMatching(mend) }],
   ]);
 });
 
@@ -81,7 +82,7 @@ test.each([
   expect(await doctor()).toMatchObject({
     code: 1,
     wrong: [
-      { what: 'schema', found: expect.stringMatching(found), mend: expect.stringMatching(/apply .*_mnemoq\.sql/) },
+      { name: 'schema', detail: expect.stringMatching(found), mend: expect.stringMatching(/apply .*_mnemoq\.sql/) },
     ],
   });
 });
@@ -94,7 +95,7 @@ test.each([
   const [, before = ''] = await stack.client.config('GET', setting);
   await stack.client.config('SET', setting, value);
   try {
-    expect(await doctor()).toMatchObject({ code: 1, wrong: [{ what, mend: expect.stringMatching(mend) }] });
+    expect(await doctor()).toMatchObject({ code: 1, wrong: [{ name: what, mend: expect.stringMatching(mend) }] });
   } finally {
     await stack.client.config('SET', setting, before);
   }

@@ -17,7 +17,7 @@ let api: Api;
 let environment: Record<string, string>;
 
 beforeAll(async () => {
-  stack = await startStack({ environment: { MEMORY_API_PORT: '0', MEMORY_REFLECT_EVERY_TURNS: '2' } });
+  stack = await startStack({ environment: { MEMORY_API_PORT: '0', MEMORY_REFLECTOR_EVERY_TURNS: '2' } });
   await stack.startWorkers();
   api = await startApi(stack.environment, '1.0.0');
   const bin = stack.environment['MNEMOQ_DATA_DIR'] ?? '';

@@ -47,7 +47,7 @@ describe('import', () => {
         ? await importing(['-', '--wait', '--json'], { input: content })
         : await importing([file('turns', content), '--wait', '--json']);
       expect(ended).toMatchObject({ code: 0, stderr: '' });
-      expect(JSON.parse(ended.stdout)).toEqual({ lines: 3, queued: 3, bad: 0, badLines: [], cached: true });
+      expect(JSON.parse(ended.stdout)).toEqual({ lines: 3, queued: 3, failed: 0, failures: [], cached: true });
       expect(await questions(contextId)).toEqual(['question 0', 'question 1', 'question 2']);
     },
   );
@@ -56,7 +56,7 @@ describe('import', () => {
     const contextId = stack.newContextId();
     const [a, b] = turns(contextId, 2).map((each) => JSON.stringify(each));
     const ended = await importing([file('windows.jsonl', `\uFEFF${a}\r\n\r\n  \r\n${b}`), '--wait', '--json']);
-    expect([ended.code, JSON.parse(ended.stdout)]).toMatchObject([0, { lines: 2, queued: 2, bad: 0 }]);
+    expect([ended.code, JSON.parse(ended.stdout)]).toMatchObject([0, { lines: 2, queued: 2, failed: 0 }]);
     expect(await questions(contextId)).toEqual(['question 0', 'question 1']);
   });
 });
@@ -103,8 +103,8 @@ test(`10,000 lines run through a heap of ${HEAP_MB} MB`, async () => {
   const ended = await importing(['-', '--json'], { input, nodeOptions });
   expect(ended).toMatchObject({ code: 1, signal: null, stderr: '' });
   const result = JSON.parse(ended.stdout);
-  expect(result).toMatchObject({ lines: 10_000, queued: 8000, bad: 2000 });
-  expect(result.badLines.map(({ line }: { line: number }) => line)).toEqual(
+  expect(result).toMatchObject({ lines: 10_000, queued: 8000, failed: 2000 });
+  expect(result.failures.map(({ line }: { line: number }) => line)).toEqual(
     Array.from({ length: 100 }, (_, i) => 1 + 5 * i),
   );
   await stack.idle('chat');

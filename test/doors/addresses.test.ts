@@ -63,7 +63,7 @@ beforeAll(async () => {
   const environment = {
     MEMORY_API_KEYS: `ops:${SERVICE},web@${USER}:${BOUND}`,
     SUPABASE_JWT_SECRET: SECRET,
-    MEMORY_RATE_LIMIT: '0',
+    MEMORY_RATE_LIMIT_PER_MINUTE: '0',
     MEMORY_API_PORT: '0',
     MEMORY_DASHBOARD_PORT: '0',
     MEMORY_MCP_PORT: '0',

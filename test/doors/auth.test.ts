@@ -127,7 +127,7 @@ describe("Supabase users' tokens", () => {
     const authenticator = subject({ SUPABASE_JWKS_URL: keyServer.url });
     const authorization = `Bearer ${await keyServer.sign(claims(ALICE))}`;
     keyServer.answerWith(status);
-    await expect(authenticator.authenticate(authorization)).rejects.toMatchObject({ code: 'long_term_unavailable' });
+    await expect(authenticator.authenticate(authorization)).rejects.toMatchObject({ code: 'supabase_unavailable' });
     keyServer.answerWith(200);
     expect(await authenticator.authenticate(authorization)).toEqual(alice);
   });

@@ -55,7 +55,7 @@ test('goes on after Last-Event-ID over a restart of the server, without loss or 
   await first.reading;
   ids.push(...(await stack.memory.saveChats(turns(contextId, 10, 10))));
   api = await startApi(stack.environment, '0.0.0');
-  const second = await connect('?after=0', { 'last-event-id': first.messages.at(-1)?.id ?? '' });
+  const second = await connect('?cursor=0', { 'last-event-id': first.messages.at(-1)?.id ?? '' });
   await eventually(() => second.messages.length === 10);
   const told = [...first.data(), ...second.data()];
   expect(new Set(told.map(({ data }) => data.id))).toEqual(new Set(ids));
@@ -69,7 +69,7 @@ test('gives the types asked for, and a user only what is theirs', async () => {
   await stack.startWorkers('chat', 'flush');
   const contextId = stack.newContextId();
   const committed = await connect('?types=records.committed');
-  const alice = await connect('?after=0', { authorization: `Bearer ${KEYS.alice}` });
+  const alice = await connect('?cursor=0', { authorization: `Bearer ${KEYS.alice}` });
   await stack.memory.saveChats(turns(contextId, 4).map((each, n) => ({ ...each, userId: n % 2 ? 'alice' : 'bob' })));
   await stack.idle('chat');
   await stack.memory.flushRedisToSupabase();
@@ -106,7 +106,7 @@ test('a user for whom there was nothing for long has missed nothing when he come
 
 test.each([
   ['?types=other', {}, 400],
-  ['?after=x', {}, 400],
+  ['?cursor=x', {}, 400],
   ['', { 'last-event-id': 'x' }, 400],
   ['?user_id=bob', { authorization: `Bearer ${KEYS.alice}` }, 403],
   ['', { authorization: 'Bearer wrong' }, 401],

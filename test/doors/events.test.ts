@@ -25,7 +25,7 @@ async function events<T extends EventType>(type: T): Promise<EventOf<T>[]> {
 }
 
 /** What a follower is told, as it comes. */
-function listen(options: { after?: string; userId?: string; memory?: MemoryCore } = {}) {
+function listen(options: { cursor?: string; userId?: string; memory?: MemoryCore } = {}) {
   const stopping = new AbortController();
   const told: MemoryEvent[] = [];
   const state = { cursor: '', told, ended: Promise.resolve(), stop: () => stopping.abort() };
@@ -111,7 +111,7 @@ test('a refused record is told as quarantined, with the code, and as committed o
 });
 
 test('a pinned reflection is told to its handler with a CID that can be verified; a handler that fails stops no other', async () => {
-  const told: EventOf<'reflection.pinned'>[] = [];
+  const told: EventOf<'record.pinned'>[] = [];
   const turnsTold: string[] = [];
   const unheard: string[] = [];
   stack.memory.onReflection(() => {
@@ -142,7 +142,7 @@ test('a pinned reflection is told to its handler with a CID that can be verified
 test('a user is told of nobody else', async () => {
   await stack.startWorkers('chat', 'flush');
   const contextId = stack.newContextId();
-  const alice = listen({ after: BEGINNING, userId: 'alice' });
+  const alice = listen({ cursor: BEGINNING, userId: 'alice' });
   const ids = await stack.memory.saveChats(
     turns(contextId, 10).map((each, n) => ({ ...each, userId: n % 2 ? 'alice' : 'bob' })),
   );
@@ -163,7 +163,7 @@ test('a user is told of nobody else', async () => {
 test('a follower goes on where it was, over a restart of Redis, without loss or repeat', async () => {
   await stack.startWorkers('chat');
   const contextId = stack.newContextId();
-  const before = listen({ after: BEGINNING });
+  const before = listen({ cursor: BEGINNING });
   const first = await stack.memory.saveChats(turns(contextId, 10));
   await eventually(() => before.told.length === 10);
   await stack.redis.stop();
@@ -177,7 +177,7 @@ test('a follower goes on where it was, over a restart of Redis, without loss or 
   before.stop();
   await before.ended;
   const third = await stack.memory.saveChats(turns(contextId, 10, 20));
-  const after = listen({ after: before.cursor });
+  const after = listen({ cursor: before.cursor });
   await eventually(() => after.told.length === 10);
   after.stop();
   await after.ended;
@@ -196,12 +196,12 @@ test('who comes back after events were trimmed is told that some were missed, an
     events: [one, two],
   } = await feed.read(BEGINNING);
   await stack.client.xtrim('memory:events', 'MAXLEN', '=', 3);
-  const late = listen({ after: one?.cursor ?? '' });
+  const late = listen({ cursor: one?.cursor ?? '' });
   await eventually(() => late.told.length === 4);
   expect(late.told.map(({ type }) => type)).toEqual(['events.missed', ...Array(3).fill('record.cached')]);
   late.stop();
   const { events: kept } = await feed.read(BEGINNING);
-  const inTime = listen({ after: kept[0]?.cursor ?? '' });
+  const inTime = listen({ cursor: kept[0]?.cursor ?? '' });
   await eventually(() => inTime.told.length === 2);
   expect(inTime.told.map(({ type }) => type)).toEqual(['record.cached', 'record.cached']);
   inTime.stop();
@@ -228,7 +228,7 @@ test('parts of a cluster are one sequence that can be left and taken up anywhere
 
 test('what is no cursor is refused', () => {
   const signal = AbortSignal.abort();
-  for (const after of ['', 'x', '1', '1-1_1-1', '$', '1-1-1', '9'.repeat(400)]) {
-    expect(() => feed.follow({ after, signal })).toThrow('after: expected');
+  for (const cursor of ['', 'x', '1', '1-1_1-1', '$', '1-1-1', '9'.repeat(400)]) {
+    expect(() => feed.follow({ cursor, signal })).toThrow('cursor: expected');
   }
 });

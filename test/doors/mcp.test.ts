@@ -108,16 +108,16 @@ describe.each(ways)('over %s', (_way, connect) => {
   test('every tool is there for who may use it, and told so that an agent knows what it does', async () => {
     const { tools } = await service.listTools();
     expect(tools.map(({ name }) => name)).toEqual([
-      'save_turn',
+      'save_chat',
       'save_reflection',
-      'recall',
-      'search_memory',
+      'load_recent_context',
+      'search',
       'list_conversations',
       'list_reflections',
-      'verify_cid',
-      'stats',
+      'verify',
+      'get_stats',
     ]);
-    expect((await alice.listTools()).tools.map(({ name }) => name)).not.toContain('stats');
+    expect((await alice.listTools()).tools.map(({ name }) => name)).not.toContain('get_stats');
     for (const { name, description, inputSchema, outputSchema, annotations } of tools) {
       expect(description?.length).toBeGreaterThan(50);
       expect([name, inputSchema.type, outputSchema?.['type']]).toEqual([name, 'object', 'object']);
@@ -129,38 +129,38 @@ describe.each(ways)('over %s', (_way, connect) => {
       }
       expect(inputSchema.properties).not.toHaveProperty('id');
     }
-    expect(service.getInstructions()).toContain('save_turn');
+    expect(service.getInstructions()).toContain('save_chat');
   });
 
   test('a turn and a reflection are saved, recalled, listed and verified', async () => {
     const contextId = stack.newContextId();
-    const receipt = await call(service, 'save_turn', turn(contextId, { user_id: 'alice', wait: true }));
+    const receipt = await call(service, 'save_chat', turn(contextId, { user_id: 'alice', wait: true }));
     expect(receipt).toMatchObject({ success: true, conversation_id: contextId, redis_stored: true });
     expect(receipt['token_count']).toBeGreaterThan(1);
     const written = { context_id: contextId, user_id: 'alice', reflection_text: `${TEXT} learned`, wait: true };
     const reflection = await call(service, 'save_reflection', written);
     expect(reflection['cid']).toMatch(/^baf/);
 
-    const recalled = await call(service, 'recall', { context_id: contextId });
+    const recalled = await call(service, 'load_recent_context', { context_id: contextId });
     expect(itemsOf(recalled)).toMatchObject([
       { id: receipt['id'], user_id: 'alice', user_message: `${TEXT} question`, assistant_message: `${TEXT} answer` },
       { id: reflection['id'], module: 'reflection', text: `${TEXT} learned` },
     ]);
-    const messages = await call(service, 'recall', { context_id: contextId, format: 'messages' });
+    const messages = await call(service, 'load_recent_context', { context_id: contextId, format: 'messages' });
     expect(itemsOf(messages).map(({ role }) => role)).toEqual(['user', 'assistant', 'system']);
-    expect(await call(alice, 'recall', { context_id: contextId })).toEqual(recalled);
+    expect(await call(alice, 'load_recent_context', { context_id: contextId })).toEqual(recalled);
 
     const listed = await call(service, 'list_reflections', { context_id: contextId });
     expect(listed['items']).toMatchObject([{ id: reflection['id'], cid: reflection['cid'] }]);
     for (const client of [service, alice]) {
-      const verified = await call(client, 'verify_cid', { cid: reflection['cid'] });
+      const verified = await call(client, 'verify', { cid: reflection['cid'] });
       expect([verified['ok'], (verified['checks'] as unknown[]).length]).toEqual([true, 9]);
     }
-    const found = await call(service, 'search_memory', { query: 'question', context_id: contextId });
+    const found = await call(service, 'search', { query: 'question', context_id: contextId });
     expect(found).toMatchObject({ items: [{ id: receipt['id'], score: expect.any(Number) }], complete: true });
     const conversations = await call(service, 'list_conversations', { prefix: contextId });
     expect(conversations['items']).toMatchObject([{ context_id: contextId }]);
-    expect(await call(service, 'stats')).toMatchObject({ short_term_limit: 100, queues: { chat: {} } });
+    expect(await call(service, 'get_stats')).toMatchObject({ short_term_limit: 100, queues: { chat: {} } });
   });
 
   test('recall keeps within its budget: the newest, and no half of one', async () => {
@@ -168,41 +168,43 @@ describe.each(ways)('over %s', (_way, connect) => {
     for (const minute of [1, 2, 3]) {
       const created_at = `2026-01-01T00:0${minute}:00Z`;
       const words = { user_message: 'one', assistant_message: `number ${minute}` };
-      await call(service, 'save_turn', { ...turn(contextId), ...words, user_id: 'alice', created_at, wait: true });
+      await call(service, 'save_chat', { ...turn(contextId), ...words, user_id: 'alice', created_at, wait: true });
     }
-    const all = await call(service, 'recall', { context_id: contextId });
+    const all = await call(service, 'load_recent_context', { context_id: contextId });
     const each = Number(all['token_count']) / 3;
-    const within = await call(service, 'recall', { context_id: contextId, max_tokens: 3 * each - 1 });
+    const within = await call(service, 'load_recent_context', { context_id: contextId, max_tokens: 3 * each - 1 });
     expect([within['token_count'], itemsOf(within)]).toEqual([2 * each, itemsOf(all).slice(1)]);
-    expect(itemsOf(await call(service, 'recall', { context_id: contextId, limit: 1 }))).toEqual(itemsOf(all).slice(2));
-    expect(itemsOf(await call(service, 'recall', { context_id: stack.newContextId() }))).toEqual([]);
+    expect(itemsOf(await call(service, 'load_recent_context', { context_id: contextId, limit: 1 }))).toEqual(
+      itemsOf(all).slice(2),
+    );
+    expect(itemsOf(await call(service, 'load_recent_context', { context_id: stack.newContextId() }))).toEqual([]);
   });
 
   test('the same key saved again is the same turn', async () => {
     const saved = turn(stack.newContextId(), { user_id: 'alice', idempotency_key: randomUUID(), wait: true });
-    const [first, again] = [await call(service, 'save_turn', saved), await call(service, 'save_turn', saved)];
+    const [first, again] = [await call(service, 'save_chat', saved), await call(service, 'save_chat', saved)];
     expect(again['id']).toBe(first['id']);
-    expect(itemsOf(await call(service, 'recall', { context_id: saved.context_id }))).toHaveLength(1);
+    expect(itemsOf(await call(service, 'load_recent_context', { context_id: saved.context_id }))).toHaveLength(1);
   });
 
   test('what is wrong is told by its field, and never quoted', async () => {
     const wrong: [string, object, string][] = [
-      ['save_turn', { ...turn('c', { user_id: 'alice' }), user_message: 7 }, 'user_message'],
-      ['save_turn', { context_id: 'c', user_id: 'alice', user_message: TEXT }, 'assistant_message'],
-      ['save_turn', turn('c'), 'user_id'],
-      ['save_turn', turn('c', { user_id: 'alice', id: randomUUID() }), 'id'],
-      ['save_turn', turn('c', { user_id: 'alice', created_at: TEXT }), 'created_at'],
-      ['save_turn', turn('c', { user_id: 'alice', wait: 'yes' }), 'wait'],
+      ['save_chat', { ...turn('c', { user_id: 'alice' }), user_message: 7 }, 'user_message'],
+      ['save_chat', { context_id: 'c', user_id: 'alice', user_message: TEXT }, 'assistant_message'],
+      ['save_chat', turn('c'), 'user_id'],
+      ['save_chat', turn('c', { user_id: 'alice', id: randomUUID() }), 'id'],
+      ['save_chat', turn('c', { user_id: 'alice', created_at: TEXT }), 'created_at'],
+      ['save_chat', turn('c', { user_id: 'alice', wait: 'yes' }), 'wait'],
       ['save_reflection', { context_id: 'c', reflection_text: '' }, 'reflection_text'],
       ['save_reflection', { context_id: 'c', reflection_text: TEXT, source_ids: [TEXT] }, 'source_ids.0'],
-      ['recall', {}, 'context_id'],
-      ['recall', { context_id: 'c', max_tokens: 0 }, 'max_tokens'],
-      ['recall', { context_id: 'c', format: 'tokens' }, 'format'],
+      ['load_recent_context', {}, 'context_id'],
+      ['load_recent_context', { context_id: 'c', max_tokens: 0 }, 'max_tokens'],
+      ['load_recent_context', { context_id: 'c', format: 'tokens' }, 'format'],
       ['list_conversations', { limit: 5000 }, 'limit'],
-      ['search_memory', { query: '' }, 'query'],
+      ['search', { query: '' }, 'query'],
       ['list_reflections', { context_id: '' }, 'context_id'],
-      ['verify_cid', { cid: 'no CID' }, 'cid'],
-      ['stats', { more: TEXT }, 'more'],
+      ['verify', { cid: 'no CID' }, 'cid'],
+      ['get_stats', { more: TEXT }, 'more'],
     ];
     for (const [name, args, field] of wrong) {
       const refusal = await refused(service, name, args);
@@ -214,27 +216,27 @@ describe.each(ways)('over %s', (_way, connect) => {
 
   test('one user sees, and saves, only what is theirs', async () => {
     const contextId = stack.newContextId();
-    await call(service, 'save_turn', turn(contextId, { user_id: 'bob', wait: true }));
+    await call(service, 'save_chat', turn(contextId, { user_id: 'bob', wait: true }));
     const bobs = await call(service, 'save_reflection', {
       context_id: contextId,
       user_id: 'bob',
       reflection_text: TEXT,
       wait: true,
     });
-    expect(itemsOf(await call(alice, 'recall', { context_id: contextId }))).toEqual([]);
+    expect(itemsOf(await call(alice, 'load_recent_context', { context_id: contextId }))).toEqual([]);
     expect((await call(alice, 'list_reflections', { context_id: contextId }))['items']).toEqual([]);
     expect((await call(alice, 'list_conversations', { prefix: contextId }))['items']).toEqual([]);
-    expect((await call(alice, 'search_memory', { query: 'question', context_id: contextId }))['items']).toEqual([]);
-    expect(await refused(alice, 'verify_cid', { cid: bobs['cid'] })).toMatchObject({ code: 'not_found' });
-    await expect(alice.callTool({ name: 'stats', arguments: {} })).rejects.toThrow(/stats/);
+    expect((await call(alice, 'search', { query: 'question', context_id: contextId }))['items']).toEqual([]);
+    expect(await refused(alice, 'verify', { cid: bobs['cid'] })).toMatchObject({ code: 'not_found' });
+    await expect(alice.callTool({ name: 'get_stats', arguments: {} })).rejects.toThrow(/get_stats/);
     for (const [name, args] of [
-      ['save_turn', turn(contextId)],
+      ['save_chat', turn(contextId)],
       ['save_reflection', { context_id: contextId, reflection_text: TEXT }],
-      ['recall', { context_id: contextId }],
+      ['load_recent_context', { context_id: contextId }],
       ['list_conversations', {}],
-      ['search_memory', { query: 'question' }],
+      ['search', { query: 'question' }],
       ['list_reflections', { context_id: contextId }],
-      ['verify_cid', { cid: bobs['cid'] }],
+      ['verify', { cid: bobs['cid'] }],
     ] as const) {
       expect([name, await refused(alice, name, { ...args, user_id: 'bob' })]).toMatchObject([
         name,
@@ -245,15 +247,19 @@ describe.each(ways)('over %s', (_way, connect) => {
     await expect(alice.readResource({ uri })).rejects.toThrow(/not found/i);
     expect((await service.readResource({ uri })).contents).toHaveLength(1);
 
-    await call(alice, 'save_turn', turn(contextId, { wait: true }));
-    expect(itemsOf(await call(alice, 'recall', { context_id: contextId }))).toMatchObject([{ user_id: 'alice' }]);
-    expect(itemsOf(await call(service, 'recall', { context_id: contextId, user_id: 'bob' }))).toHaveLength(2);
-    expect(itemsOf(await call(service, 'recall', { context_id: contextId }))).toHaveLength(3);
+    await call(alice, 'save_chat', turn(contextId, { wait: true }));
+    expect(itemsOf(await call(alice, 'load_recent_context', { context_id: contextId }))).toMatchObject([
+      { user_id: 'alice' },
+    ]);
+    expect(itemsOf(await call(service, 'load_recent_context', { context_id: contextId, user_id: 'bob' }))).toHaveLength(
+      2,
+    );
+    expect(itemsOf(await call(service, 'load_recent_context', { context_id: contextId }))).toHaveLength(3);
   });
 
   test('conversations are resources: listed, found by their beginning, read', async () => {
     const contextId = `a ${randomUUID()}`;
-    const saved = await call(service, 'save_turn', turn(contextId, { user_id: 'alice', wait: true }));
+    const saved = await call(service, 'save_chat', turn(contextId, { user_id: 'alice', wait: true }));
     const { resources } = await alice.listResources();
     const resource = resources.find(({ name }) => name === contextId);
     expect(resource).toMatchObject({ uri: `mnemoq://conversations/${encodeURIComponent(contextId)}` });
@@ -274,7 +280,7 @@ describe.each(ways)('over %s', (_way, connect) => {
 test('conversations of any name can be read as resources', async () => {
   const service = await overHttp(serviceKey);
   for (const [name, contextId] of ODD_IDS) {
-    await call(service, 'save_turn', turn(contextId, { user_id: 'odd', wait: true }));
+    await call(service, 'save_chat', turn(contextId, { user_id: 'odd', wait: true }));
     const { contents } = await service.readResource({
       uri: `mnemoq://conversations/${encodeURIComponent(contextId)}`,
     });
@@ -365,7 +371,7 @@ describe('as a process', () => {
       {
         id: 2,
         method: 'tools/call',
-        params: { name: 'save_turn', arguments: turn(stack.newContextId(), { user_id: 'alice' }) },
+        params: { name: 'save_chat', arguments: turn(stack.newContextId(), { user_id: 'alice' }) },
       },
     ].map((message) => `${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`);
     const environment = { ...stack.environment, MEMORY_LOG_LEVEL: 'trace' };
@@ -385,7 +391,7 @@ describe('as a process', () => {
         ['2.0', 2],
       ],
     ]);
-    expect(stderr).toContain('"tool":"save_turn"');
+    expect(stderr).toContain('"tool":"save_chat"');
     expect(stderr).not.toContain(TEXT);
   });
 
@@ -395,21 +401,21 @@ describe('as a process', () => {
     const ids: unknown[] = [];
     for (const minute of [1, 2, 3]) {
       const created_at = `2026-01-01T00:0${minute}:00Z`;
-      ids.push((await call(client, 'save_turn', turn(contextId, { created_at })))['id']);
+      ids.push((await call(client, 'save_chat', turn(contextId, { created_at })))['id']);
     }
-    const inHand = call(client, 'save_turn', turn(contextId, { created_at: '2026-01-01T00:04:00Z' }));
+    const inHand = call(client, 'save_chat', turn(contextId, { created_at: '2026-01-01T00:04:00Z' }));
     process.kill(pid, 'SIGKILL');
     await inHand.then(
       ({ id }) => ids.push(id),
       () => undefined,
     );
-    await expect(client.callTool({ name: 'recall', arguments: { context_id: contextId } })).rejects.toThrow(
-      /closed|connected/i,
-    );
+    await expect(
+      client.callTool({ name: 'load_recent_context', arguments: { context_id: contextId } }),
+    ).rejects.toThrow(/closed|connected/i);
 
     const { client: next } = await overStdio('--user', 'alice');
     await stack.idle('chat');
-    const recalled = itemsOf(await call(next, 'recall', { context_id: contextId })).map(({ id }) => id);
+    const recalled = itemsOf(await call(next, 'load_recent_context', { context_id: contextId })).map(({ id }) => id);
     expect(recalled.slice(0, ids.length)).toEqual(ids);
   });
 
@@ -423,7 +429,7 @@ describe('as a process', () => {
     const requestInit = { headers: { authorization: `Bearer ${serviceKey}` } };
     const client = await connected(new StreamableHTTPClientTransport(new URL(url), { requestInit }));
     await stack.queue('chat').pause();
-    const inHand = call(client, 'save_turn', saved);
+    const inHand = call(client, 'save_chat', saved);
     await eventually(async () => (await stack.queue('chat').getWaitingCount()) > 0);
     first.process.kill('SIGTERM');
     await eventually(async () =>
@@ -438,12 +444,12 @@ describe('as a process', () => {
     expect([ended.code, ended.signal, ended.stdout]).toEqual([0, null, '']);
     expect(ended.stderr).not.toContain(serviceKey);
     expect(ended.stderr).not.toContain(TEXT);
-    await expect(client.callTool({ name: 'stats', arguments: {} })).rejects.toThrow(/fetch failed/);
+    await expect(client.callTool({ name: 'get_stats', arguments: {} })).rejects.toThrow(/fetch failed/);
 
     const port = new URL(url).port;
     const second = startCli(['mcp', '--http'], { environment: { ...environment, MEMORY_MCP_PORT: port } });
     await eventually(() => address.test(second.said.stderr));
-    expect(itemsOf(await call(client, 'recall', { context_id: contextId }))).toMatchObject([{ id }]);
+    expect(itemsOf(await call(client, 'load_recent_context', { context_id: contextId }))).toMatchObject([{ id }]);
     second.process.kill('SIGTERM');
     expect((await second.ended).code).toBe(0);
   });
@@ -463,10 +469,10 @@ test('while Redis does not answer a save is refused with its code, and the serve
   const saved = turn(stack.newContextId(), { user_id: 'alice' });
   stack.redis.process.kill('SIGSTOP');
   try {
-    expect(await refused(service, 'save_turn', saved)).toMatchObject({ code: 'redis_unavailable', problems: [] });
+    expect(await refused(service, 'save_chat', saved)).toMatchObject({ code: 'redis_unavailable', problems: [] });
     expect((await service.listTools()).tools).not.toEqual([]);
   } finally {
     stack.redis.process.kill('SIGCONT');
   }
-  expect(await call(service, 'save_turn', saved)).toMatchObject({ success: true });
+  expect(await call(service, 'save_chat', saved)).toMatchObject({ success: true });
 });

@@ -10,7 +10,7 @@ const [ANN, BEN] = [randomUUID(), randomUUID()];
 /** Open to everybody, by the document. */
 const OPEN = /live|ready/i;
 /** Only for services. */
-const OPERATING = new Set(['flush', 'importKnowledge', 'getStats', 'getMetrics']);
+const OPERATING = new Set(['flushRedisToSupabase', 'importKnowledge', 'getStats', 'getMetrics']);
 
 let stack: Stack;
 let api: Api;
@@ -24,7 +24,7 @@ beforeAll(async () => {
     MEMORY_API_KEYS: `ops:${SERVICE},web@${BEN}:${BOUND}`,
     SUPABASE_JWT_SECRET: SECRET,
     SUPABASE_JWKS_URL: keyServer.url,
-    MEMORY_RATE_LIMIT: '0',
+    MEMORY_RATE_LIMIT_PER_MINUTE: '0',
   };
   api = await startApi(environment, '1.0.0');
   client = await OpenApiClient.of(api.url);
@@ -76,7 +76,7 @@ function callsOf({ contextId, turnId, cid }: Owned): Record<string, Call> {
     loadRecentContext: { path },
     getReflections: { path },
     getReflectionCid: { path },
-    inspectRecord: { path: { id: turnId } },
+    inspect: { path: { id: turnId } },
     getStatus: { path: { id: turnId } },
     verify: { path: { cid } },
     listReflections: {},
@@ -147,7 +147,7 @@ describe.each(BENS)('with %s of one user', (_name, keyOf) => {
     const { id, cid } = saved.json as { id: string; cid: string };
     const calls: Record<string, Call> = {
       ...callsOf(anns),
-      inspectRecord: { path: { id } },
+      inspect: { path: { id } },
       getStatus: { path: { id } },
       verify: { path: { cid } },
       traceReflection: { path: { reflection: cid } },
@@ -177,8 +177,8 @@ describe.each(BENS)('with %s of one user', (_name, keyOf) => {
         await client.call('loadRecentContext', { key, path, query: { max_tokens: 1000, format: 'tokens' } }),
         await client.call('getReflections', { key, path }),
         await client.call('getReflectionCid', { key, path }),
-        await client.call('inspectRecord', { key, path: { id: turnId } }),
-        await client.call('inspectRecord', { key, path: { id: reflectionId } }),
+        await client.call('inspect', { key, path: { id: turnId } }),
+        await client.call('inspect', { key, path: { id: reflectionId } }),
         await client.call('getStatus', { key, path: { id: turnId } }),
         await client.call('getStatus', { key, path: { id: reflectionId } }),
         await client.call('verify', { key, path: { cid } }),
@@ -206,7 +206,7 @@ describe.each(BENS)('with %s of one user', (_name, keyOf) => {
       ['loadRecentContext', { path, query }],
       ['getReflections', { path, query }],
       ['getReflectionCid', { path, query }],
-      ['inspectRecord', { path: { id: turnId }, query }],
+      ['inspect', { path: { id: turnId }, query }],
       ['getStatus', { path: { id: turnId }, query }],
       ['verify', { path: { cid }, query }],
       ['listReflections', { query }],

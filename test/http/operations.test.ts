@@ -99,7 +99,7 @@ describe('reading', () => {
     const context_id = stack.newContextId();
     const saved = await client.call('saveChat', { key, body: turnOf(context_id), headers: WAIT });
     const { id } = saved.json as { id: string };
-    expect((await client.call('inspectRecord', { key, path: { id } })).json).toMatchObject({
+    expect((await client.call('inspect', { key, path: { id } })).json).toMatchObject({
       record: { id, user_message: 'question 1' },
       tokens: { encoding: 'cl100k_base' },
     });
@@ -190,7 +190,7 @@ describe('reading', () => {
     const query = { query: 'question 2', context_id, limit: 1 };
     const fresh = await client.call('search', { key, query });
     expect(fresh.json).toMatchObject({ items: [{ user_message: 'question 2' }], sealed: 0, complete: true });
-    await client.call('flush', { key, body: {} });
+    await client.call('flushRedisToSupabase', { key, body: {} });
     const { items } = (await client.call('search', { key, query })).json as { items: { score: number }[] };
     expect(items).toMatchObject([{ user_message: 'question 2', score: expect.any(Number) }]);
   });
@@ -201,10 +201,12 @@ describe('reading', () => {
       const body = { ...turnOf(context_id, n), created_at: `2025-10-19T15:4${n}:00.000Z` };
       await client.call('saveChat', { key, body, headers: WAIT });
     }
-    expect((await client.call('flush', { key, body: { batch_size: 1 } })).json).toMatchObject({ success: true });
+    expect((await client.call('flushRedisToSupabase', { key, body: { batch_size: 1 } })).json).toMatchObject({
+      success: true,
+    });
     const query = { context_id, from: '2025-10-19T00:00:00Z', to: '2025-10-20T00:00:00Z', bucket: 'hour' };
     const trends = await client.call('getTrends', { key, query });
-    expect(trends.json).toMatchObject({ items: [{ start: '2025-10-19T15:00:00.000Z', turns: 2 }] });
+    expect(trends.json).toMatchObject({ items: [{ from: '2025-10-19T15:00:00.000Z', turns: 2 }] });
     for (const format of ['openai', 'sharegpt', 'tokens']) {
       const exported = await client.call('exportTrainingData', { key, query: { context_id, format } });
       expect(exported.headers.get('content-type')).toMatch(/^application\/x-ndjson/);

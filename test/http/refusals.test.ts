@@ -87,7 +87,7 @@ test('other web pages may ask where MEMORY_CORS_ORIGINS names them, and only the
 });
 
 test('a key may ask so often a minute, and is then told when to come again', async () => {
-  const limited = await startApi({ ...stack.environment, MEMORY_RATE_LIMIT: '3' }, '1.0.0');
+  const limited = await startApi({ ...stack.environment, MEMORY_RATE_LIMIT_PER_MINUTE: '3' }, '1.0.0');
   try {
     const few = await OpenApiClient.of(limited.url);
     const answers = [];
@@ -103,7 +103,7 @@ describe('an outage', () => {
   test('of Supabase is told, and a save goes on without it', async () => {
     stack.proxy.fault = () => ({ status: 503 });
     const read = await client.call('inspectRecord', { key, path: { id: '01a20e49-6f97-765d-a4da-8e939216891c' } });
-    expect(read).toMatchObject({ status: 503, json: { code: 'long_term_unavailable' } });
+    expect(read).toMatchObject({ status: 503, json: { code: 'supabase_unavailable' } });
     expect(Number(read.headers.get('retry-after'))).toBeGreaterThan(0);
     expect((await client.call('saveChat', { key, body: turn })).status).toBe(202);
     stack.proxy.fault = () => null;

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { CarReader, CarWriter } from '@ipld/car';
 import { writeCar } from '../../cli/commands/keeping/car-file.ts';
-import { type ArchiveOptions, MemoryCore, type MissingDocument } from '../../producers/index.ts';
+import { type ArchiveOptions, MemoryCore, type ArchiveFailure } from '../../producers/index.ts';
 import { type ArchivedDocument, createPage, readArchive } from '../../shared/pinning/archive.ts';
 import { type Block, computeCid, Ipfs, splitIntoBlocks } from '../../shared/pinning/ipfs.ts';
 import { Signer } from '../../shared/secrets/signing.ts';
@@ -54,9 +54,9 @@ describe.each([CHOSEN_SUPABASE])('pinned documents on the %s Supabase', (supabas
   const fileOf = (name: string) => path.join(dir, `${supabase}-${name}.car`);
   const exportCar = async (name: string, options: ArchiveOptions = {}) => {
     const file = fileOf(name);
-    const missing: MissingDocument[] = [];
+    const missing: ArchiveFailure[] = [];
     const parts = stack.memory.exportArchive({ userId, ...options });
-    const root = await writeCar(file, parts, (part) => missing.push(...part.missing));
+    const root = await writeCar(file, parts, (part) => missing.push(...part.failures));
     return { file, root, missing };
   };
   const exportByCommand = async (name: string, ...more: string[]) =>

@@ -237,7 +237,7 @@ describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
     const contextId = stack.newContextId();
     await memory.saveReflection({ contextId, reflectionText: 'to be forgotten' }, { wait: true });
     stack.proxy.fault = () => ({ status: 503 });
-    await expect(memory.forget({ contextId })).rejects.toMatchObject({ code: 'long_term_unavailable' });
+    await expect(memory.forget({ contextId })).rejects.toMatchObject({ code: 'supabase_unavailable' });
     stack.proxy.fault = () => null;
     expect((await memory.forget({ contextId })).tiers).toMatchObject({ committed: 1, keysDestroyed: 1, unpinned: 1 });
   });

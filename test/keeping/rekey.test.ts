@@ -84,7 +84,7 @@ describe.each([CHOSEN_SUPABASE])('sealing anew, on the %s Supabase', () => {
     expect(await kidsInUse()).toEqual(['old']);
 
     const counted = await rekey(undefined, { dryRun: true });
-    expect(counted).toMatchObject({ kid: 'n_w', resealed: { memories: 0 }, failures: [], plain: 0 });
+    expect(counted).toMatchObject({ keyId: 'n_w', resealed: { memories: 0 }, failures: [], plain: 0 });
     expect(Object.keys(counted.left ?? {})).toEqual(['old']);
     expect(await kidsInUse()).toEqual(['old']);
 
@@ -166,7 +166,7 @@ describe.each([CHOSEN_SUPABASE])('sealing anew, on the %s Supabase', () => {
     await stack.memory.flushRedisToSupabase();
     let patches = 0;
     stack.proxy.fault = ({ method }) => (method === 'PATCH' && ++patches > 20 ? { status: 503 } : null);
-    await expect(rekey()).rejects.toMatchObject({ code: 'long_term_unavailable' });
+    await expect(rekey()).rejects.toMatchObject({ code: 'supabase_unavailable' });
     expect(await kidsInUse()).toEqual(['n_w', 'old']);
     stack.proxy.fault = () => null;
     const result = await rekey();

@@ -56,7 +56,7 @@ describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
 
   describe('an empty Redis', () => {
     // No other test is in this century, so that the counts are of these alone.
-    const since = '7002-01-01T00:00:00Z';
+    const from = '7002-01-01T00:00:00Z';
     const contexts: string[] = [];
     beforeAll(async () => {
       for (const count of [1, 3, 8]) {
@@ -64,7 +64,7 @@ describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
         contexts.push(contextId);
         const turns = Array.from({ length: count }, (_, n) => ({
           ...turn(contextId, n),
-          createdAt: new Date(Date.parse(since) + n * 1000).toISOString(),
+          createdAt: new Date(Date.parse(from) + n * 1000).toISOString(),
         }));
         await stack.memory.saveChats(turns);
       }
@@ -75,14 +75,13 @@ describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
     test('is filled with the newest of each conversation, with counts that match, and again changes nothing', async () => {
       const before = await Promise.all(contexts.map((contextId) => stack.memory.loadRecentContext(contextId)));
       await stack.client.flushall();
-      const result = await stack.memory.restoreCache({ since });
-      expect(result).toEqual({ conversations: 3, filled: 3, records: 1 + 3 + 5 });
-      expect(await stack.memory.countConversations({ since })).toBe(3);
+      const result = await stack.memory.restoreCache({ from });
+      expect(result).toEqual({ conversations: 3, total: 3, filled: 3, records: 1 + 3 + 5 });
       for (const [n, contextId] of contexts.entries()) {
         expect(await stack.client.zcard(`memory:order:${contextId}`)).toBe([1, 3, 5][n]);
         expect(await stack.client.pttl(`memory:conversation:${contextId}`)).toBeGreaterThan(0);
       }
-      expect(await stack.memory.restoreCache({ since })).toEqual({ ...result, filled: 0 });
+      expect(await stack.memory.restoreCache({ from })).toEqual({ ...result, filled: 0 });
       // From Redis alone: Supabase is away.
       stack.proxy.fault = () => ({ status: 503 });
       const after = await Promise.all(
@@ -96,12 +95,12 @@ describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
       await stack.client.flushall();
       let looked = 0;
       stack.proxy.fault = ({ url }) => (url.includes('memories?') && (looked += 1) > 1 ? { status: 503 } : null);
-      await expect(stack.memory.restoreCache({ since })).rejects.toMatchObject({ code: 'long_term_unavailable' });
+      await expect(stack.memory.restoreCache({ from })).rejects.toMatchObject({ code: 'supabase_unavailable' });
       stack.proxy.fault = () => null;
       const [contextId = ''] = contexts;
-      const late = { ...turn(contextId, 99), createdAt: new Date(Date.parse(since) + 99_000).toISOString() };
+      const late = { ...turn(contextId, 99), createdAt: new Date(Date.parse(from) + 99_000).toISOString() };
       const { id } = await stack.memory.saveChat(late, WAIT);
-      const args = ['restore', '--since', since, '--json'];
+      const args = ['restore', '--from', from, '--json'];
       const { code, stdout, stderr } = await runCli(args, { environment: stack.environment });
       expect([code, stderr, JSON.parse(stdout)]).toMatchObject([0, '', { conversations: 3, records: 2 + 3 + 5 }]);
       expect((await stack.memory.loadRecentContext(contextId)).items.at(-1)).toMatchObject({ id });
@@ -112,7 +111,7 @@ describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
       await stack.client.flushall();
       const memory = new MemoryCore({ ...stack.environment, MEMORY_REDIS_MAX_USED_PERCENT: '1' });
       await stack.client.config('SET', 'maxmemory', '4mb');
-      await expect(memory.restoreCache({ since })).rejects.toMatchObject({ code: 'redis_full' });
+      await expect(memory.restoreCache({ from })).rejects.toMatchObject({ code: 'redis_full' });
       await stack.client.config('SET', 'maxmemory', '0');
       await memory.close();
     });
@@ -152,7 +151,7 @@ describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
       const args = ['restore', '--car', file, '--json'];
       const { code, stdout, stderr } = await runCli(args, { environment: stack.environment });
       const counts = { documents: 4, restored: 4, present: 0, missing: 0, refused: 0, unreadable: 0, erased: 0 };
-      expect([code, stderr, JSON.parse(stdout)]).toEqual([0, '', { ...counts, told: [] }]);
+      expect([code, stderr, JSON.parse(stdout)]).toEqual([0, '', { ...counts, failures: [] }]);
       expect(comparable(await rowsOf(userId))).toEqual(comparable(before));
       for (const cid of cidsOf()) expect((await stack.memory.verify(cid)).ok).toBe(true);
       const { items: records } = await stack.memory.getMemoryContext(contextId, { userId });
@@ -224,8 +223,8 @@ describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
       const id = before.memories[0]?.id as string;
       const taken = await stack.memory.saveChat({ ...turn(stack.newContextId(), 1), id, important: true }, WAIT);
       expect(taken.supabaseStored).toBe(true);
-      const { restored, refused, told } = await restore();
-      expect([restored, refused, told[0]?.reason]).toEqual([3, 1, 'another record has its id; that one stays']);
+      const { restored, refused, failures } = await restore();
+      expect([restored, refused, failures[0]?.reason]).toEqual([3, 1, 'another record has its id; that one stays']);
       expect((await stack.memory.inspect(id)).record).toMatchObject({ module: 'chat', cid: null });
       await stack.supabase.from('memories').delete().eq('id', id);
     });

@@ -147,7 +147,7 @@ describe.each(redisPrograms())('a cluster of %s', (_name, program) => {
     expect(new Set(toldOf('record.cached'))).toEqual(saved);
     expect(toldOf('record.cached')).toHaveLength(saved.size);
     expect(new Set(toldOf('records.committed'))).toEqual(saved);
-    expect(toldOf('reflection.pinned')).toEqual([pinned.id]);
+    expect(toldOf('record.pinned')).toEqual([pinned.id]);
     expect(toldOf('events.missed')).toEqual([]);
     stopping.abort();
     await following;

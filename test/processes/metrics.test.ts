@@ -70,7 +70,7 @@ describe('what is done is counted', () => {
     expect(after.get('mnemoq_commit_records_count')).toBe(2);
     expect(after.get('mnemoq_flush_records_sum')).toBe(5);
     expect(after.get('mnemoq_flush_duration_seconds_count{outcome="done"}')).toBe(1);
-    expect(parseMetrics(await stack.memory.metrics.scrape()).get('mnemoq_saves_accepted_total{queue="chat"}')).toBe(5);
+    expect(parseMetrics(await stack.memory.metrics.scrape()).get('mnemoq_saves_accepted_total{module="chat"}')).toBe(5);
   });
 
   test('a record delivered twice is one record', async () => {
@@ -132,8 +132,8 @@ describe('what is done is counted', () => {
       ),
     );
     const series = parseMetrics(await memory.metrics.scrape());
-    expect(series.get('mnemoq_cache_reads_total{result="miss"}')).toBe(1);
-    expect(series.get('mnemoq_cache_reads_total{result="hit"}')).toBe(1);
+    expect(series.get('mnemoq_cache_reads_total{outcome="miss"}')).toBe(1);
+    expect(series.get('mnemoq_cache_reads_total{outcome="hit"}')).toBe(1);
     expect(series.get('mnemoq_cache_refills_total{outcome="filled"}')).toBe(1);
     expect(series.get('mnemoq_saves_refused_total{code="invalid_input"}')).toBe(1);
     expect(series.get('mnemoq_saves_refused_total{code="redis_full"}')).toBe(1);

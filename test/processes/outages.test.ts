@@ -137,7 +137,7 @@ describe('Supabase', () => {
       allowPartial: true,
     });
     expect([complete, records.map(({ id }) => id)]).toEqual([false, ids]);
-    await expect(stack.memory.getMemoryContext(contextId)).rejects.toMatchObject({ code: 'long_term_unavailable' });
+    await expect(stack.memory.getMemoryContext(contextId)).rejects.toMatchObject({ code: 'supabase_unavailable' });
     expect(await stack.memory.getStatus(ids[0] ?? '')).toMatchObject({ status: 'cached' });
     stack.proxy.fault = () => null;
     // A flush that failed comes again by itself, and may be first.

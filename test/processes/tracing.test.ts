@@ -226,7 +226,7 @@ test('a tool of the MCP server is part of its request', async () => {
   const headers = { authorization: `Bearer ${key()}`, traceparent };
   await client.connect(new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } }));
   const said = { context_id: 'c', user_id: 'u', user_message: SECRET, assistant_message: SECRET };
-  expect(await client.callTool({ name: 'save_turn', arguments: said })).not.toMatchObject({ isError: true });
+  expect(await client.callTool({ name: 'save_chat', arguments: said })).not.toMatchObject({ isError: true });
   await client.close();
   await stop();
   expect(tree(spansOf(traceId))).toContain('mnemoq-mcp: POST /mcp > add chat.chat');

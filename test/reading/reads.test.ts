@@ -156,7 +156,7 @@ describe.each([CHOSEN_SUPABASE])('reads, on the %s Supabase', (supabase) => {
     stack.proxy.fault = () => ({ status: 503 });
     try {
       const failing = stack.memory.loadRecentContext(contextId);
-      await expect(failing).rejects.toMatchObject({ code: 'long_term_unavailable' });
+      await expect(failing).rejects.toMatchObject({ code: 'supabase_unavailable' });
       const partial = await stack.memory.loadRecentContext(contextId, { allowPartial: true });
       expect([partial.complete, numbersOf(partial.items)]).toEqual([false, [3]]);
     } finally {

@@ -40,22 +40,22 @@ describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
     await memory.flushRedisToSupabase();
     const range = { contextId, from: '2025-10-01T00:00:00.000Z', to: '2025-11-01T00:00:00.000Z' };
     const days = await memory.getTrends({ ...range, bucket: 'day', timeZone: 'Asia/Taipei' });
-    expect(days.items.map(({ start, turns: n, reflections }) => [start, n, reflections])).toEqual([
+    expect(days.items.map(({ from, turns: n, reflections }) => [from, n, reflections])).toEqual([
       ['2025-10-18T16:00:00.000Z', 1, 0],
       ['2025-10-19T16:00:00.000Z', 3, 1],
     ]);
-    const tokens = days.items.reduce((sum, each) => sum + each.userTokens + each.assistantTokens, 0);
+    const tokens = days.items.reduce((sum, each) => sum + each.userTokenCount + each.assistantTokenCount, 0);
     expect(tokens).toBe(turns.reduce((sum, { tokenCount }) => sum + (tokenCount ?? 0), 0));
-    expect(days.items[1]).toMatchObject({ meanGapSeconds: 1800, reflectionTokens: 1 });
+    expect(days.items[1]).toMatchObject({ meanGapSeconds: 1800, reflectionTokenCount: 1 });
     expect(days.items[0]).toMatchObject({ meanGapSeconds: null });
     const hours = await memory.getTrends({ ...range, bucket: 'hour', userId: anna });
-    expect(hours.items.map(({ start, turns: n }) => [start, n])).toEqual([
+    expect(hours.items.map(({ from, turns: n }) => [from, n])).toEqual([
       ['2025-10-19T15:00:00.000Z', 1],
       ['2025-10-19T16:00:00.000Z', 2],
       ['2025-10-19T18:00:00.000Z', 0],
     ]);
     const weeks = await memory.getTrends({ ...range, bucket: 'week' });
-    expect(weeks.items.map(({ start, turns: n }) => [start, n])).toEqual([['2025-10-13T00:00:00.000Z', 4]]);
+    expect(weeks.items.map(({ from, turns: n }) => [from, n])).toEqual([['2025-10-13T00:00:00.000Z', 4]]);
   });
 
   /** Turns per bucket of a new conversation with a turn at each of these moments. */
@@ -64,7 +64,7 @@ describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
     const rows = moments.map((createdAt, n) => toRow(record(contextId, n, { createdAt })));
     expect((await stack.supabase.from('memories').insert(rows)).error).toBeNull();
     const { items } = await memory.getTrends({ ...options, contextId });
-    return items.map(({ start, turns, userTokens }) => [start, turns, userTokens]);
+    return items.map(({ from, turns, userTokenCount }) => [from, turns, userTokenCount]);
   }
 
   test('a day has as many hours as the clocks of its time zone give it', async () => {

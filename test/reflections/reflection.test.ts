@@ -152,7 +152,7 @@ describe.each([CHOSEN_SUPABASE])('a reflection, on the %s Supabase', (supabase) 
     const status = async () => stack.memory.getStatus(id).catch((error) => ({ status: (error as MnemoqError).code }));
     await eventually(async () => {
       const { status: now } = await status();
-      expect(['queued', 'long_term_unavailable', 'cached']).toContain(now);
+      expect(['queued', 'supabase_unavailable', 'cached']).toContain(now);
       return now === 'cached';
     });
     const partial = await stack.memory.loadRecentContext(contextId, { allowPartial: true });

@@ -84,7 +84,7 @@ const reflectorJobs = async () => stack.queue('reflector').getJobs();
 
 describe('the policy', () => {
   test('every so many turns of a user, counted once each, one reflection of them is pinned and told of', async () => {
-    const contextId = await start({ MEMORY_REFLECT_EVERY_TURNS: '3' });
+    const contextId = await start({ MEMORY_REFLECTOR_EVERY_TURNS: '3' });
     const told: MemoryEvent[] = [];
     stack.memory.onReflection((event) => told.push(event));
     const sent = turns(contextId, 7, 1);
@@ -113,7 +113,7 @@ describe('the policy', () => {
   });
 
   test('each user of a conversation is counted alone, and only his turns are sent', async () => {
-    const contextId = await start({ MEMORY_REFLECT_EVERY_TURNS: '2' });
+    const contextId = await start({ MEMORY_REFLECTOR_EVERY_TURNS: '2' });
     for (const [n, userId] of ['ann', 'ben', 'ben', 'cleo'].entries()) {
       await stack.memory.saveChat(turn(contextId, n, { userId }), { wait: true });
     }
@@ -124,7 +124,7 @@ describe('the policy', () => {
   });
 
   test('after quiet, once for all turns before it', async () => {
-    const contextId = await start({ MEMORY_REFLECT_IDLE_MS: '400' });
+    const contextId = await start({ MEMORY_REFLECTOR_IDLE_MS: '400' });
     for (const each of turns(contextId, 3)) await stack.memory.saveChat(each, { wait: true });
     expect(await reflectorJobs()).toHaveLength(1);
     await pinnedOf(contextId, 1);
@@ -134,7 +134,7 @@ describe('the policy', () => {
   });
 
   test('within the budget of tokens, the newest turns', async () => {
-    const contextId = await start({ MEMORY_REFLECT_EVERY_TURNS: '4', MEMORY_REFLECT_MAX_TOKENS: '13' });
+    const contextId = await start({ MEMORY_REFLECTOR_EVERY_TURNS: '4', MEMORY_REFLECTOR_MAX_TOKENS: '13' });
     for (const each of turns(contextId, 4)) await stack.memory.saveChat(each, { wait: true });
     const [reflection] = (await pinnedOf(contextId, 1)) ?? [];
     expect(asked[0]).toMatchObject({ max_tokens: 13, messages: [{ content: 'question 2' }, {}, {}, {}] });
@@ -142,7 +142,7 @@ describe('the policy', () => {
   });
 
   test('a worker that died before it could ring: the repeated delivery rings', async () => {
-    const contextId = await start({ MEMORY_REFLECT_EVERY_TURNS: '1' }, 'reflection', 'reflector');
+    const contextId = await start({ MEMORY_REFLECTOR_EVERY_TURNS: '1' }, 'reflection', 'reflector');
     await stack.startWorkers('chat');
     const { id } = await stack.memory.saveChat(turn(contextId, 1), { wait: true });
     await pinnedOf(contextId, 1);
@@ -213,7 +213,7 @@ describe('on demand', () => {
 
 describe('a reflector', () => {
   test('gets requests signed as Standard Webhooks has it', async () => {
-    const contextId = await start({ MEMORY_REFLECT_EVERY_TURNS: '1' });
+    const contextId = await start({ MEMORY_REFLECTOR_EVERY_TURNS: '1' });
     await stack.memory.saveChat(turn(contextId, 1), { wait: true });
     await pinnedOf(contextId, 1);
     const [{ headers, body } = { headers: {}, body: '' }] = signed;
@@ -224,7 +224,7 @@ describe('a reflector', () => {
     ['500', { status: 500 }],
     ['429', { status: 429 }],
   ])('that answers %s is asked again, with the same id, and one reflection comes of it', async (_name, failure) => {
-    const contextId = await start({ MEMORY_REFLECT_EVERY_TURNS: '1' });
+    const contextId = await start({ MEMORY_REFLECTOR_EVERY_TURNS: '1' });
     answer = () => (asked.length === 1 ? failure : ofText('at last'));
     await stack.memory.saveChat(turn(contextId, 1), { wait: true });
     await pinnedOf(contextId, 1);
@@ -233,7 +233,7 @@ describe('a reflector', () => {
   });
 
   test('that does not answer in time is asked again', async () => {
-    const contextId = await start({ MEMORY_REFLECT_EVERY_TURNS: '1', MEMORY_REFLECTOR_TIMEOUT_MS: '100' });
+    const contextId = await start({ MEMORY_REFLECTOR_EVERY_TURNS: '1', MEMORY_REFLECTOR_TIMEOUT_MS: '100' });
     const never = Promise.withResolvers<Answer>();
     answer = () => (asked.length === 1 ? never.promise : ofText('at last'));
     await stack.memory.saveChat(turn(contextId, 1), { wait: true });
@@ -243,7 +243,7 @@ describe('a reflector', () => {
   });
 
   test('that has nothing to say leaves nothing behind', async () => {
-    const contextId = await start({ MEMORY_REFLECT_EVERY_TURNS: '1' });
+    const contextId = await start({ MEMORY_REFLECTOR_EVERY_TURNS: '1' });
     answer = () => ({ status: 204 });
     await stack.memory.saveChat(turn(contextId, 1), { wait: true });
     await eventually(() => asked.length === 1);
@@ -260,7 +260,7 @@ describe('a reflector', () => {
     ['a redirect', { status: 302, headers: { location: 'http://127.0.0.1:1/MARKER' } }, /answered 302/],
     ['a refusal', { status: 400, body: 'MARKER' }, /answered 400/],
   ])('that answers with %s fails the job, which says why; the next turns have their own', async (_n, bad, reason) => {
-    const contextId = await start({ MEMORY_REFLECT_EVERY_TURNS: '1' });
+    const contextId = await start({ MEMORY_REFLECTOR_EVERY_TURNS: '1' });
     answer = () => (asked.length === 1 ? bad : ofText('better'));
     await stack.memory.saveChat(turn(contextId, 1), { wait: true });
     const [failed] = (await eventually(async () => {
@@ -275,7 +275,7 @@ describe('a reflector', () => {
   });
 
   test('whose worker dies after the text was saved: the job taken up again saves no second one', async () => {
-    const contextId = await start({ MEMORY_REFLECT_EVERY_TURNS: '1' });
+    const contextId = await start({ MEMORY_REFLECTOR_EVERY_TURNS: '1' });
     await stack.memory.saveChat(turn(contextId, 1), { wait: true });
     await pinnedOf(contextId, 1);
     await stack.idle('reflector');
@@ -294,7 +294,7 @@ describe('a reflector', () => {
 
 describe('an erasure', () => {
   test('leaves no count, no request and no job, and nothing comes of a reflector under way', async () => {
-    const contextId = await start({ MEMORY_REFLECT_EVERY_TURNS: '2' }, 'chat', 'reflection', 'reflector', 'flush');
+    const contextId = await start({ MEMORY_REFLECTOR_EVERY_TURNS: '2' }, 'chat', 'reflection', 'reflector', 'flush');
     const underWay = Promise.withResolvers<void>();
     const held = Promise.withResolvers<void>();
     answer = async () => {

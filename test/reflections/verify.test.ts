@@ -182,11 +182,11 @@ describe('after another key has begun to sign', () => {
     const unknown = await verifyWith(cid, next);
     expect(failing(unknown)).toEqual(['key']);
     expect(detailOf(unknown, 'key')).toBe(
-      `key ${signer.kid} is not one of ours: neither MEMORY_SIGNING_KEY nor MEMORY_TRUSTED_KEYS has it`,
+      `key ${signer.kid} is not one of ours: neither MEMORY_SIGNING_KEY nor MEMORY_RETIRED_SIGNING_KEYS has it`,
     );
-    const trusted = await verifyWith(cid, { ...next, MEMORY_TRUSTED_KEYS: signer.publicKey });
+    const trusted = await verifyWith(cid, { ...next, MEMORY_RETIRED_SIGNING_KEYS: signer.publicKey });
     expect([trusted.ok, detailOf(trusted, 'key')]).toEqual([true, `key ${signer.kid} is ours`]);
-    const readers = await verifyWith(cid, { MEMORY_SIGNING_KEY: '', MEMORY_TRUSTED_KEYS: signer.publicKey });
+    const readers = await verifyWith(cid, { MEMORY_SIGNING_KEY: '', MEMORY_RETIRED_SIGNING_KEYS: signer.publicKey });
     expect(readers.ok).toBe(true);
   });
 
@@ -225,7 +225,7 @@ describe('after another key has begun to sign', () => {
         await next?.stop();
         const [pinned] = (await own.memory.getReflections(contextId)).items;
         expect(pinned).toEqual({ ...planned, pinnedAt: expect.any(String) });
-        const keys = { MEMORY_TRUSTED_KEYS: old.publicKey };
+        const keys = { MEMORY_RETIRED_SIGNING_KEYS: old.publicKey };
         const verification = await verifyWith(planned?.cid ?? '', keys, own.environment);
         expect([verification.ok, detailOf(verification, 'key')]).toEqual([true, `key ${old.kid} is ours`]);
       }
@@ -299,8 +299,8 @@ describe('verifying all', () => {
         failed: 2,
         unpinned: 1,
         failures: [
-          { id: first.id, failing: [{ name: 'tokens' }] },
-          { id: second.id, failing: [{ name: 'key' }] },
+          { id: first.id, reason: expect.stringContaining('tokens: '), checks: [{ name: 'tokens' }] },
+          { id: second.id, reason: expect.stringContaining('key: '), checks: [{ name: 'key' }] },
         ],
       },
     ]);

@@ -159,7 +159,7 @@ describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
     expect(await list()).toEqual([...inOrder.slice(0, 3), `${prefix}new`, ...inOrder.slice(3)]);
     expect(await list({ userId: anna })).toEqual([`${prefix}b`, `${prefix}new`]);
     const page = await memory.listConversations({ prefix, limit: 2 });
-    expect(page.items.map(({ lastAt }) => typeof lastAt)).toEqual(['string', 'string']);
+    expect(page.items.map(({ lastCreatedAt }) => typeof lastCreatedAt)).toEqual(['string', 'string']);
     expect(await list({ cursor: page.nextCursor })).toHaveLength(4);
   });
 });

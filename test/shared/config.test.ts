@@ -33,8 +33,8 @@ const RIGHT: [name: string, setting: keyof typeof VARIABLE_NAMES, value: string,
   ['MEMORY_SIGNING_KEY', 'signingKey', Buffer.alloc(32, 0xff).toString('base64url'), Buffer.alloc(32, 0xff)],
   // In one spelling, whichever base64 they come in.
   [
-    'MEMORY_TRUSTED_KEYS',
-    'trustedKeys',
+    'MEMORY_RETIRED_SIGNING_KEYS',
+    'retiredSigningKeys',
     ` ${Buffer.alloc(32, 0xfe).toString('base64')}, ${Buffer.alloc(32, 0xff).toString('base64url')}`,
     [Buffer.alloc(32, 0xfe).toString('base64url'), Buffer.alloc(32, 0xff).toString('base64url')],
   ],
@@ -63,7 +63,7 @@ const RIGHT: [name: string, setting: keyof typeof VARIABLE_NAMES, value: string,
     'https://a.example, http://[::1]:3000',
     ['https://a.example', 'http://[::1]:3000'],
   ],
-  ['MEMORY_RATE_LIMIT', 'rateLimit', '0', 0],
+  ['MEMORY_RATE_LIMIT_PER_MINUTE', 'rateLimitPerMinute', '0', 0],
 ];
 
 /** The message of the refusal. */

@@ -85,7 +85,7 @@ describe('a database without the search file', () => {
     expect(await doctor()).toEqual({
       code: 0,
       wrong: [],
-      search: { what: 'search', ok: true, found: `not installed (optional): ${FILE}`, mend: null },
+      search: { name: 'search', ok: true, detail: `not installed (optional): ${FILE}`, mend: null },
     });
   });
 

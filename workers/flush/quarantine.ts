@@ -19,7 +19,7 @@ export async function processQuarantined(data: unknown, start: number, parts: Wo
   await parts.erasures.refuse(record.userId ?? undefined, record.contextId);
   const { failure } = await parts.longTerm.memories.insert([record]);
   if (failure?.kind === 'refused') throw new UnrecoverableError(`refused again (${failure.code}): ${failure.message}`);
-  if (failure) throw new MnemoqError('long_term_unavailable', `${failure.code}: ${failure.message}`);
+  if (failure) throw new MnemoqError('supabase_unavailable', `${failure.code}: ${failure.message}`);
   // `inserted: false` drops the cached copy. The row may have been mended, so the next read has to take it from Supabase.
   await parts.shortTerm.acknowledge(record.contextId, [{ record, entry: '', inserted: false }]);
   return { id: record.id };

@@ -35,9 +35,9 @@ export async function dispatchEvents(stopping: AbortSignal, parts: WorkerParts):
 
 async function dispatch(feed: EventFeed, signal: AbortSignal, { redis, keys, queue }: WorkerParts): Promise<void> {
   const deliveries = queue('webhook');
-  const after = (await redis.get(keys.webhookCursor)) ?? undefined;
+  const place = (await redis.get(keys.webhookCursor)) ?? undefined;
   let count = 0;
-  for await (const { event, cursor } of feed.follow({ after, signal })) {
+  for await (const { event, cursor } of feed.follow({ cursor: place, signal })) {
     if (count % LOOK_EVERY === 0) await awaitRoom(deliveries, signal);
     if (signal.aborted) return;
     const delivery: Delivery = { ...event, id: event.id ?? `missed-${cursor}` };

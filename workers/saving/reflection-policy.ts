@@ -7,7 +7,7 @@ import type { WorkerParts } from '../steps/worker-parts.ts';
  * Rings for the reflector when a turn makes a reflection due: at once, or when the conversation then stays quiet. A repeated
  * delivery of the turn rings as well, because the first delivery may have died before it could. When the reflector's job was
  * put off after an error, not every further turn brings it forward, only the one that completes the next
- * MEMORY_REFLECT_EVERY_TURNS.
+ * MEMORY_REFLECTOR_EVERY_TURNS.
  */
 export async function askReflector(
   { contextId, userId }: ChatJob,
@@ -15,7 +15,7 @@ export async function askReflector(
   parts: WorkerParts,
 ): Promise<void> {
   const { turnsDue, isReflectionAsked } = remembered;
-  const { reflectEveryTurns: every, reflectIdleMs: idle } = parts.config;
+  const { reflectorEveryTurns: every, reflectorIdleMs: idle } = parts.config;
   const owner = { contextId, userId };
   const add = async (data: object, options: object) => parts.queue('reflector').add('reflector', data, options);
   if (turnsDue === 0) return;

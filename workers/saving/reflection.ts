@@ -63,7 +63,7 @@ async function commitAtOnce(record: MemoryRecord, parts: ReflectionParts): Promi
   const outcome = await commit([{ record, entry: remembered.entry, traceparent: activeTraceparent() }], parts);
   if (outcome.failure) {
     throw new MnemoqError(
-      'long_term_unavailable',
+      'supabase_unavailable',
       `committing failed: ${outcome.failure.code} ${outcome.failure.message}`,
     );
   }

@@ -6,11 +6,11 @@ import { createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { Command, Option } from 'commander';
 import type {
+  ArchiveFailure,
   ArchiveOptions,
   ArchivePart,
   ExportOptions,
   MemoryCore,
-  MissingDocument,
 } from '../../../producers/index.ts';
 import { MODULES } from '../../../shared/records/records.ts';
 import { writeCar } from './car-file.ts';
@@ -85,23 +85,23 @@ async function exportCar(
 ): Promise<void> {
   const total = await memory.countArchive(options);
   const bar = progressBar('exporting', total);
-  const told: MissingDocument[] = [];
-  let [documents, missing] = [0, 0];
+  const failures: ArchiveFailure[] = [];
+  let [documents, failed] = [0, 0];
   const onPart = (part: ArchivePart) => {
     if (signal.aborted) {
       throw new CommandEnd(EXIT.failed, `stopped after ${counted(documents, 'document')}; no file is kept`);
     }
     documents += part.documents;
-    missing += part.missing.length;
-    told.push(...part.missing.slice(0, TOLD - told.length));
-    bar.update(documents + missing, Math.max(documents + missing, total));
+    failed += part.failures.length;
+    failures.push(...part.failures.slice(0, TOLD - failures.length));
+    bar.update(documents + failed, Math.max(documents + failed, total));
   };
   const root = await writeCar(file, memory.exportArchive(options), onPart).finally(() => bar.stop());
   print(root);
   say(`${counted(documents, 'document')} written`);
-  for (const { cid, reason } of told) say(sayColors.yellow(`${cid} is missing: ${reason}`));
-  if (missing > told.length) say(sayColors.yellow(`… and ${counted(missing - told.length, 'more')}`));
-  if (missing > 0) throw new CommandEnd(EXIT.failed, `${counted(missing, 'pinned document')} could not be fetched`);
+  for (const { cid, reason } of failures) say(sayColors.yellow(`${cid} is missing: ${reason}`));
+  if (failed > failures.length) say(sayColors.yellow(`… and ${counted(failed - failures.length, 'more')}`));
+  if (failed > 0) throw new CommandEnd(EXIT.failed, `${counted(failed, 'pinned document')} could not be fetched`);
 }
 
 async function writeExport(

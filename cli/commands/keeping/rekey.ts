@@ -52,15 +52,15 @@ function isDone({ left, plain }: RekeyProgress, { sealPlain }: RekeyOptions): bo
 }
 
 function printResult(
-  { kid, resealed, failures, left, plain }: RekeyProgress,
+  { keyId, resealed, failures, left, plain }: RekeyProgress,
   { dryRun, sealPlain }: RekeyOptions,
 ): void {
   const anew = Object.values(resealed).reduce((sum, count) => sum + count, 0);
-  if (!dryRun) print(`${counted(anew, 'value')} sealed anew with key ${kid}`);
+  if (!dryRun) print(`${counted(anew, 'value')} sealed anew with key ${keyId}`);
   for (const { tier, id, reason } of failures) print(`${mark(false)} ${tier} ${id}: ${reason}`);
   const others = Object.entries(left ?? {});
   for (const [other, count] of others) print(`${mark(false)} ${counted(count, 'value')} sealed with key ${other}`);
   if (others.length === 0)
-    print(`${mark(true)} no key but ${kid} is in use: any other may go from MEMORY_ENCRYPTION_KEYS`);
+    print(`${mark(true)} no key but ${keyId} is in use: any other may go from MEMORY_ENCRYPTION_KEYS`);
   if (plain > 0) print(`${mark(false)} ${counted(plain, 'value')} not encrypted${sealPlain ? '' : ' (--seal-plain)'}`);
 }

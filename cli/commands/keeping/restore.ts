@@ -17,7 +17,7 @@ interface Options {
   car?: string;
   cids?: string;
   trustedKey?: string[];
-  since?: string;
+  from?: string;
   json?: true;
 }
 
@@ -30,7 +30,10 @@ export function restoreCommand(): Command {
     .option('--cids <file>', 'rows of public documents on IPFS, a CID a line; - reads standard input')
     .option('-t, --trusted-key <key...>', 'public keys whose documents are taken beside our own (base64url)')
     .addOption(
-      new Option('--since <moment>', 'only conversations with a record from then on').conflicts(['car', 'cids']),
+      new Option(
+        '--from <moment>',
+        'only conversations with a record from this moment on, ISO 8601 with zone',
+      ).conflicts(['car', 'cids']),
     )
     .option('--json', 'print the counts as JSON')
     .addHelpText(
@@ -49,15 +52,15 @@ export function restoreCommand(): Command {
     });
 }
 
-async function fillCache(memory: MemoryCore, { since, json }: Options, signal: AbortSignal): Promise<void> {
-  const options = since === undefined ? {} : { since };
-  const total = json ? 0 : await memory.countConversations(options);
-  const bar = json ? null : progressBar('conversations', total);
-  const onProgress = ({ conversations }: CacheRestoration) => {
+async function fillCache(memory: MemoryCore, { from, json }: Options, signal: AbortSignal): Promise<void> {
+  const bar = json ? null : progressBar('conversations', 0);
+  const onProgress = ({ conversations, total }: CacheRestoration) => {
     if (signal.aborted) throw new CommandEnd(EXIT.failed, `stopped after ${counted(conversations, 'conversation')}`);
-    bar?.update(conversations, Math.max(conversations, total));
+    bar?.update(conversations, total);
   };
-  const result = await memory.restoreCache(options, onProgress).finally(() => bar?.stop());
+  const result = await memory
+    .restoreCache({ onProgress, ...(from !== undefined && { from }) })
+    .finally(() => bar?.stop());
   if (json) return printJson(result);
   const { conversations, filled, records } = result;
   const were = `${filled} filled, ${conversations - filled} were cached`;
@@ -71,7 +74,6 @@ async function rebuild(
   { trustedKey, json }: Options,
   signal: AbortSignal,
 ): Promise<void> {
-  const options = trustedKey ? { trustedKeys: trustedKey } : {};
   const { source, size } = await open(file, signal);
   const bar = json ? null : progressBar('reading (KiB)', Math.ceil(size / 1024));
   let soFar: DocumentRestoration | null = null;
@@ -80,9 +82,8 @@ async function rebuild(
     const { bytesRead = 0 } = source;
     bar?.update(Math.ceil(bytesRead / 1024), Math.ceil(Math.max(size, bytesRead) / 1024));
   };
-  const restoring = isList
-    ? memory.restoreCids(cidsOf(source), options, onProgress)
-    : memory.restoreArchive(source, options, onProgress);
+  const options = { onProgress, ...(trustedKey && { trustedKeys: trustedKey }) };
+  const restoring = isList ? memory.restoreCids(cidsOf(source), options) : memory.restoreArchive(source, options);
   try {
     report(await restoring.finally(() => bar?.stop()), json);
   } catch (error) {
@@ -118,14 +119,14 @@ async function* cidsOf(source: AsyncIterable<Buffer>): AsyncGenerator<string> {
 }
 
 function report(result: DocumentRestoration, json: true | undefined): void {
-  const { documents, restored, present, missing, refused, unreadable, erased, told } = result;
+  const { documents, restored, present, missing, refused, unreadable, erased, failures } = result;
   const notRestored = missing + refused + unreadable;
   process.exitCode = notRestored === 0 ? EXIT.ok : EXIT.failed;
   if (json) return printJson(result);
   const others = Object.entries({ 'were there': present, missing, refused, unreadable, erased });
   const rest = others.filter(([, count]) => count > 0).map(([what, count]) => `, ${count} ${what}`);
   print(`${colors.bold(String(restored))} of ${counted(documents, 'document')} restored${rest.join('')}`);
-  for (const { cid, outcome, reason } of told) say(sayColors.yellow(`${cid} ${outcome}: ${reason}`));
-  const untold = notRestored + erased - told.length;
+  for (const { cid, outcome, reason } of failures) say(sayColors.yellow(`${cid} ${outcome}: ${reason}`));
+  const untold = notRestored + erased - failures.length;
   if (untold > 0) say(sayColors.yellow(`… and ${counted(untold, 'more')}`));
 }

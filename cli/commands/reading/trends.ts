@@ -50,12 +50,12 @@ function printChart(buckets: readonly TrendBucketFigures[], bucket: Options['buc
   const format = new Intl.DateTimeFormat('sv-SE', { timeZone, ...day, ...hour });
   printTable(
     ['from', 'turns', '', 'user tokens', 'assistant tokens', 'reflections'],
-    buckets.map(({ start, turns, userTokens, assistantTokens, reflections }) => [
-      format.format(new Date(start)),
+    buckets.map(({ from, turns, userTokenCount, assistantTokenCount, reflections }) => [
+      format.format(new Date(from)),
       turns,
       colors.cyan('█'.repeat(Math.ceil((turns / most) * BAR_LENGTH))),
-      userTokens,
-      assistantTokens,
+      userTokenCount,
+      assistantTokenCount,
       reflections,
     ]),
   );

@@ -19,7 +19,8 @@ interface Result {
   failed: number;
   /** Not pinned yet, so not checked. */
   unpinned: number;
-  failures: { id: string; contextId: string; cid: string; failing: Check[] }[];
+  /** `checks` are those that do not hold. */
+  failures: { id: string; contextId: string; cid: string; reason: string; checks: Check[] }[];
 }
 
 export function verifyCommand(): Command {
@@ -69,7 +70,8 @@ async function collect(memory: MemoryCore, scope: VerifyAllOptions, json: true |
       if (ok) continue;
       result.failed += 1;
       const failing = checks.filter((check) => !check.ok);
-      if (result.failures.length < LISTED) result.failures.push({ id, contextId, cid, failing });
+      if (result.failures.length < LISTED)
+        result.failures.push({ id, contextId, cid, reason: reasonOf(failing), checks: failing });
     }
     return result;
   } finally {
@@ -78,13 +80,17 @@ async function collect(memory: MemoryCore, scope: VerifyAllOptions, json: true |
 }
 
 function printResult({ checked, failed, unpinned, failures }: Result): void {
-  for (const { id, cid, failing } of failures) {
+  for (const { id, cid, checks } of failures) {
     print(`${id} ${cid}`);
-    for (const check of failing) printCheck(check);
+    for (const check of checks) printCheck(check);
   }
   if (failed > failures.length) print(`… and ${failed - failures.length} more`);
   const waiting = unpinned > 0 ? `; ${unpinned} not pinned yet` : '';
   print(`${mark(failed === 0)} ${counted(checked, 'reflection')} checked, ${failed} failed${waiting}`);
+}
+
+function reasonOf(failing: readonly Check[]): string {
+  return failing.map(({ name, detail }) => `${name}: ${detail}`).join('; ');
 }
 
 function printCheck({ name, ok, detail }: Check): void {

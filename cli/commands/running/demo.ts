@@ -26,10 +26,10 @@ const BUDGET = 1_500;
 /** Saves waited for at once. */
 const IN_FLIGHT = 16;
 
-interface Step {
-  what: string;
+interface Check {
+  name: string;
   ok: boolean;
-  result: string;
+  detail: string;
 }
 
 interface DemoResult {
@@ -42,7 +42,7 @@ interface DemoResult {
   reflections: { cid: string | null; visibility: string; verified: boolean }[];
   recalled: { contextId: string; items: number; tokenCount: number; maxTokens: number };
   decodedEqualsInput: boolean;
-  steps: Step[];
+  checks: Check[];
 }
 
 export function demoCommand(): Command {
@@ -115,41 +115,41 @@ async function runDemo(memory: MemoryCore, workers: WorkerProcesses, parts: Embe
     recalled: { contextId, items: recalled.items.length, tokenCount: recalled.tokenCount, maxTokens: BUDGET },
     decodedEqualsInput,
   };
-  const steps: Step[] = [
+  const checks: Check[] = [
     {
-      what: 'turns queued',
+      name: 'turns queued',
       ok: result.turnsQueued === turns.length,
-      result: `${result.turnsQueued} in ${contextIds.length} conversations`,
+      detail: `${result.turnsQueued} in ${contextIds.length} conversations`,
     },
-    { what: 'tokens', ok: tokens > 0, result: String(tokens) },
-    { what: 'cached in Redis', ok: result.cached === turns.length, result: `${result.cached} turns` },
+    { name: 'tokens', ok: tokens > 0, detail: String(tokens) },
+    { name: 'cached in Redis', ok: result.cached === turns.length, detail: `${result.cached} turns` },
     {
-      what: 'flushed to Supabase',
+      name: 'flushed to Supabase',
       ok: flush.success && flush.failedCount === 0,
-      result: `${counted(flush.flushedCount, 'record')} in ${counted(flush.batches, 'batch', 'batches')}`,
+      detail: `${counted(flush.flushedCount, 'record')} in ${counted(flush.batches, 'batch', 'batches')}`,
     },
     {
-      what: 'rows in Supabase',
+      name: 'rows in Supabase',
       ok: rowsInSupabase === expectedRows,
-      result: `${rowsInSupabase} counted, ${expectedRows} expected`,
+      detail: `${rowsInSupabase} counted, ${expectedRows} expected`,
     },
     ...result.reflections.map(({ cid, visibility, verified: ok }) => ({
-      what: `${visibility} reflection`,
+      name: `${visibility} reflection`,
       ok,
-      result: cid ?? 'no CID',
+      detail: cid ?? 'no CID',
     })),
     {
-      what: 'recalled context',
+      name: 'recalled context',
       ok: recalled.items.length > 0 && recalled.tokenCount <= BUDGET,
-      result: `${recalled.items.length} messages, ${recalled.tokenCount} of at most ${BUDGET} tokens`,
+      detail: `${recalled.items.length} messages, ${recalled.tokenCount} of at most ${BUDGET} tokens`,
     },
     {
-      what: 'decoded text',
+      name: 'decoded text',
       ok: decodedEqualsInput,
-      result: decodedEqualsInput ? 'equal to the input, in order' : 'differs from the input',
+      detail: decodedEqualsInput ? 'equal to the input, in order' : 'differs from the input',
     },
   ];
-  return { ok: steps.every(({ ok }) => ok), ...result, steps };
+  return { ok: checks.every(({ ok }) => ok), ...result, checks };
 }
 
 async function readSample<T>(name: string): Promise<T[]> {
@@ -221,10 +221,10 @@ function textsOf(each: {
   return [each.userMessage ?? null, each.assistantMessage ?? null, each.text ?? each.reflectionText ?? null];
 }
 
-function printResult({ ok, steps }: DemoResult): void {
+function printResult({ ok, checks }: DemoResult): void {
   printTable(
     ['', 'step', 'result'],
-    steps.map((step) => [mark(step.ok), step.what, step.result]),
+    checks.map((step) => [mark(step.ok), step.name, step.detail]),
   );
   print(ok ? colors.green('Everything is as it should be.') : colors.red('Not everything is as it should be.'));
 }

@@ -16,9 +16,9 @@ import { EXIT } from '../../terminal/exit.ts';
 import { colors, mark, print, printJson } from '../../terminal/output.ts';
 
 interface Finding {
-  what: string;
+  name: string;
   ok: boolean;
-  found: string;
+  detail: string;
   /** How to mend it, when it is not. */
   mend: string;
 }
@@ -53,14 +53,15 @@ export function doctorCommand(): Command {
     .option('--json', 'print JSON')
     .action(async ({ json }: { json?: true }) => {
       const findings = await examine(readEnvironment());
-      if (json) printJson(findings.map((each) => (each.ok ? { ...each, mend: null } : each)));
+      const isWell = findings.every(({ ok }) => ok);
+      if (json) printJson({ ok: isWell, checks: findings.map((each) => (each.ok ? { ...each, mend: null } : each)) });
       else {
-        for (const { what, ok, found, mend } of findings) {
-          print(`${mark(ok)} ${what.padEnd(14)} ${found}`);
+        for (const { name, ok, detail, mend } of findings) {
+          print(`${mark(ok)} ${name.padEnd(14)} ${detail}`);
           if (!ok) print(`  ${colors.yellow('→')} ${mend}`);
         }
       }
-      process.exitCode = findings.every(({ ok }) => ok) ? EXIT.ok : EXIT.failed;
+      process.exitCode = isWell ? EXIT.ok : EXIT.failed;
     });
 }
 
@@ -95,27 +96,27 @@ async function examineRedis({ redisUrl, redisTimeoutMs }: Config): Promise<Findi
     const appendOnly = about.every((info) => /aof_enabled:1/.test(info));
     return [
       {
-        what: 'Redis',
+        name: 'Redis',
         ok: isRecent(version),
-        found: `version ${version}`,
+        detail: `version ${version}`,
         mend: 'upgrade to Redis 6.2 or newer, or Valkey',
       },
       {
-        what: 'Redis eviction',
+        name: 'Redis eviction',
         ok: policy === null || policy === 'noeviction',
-        found: policy ?? 'not told by this server',
+        detail: policy ?? 'not told by this server',
         mend: 'redis-cli config set maxmemory-policy noeviction, and in redis.conf: anything else may lose pending records',
       },
       {
-        what: 'Redis AOF',
+        name: 'Redis AOF',
         ok: appendOnly,
-        found: appendOnly ? 'on' : 'off',
+        detail: appendOnly ? 'on' : 'off',
         mend: 'redis-cli config set appendonly yes, and in redis.conf: without it a restart loses what is not flushed',
       },
     ];
   } catch (error) {
     const found = messageOf(error);
-    return [{ what: 'Redis', ok: false, found, mend: mendFor(found, REDIS_MENDS) }];
+    return [{ name: 'Redis', ok: false, detail: found, mend: mendFor(found, REDIS_MENDS) }];
   } finally {
     redis.disconnect();
   }
@@ -159,35 +160,35 @@ async function examineSupabase(config: Config): Promise<Finding[]> {
 }
 
 async function examineIpfs({ ipfsApiUrl, ipfsTimeoutMs }: Config): Promise<Finding[]> {
-  const what = 'IPFS';
+  const name = 'IPFS';
   if (ipfsApiUrl === undefined) {
     const mend = "IPFS_API_URL=http://127.0.0.1:5001, or wherever a Kubo node's RPC listens; reflections need it";
-    return [{ what, ok: false, found: 'IPFS_API_URL is not set', mend }];
+    return [{ name, ok: false, detail: 'IPFS_API_URL is not set', mend }];
   }
   const ask = async () => `version ${await new Ipfs(ipfsApiUrl, ipfsTimeoutMs).version()}`;
-  return [await attempt(what, 'start the node, or correct IPFS_API_URL', ask)];
+  return [await attempt(name, 'start the node, or correct IPFS_API_URL', ask)];
 }
 
 function examineKeys({ encryptionKeys, signingKey }: Config): Finding[] {
   return [
     {
-      what: 'encryption',
+      name: 'encryption',
       ok: encryptionKeys !== undefined,
-      found: encryptionKeys ? `key ${encryptionKeys[0].kid} writes` : 'MEMORY_ENCRYPTION_KEYS is not set',
+      detail: encryptionKeys ? `key ${encryptionKeys[0].kid} writes` : 'MEMORY_ENCRYPTION_KEYS is not set',
       mend:
         'MEMORY_ENCRYPTION_KEYS="k1:$(openssl rand -base64 32)", and keep a copy: what is encrypted cannot be read ' +
         'without it; private reflections and MEMORY_TEXT_CACHE=encrypted need it',
     },
     {
-      what: 'signing',
+      name: 'signing',
       ok: signingKey !== undefined,
-      found: signingKey ? signerFound(new Signer(signingKey)) : 'MEMORY_SIGNING_KEY is not set',
+      detail: signingKey ? signerFound(new Signer(signingKey)) : 'MEMORY_SIGNING_KEY is not set',
       mend: 'MEMORY_SIGNING_KEY="$(openssl rand -base64 32)"; reflections need it',
     },
   ];
 }
 
-/** The public key is what MEMORY_TRUSTED_KEYS takes once another one signs. */
+/** The public key is what MEMORY_RETIRED_SIGNING_KEYS takes once another one signs. */
 function signerFound({ kid, publicKey }: Signer): string {
   return `key ${kid} signs, public key ${publicKey}`;
 }
@@ -196,12 +197,12 @@ function has<const K extends Setting>(config: Config, settings: readonly K[]): c
   return settings.every((setting) => config[setting] !== undefined);
 }
 
-async function attempt(what: string, mends: string | Mends, work: () => Promise<string>): Promise<Finding> {
+async function attempt(name: string, mends: string | Mends, work: () => Promise<string>): Promise<Finding> {
   try {
-    return { what, ok: true, found: await work(), mend: '' };
+    return { name, ok: true, detail: await work(), mend: '' };
   } catch (error) {
     const found = messageOf(error);
-    return { what, ok: false, found, mend: typeof mends === 'string' ? mends : mendFor(found, mends) };
+    return { name, ok: false, detail: found, mend: typeof mends === 'string' ? mends : mendFor(found, mends) };
   }
 }
 

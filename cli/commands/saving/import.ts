@@ -48,7 +48,7 @@ interface ImportOptions {
   json?: true;
 }
 
-interface BadLine {
+interface FailedLine {
   line: number;
   reason: string;
 }
@@ -56,8 +56,8 @@ interface BadLine {
 interface ImportResult {
   lines: number;
   queued: number;
-  bad: number;
-  badLines: BadLine[];
+  failed: number;
+  failures: FailedLine[];
   /** With --wait: whether every queued turn is cached; false when a job has failed meanwhile. */
   cached: boolean | null;
 }
@@ -85,7 +85,7 @@ export function importCommand(): Command {
       const result = await withMemory((memory) => importFile(file, options, memory, interrupted.signal));
       if (options.json) printJson(result);
       else printResult(result);
-      process.exitCode = result.bad === 0 && result.cached !== false ? EXIT.ok : EXIT.failed;
+      process.exitCode = result.failed === 0 && result.cached !== false ? EXIT.ok : EXIT.failed;
     });
 }
 
@@ -97,7 +97,7 @@ export async function importFile(
 ): Promise<ImportResult> {
   const { idempotencyPrefix: prefix } = options;
   if (prefix !== undefined) validate(identifierUpTo(PREFIX_LENGTH), prefix, '--idempotency-prefix');
-  const result: ImportResult = { lines: 0, queued: 0, bad: 0, badLines: [], cached: null };
+  const result: ImportResult = { lines: 0, queued: 0, failed: 0, failures: [], cached: null };
   try {
     const { failed: failedBefore = 0 } = (await memory.getStats()).queues.chat;
     await queueLines(file, options, memory, signal, result);
@@ -133,8 +133,8 @@ async function queueLines(
       result.lines++;
       const turn = parseLine(number, text, idempotencyPrefix);
       if ('reason' in turn) {
-        result.bad++;
-        if (result.badLines.length < REPORTED) result.badLines.push(turn);
+        result.failed++;
+        if (result.failures.length < REPORTED) result.failures.push(turn);
         continue;
       }
       const size = bytesOf(turn);
@@ -179,7 +179,7 @@ async function decompress(source: AsyncIterable<Buffer>): Promise<AsyncIterable<
   return pipeline(Readable.from(all()), createGunzip(), () => undefined); // whoever reads it gets its error
 }
 
-function parseLine(line: number, text: string | null, prefix: string | undefined): ChatInput | BadLine {
+function parseLine(line: number, text: string | null, prefix: string | undefined): ChatInput | FailedLine {
   if (text === null) return { line, reason: `expected at most ${LINE_BYTES} bytes, received a longer line` };
   let value: unknown;
   try {
@@ -248,10 +248,10 @@ function described(error: unknown, file: string, { queued }: ImportResult, signa
   return new MnemoqError('invalid_input', `cannot read ${file}: ${messageOf(error)}${progress}`, { cause: error });
 }
 
-function printResult({ lines, queued, bad, badLines, cached }: ImportResult): void {
+function printResult({ lines, queued, failed, failures, cached }: ImportResult): void {
   const state = cached ? 'queued and cached' : 'queued';
-  print(`${colors.bold(String(queued))} of ${counted(lines, 'line')} ${state}${bad > 0 ? `, ${bad} bad` : ''}`);
-  for (const { line, reason } of badLines) say(sayColors.yellow(`line ${line}: ${reason}`));
-  if (bad > badLines.length) say(sayColors.yellow(`… and ${counted(bad - badLines.length, 'more bad line')}`));
+  print(`${colors.bold(String(queued))} of ${counted(lines, 'line')} ${state}${failed > 0 ? `, ${failed} bad` : ''}`);
+  for (const { line, reason } of failures) say(sayColors.yellow(`line ${line}: ${reason}`));
+  if (failed > failures.length) say(sayColors.yellow(`… and ${counted(failed - failures.length, 'more bad line')}`));
   if (cached === false) say(sayColors.yellow('a chat job has failed meanwhile: mnemoq dashboard shows why'));
 }

@@ -45,7 +45,7 @@ export function quarantineCommand(): Command {
           results.push(result);
           if (!json) print(`${mark(result.committed)} ${id} ${result.reason ?? 'committed'}`);
         }
-        if (json) printJson(results);
+        if (json) printJson({ items: results, nextCursor: null, complete: true });
         else if (results.length === 0) print('nothing is in quarantine');
         process.exitCode = results.every(({ committed }) => committed) ? EXIT.ok : EXIT.failed;
       });

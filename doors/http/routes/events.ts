@@ -25,7 +25,7 @@ const cursor = z.string().min(1).max(1_000);
 
 const eventsQuery = z.strictObject({
   types: types.optional().meta({ description: 'Only events of these types, separated by commas. Default: all.' }),
-  after: cursor.optional().meta({
+  cursor: cursor.optional().meta({
     description:
       'The id of the last event that was seen; 0 for all that are kept. Default: only what happens from now on.',
   }),
@@ -35,7 +35,7 @@ const eventsQuery = z.strictObject({
   }),
 });
 const eventsHeaders = z.looseObject({
-  'last-event-id': cursor.optional().meta({ description: 'The same as `after`, and stronger: browsers send it.' }),
+  'last-event-id': cursor.optional().meta({ description: 'The same as `cursor`, and stronger: browsers send it.' }),
 });
 const eventStream = z.string().meta({
   description: 'Events of the types asked for, and `events.missed`; the data of each is JSON: id, type, at, data.',
@@ -55,7 +55,8 @@ export async function addEventRoute(plain: FastifyInstance, memory: MemoryCore):
       schema: operation({
         id: 'followEvents',
         summary: 'What happens to records, as server-sent events',
-        description: 'docs/events.md has every event. Resumes after the event with the id in Last-Event-ID or `after`.',
+        description:
+          'docs/events.md has every event. Resumes after the event with the id in Last-Event-ID or `cursor`.',
         tag: 'reading',
         parts: { querystring: eventsQuery, headers: eventsHeaders },
         answers: { 200: { schema: eventStream, description: 'Never ends by itself.', type: 'text/event-stream' } },
@@ -63,11 +64,11 @@ export async function addEventRoute(plain: FastifyInstance, memory: MemoryCore):
       }),
     },
     async (request, reply) => {
-      const { types: wanted, after, user_id } = request.query;
+      const { types: wanted, cursor: named, user_id } = request.query;
       const gone = new AbortController();
       reply.sse.onClose(() => gone.abort());
       const { cursor: start, events } = await memory.followEvents({
-        after: request.headers['last-event-id'] ?? after,
+        cursor: request.headers['last-event-id'] ?? named,
         userId: userFor(callerOf(request), user_id),
         types: wanted?.split(',') as EventType[] | undefined,
         // An id without data is no event, and where a browser resumes.

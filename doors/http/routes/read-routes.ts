@@ -118,7 +118,7 @@ export function addReadRoutes(plain: FastifyInstance, memory: MemoryCore): void 
     {
       ...FOR_USERS,
       schema: operation({
-        id: 'inspectRecord',
+        id: 'inspect',
         summary: 'A record with its text and its token ids',
         tag: 'reading',
         parts: { params: recordPath, querystring: scopeQuery },

@@ -26,7 +26,7 @@ export function addServiceRoutes(plain: FastifyInstance, memory: MemoryCore): vo
     {
       onRequest: onlyService,
       schema: operation({
-        id: 'flush',
+        id: 'flushRedisToSupabase',
         summary: 'Commit everything that is pending now, and wait for it',
         description: 'For service keys. Waits for 30 s, or as long as Prefer: wait says; it goes on after that.',
         tag: 'operating',
@@ -46,7 +46,7 @@ export function addServiceRoutes(plain: FastifyInstance, memory: MemoryCore): vo
       const { reason, success, ...done } = await memory.flushRedisToSupabase({ ...toCamel(request.body), wait });
       if (success) return toSnake({ success, ...done });
       const so = `${done.flushedCount} of ${done.totalPending} records were committed`;
-      throw new MnemoqError('long_term_unavailable', `${so}; the rest is kept: ${reason}`);
+      throw new MnemoqError('supabase_unavailable', `${so}; the rest is kept: ${reason}`);
     },
   );
   server.post(

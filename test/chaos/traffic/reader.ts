@@ -13,7 +13,7 @@ const PAGE = 100;
 /** How long a reader may need to find the way back to its parts. */
 const PATIENCE_MS = 30_000;
 /** A read may fail with these while something is broken. It may never be wrong. */
-const TRANSIENT = ['redis_unavailable', 'long_term_unavailable'] as const;
+const TRANSIENT = ['redis_unavailable', 'supabase_unavailable'] as const;
 
 /** Where a read was made, for the words of a finding. */
 interface Reading {

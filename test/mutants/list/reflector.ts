@@ -36,7 +36,7 @@ export const REFLECTOR: readonly Mutant[] = [
     name: 'reflector-without-budget',
     breaks: 'a reflector is sent no more tokens than its budget',
     file: REFLECTOR_FILE,
-    text: "records.filter(({ module }) => module === 'chat'),\n    config.reflectMaxTokens,",
+    text: "records.filter(({ module }) => module === 'chat'),\n    config.reflectorMaxTokens,",
     instead: "records.filter(({ module }) => module === 'chat'),\n    Infinity,",
     caughtBy,
     test: 'within the budget of tokens',

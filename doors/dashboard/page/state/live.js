@@ -8,7 +8,7 @@ import { state, update } from './store.js';
 const POLL_MS = 4_000;
 /** Events come in bursts; one look after the first of them is enough. */
 const GATHER_MS = 200;
-const EVENTS = ['record.cached', 'records.committed', 'reflection.pinned', 'record.quarantined'];
+const EVENTS = ['record.cached', 'records.committed', 'record.pinned', 'record.quarantined'];
 
 let gathering = 0;
 let isStreaming = false;

@@ -17,7 +17,7 @@ import { language, theme } from './preferences.js';
  *   checks?: { name: string, ok: boolean, detail: string }[] }} Verification
  * @typedef {{ id: string, reason: string, state: string, started_at: string, duration_ms: number | null,
  *   flushed_count: number, failed_count: number, error: string | null }} FlushRun
- * @typedef {{ context_id: string, last_at: string | null }} Conversation
+ * @typedef {{ context_id: string, last_created_at: string | null }} Conversation
  * @typedef {{ start: string, turns: number, tokens: number, reflections: number }} Bucket
  */
 

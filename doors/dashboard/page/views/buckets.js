@@ -29,9 +29,9 @@ export async function loadBuckets(contextId) {
   if (contextId !== state.contextId) return;
   update({
     buckets: buckets.map((/** @type {any} */ bucket) => ({
-      start: bucket.start,
+      start: bucket.from,
       turns: bucket.turns,
-      tokens: bucket.user_tokens + bucket.assistant_tokens,
+      tokens: bucket.user_token_count + bucket.assistant_token_count,
       reflections: bucket.reflections,
     })),
   });

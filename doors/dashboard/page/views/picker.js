@@ -35,7 +35,7 @@ export async function loadConversations() {
 
 /** Without a date: nothing of it is committed yet, so it is new. @param {import('../state/store.js').Conversation[]} conversations */
 function newestFirst(conversations) {
-  return conversations.toSorted((a, b) => (b.last_at ?? '9999').localeCompare(a.last_at ?? '9999'));
+  return conversations.toSorted((a, b) => (b.last_created_at ?? '9999').localeCompare(a.last_created_at ?? '9999'));
 }
 
 /** @param {Partial<typeof state.picker>} change */
@@ -114,7 +114,7 @@ export function pickerView() {
 
 /** @param {import('../state/store.js').Conversation} conversation @param {number} index */
 function optionView(conversation, index) {
-  const { context_id: contextId, last_at: lastAt } = conversation;
+  const { context_id: contextId, last_created_at: lastCreatedAt } = conversation;
   const classes = [
     'option',
     index === state.picker.active ? 'active' : '',
@@ -128,7 +128,7 @@ function optionView(conversation, index) {
     @click=${() => pick(contextId)}
   >
     <bdi class="option-name">${contextId}</bdi>
-    ${lastAt === null ? nothing : html`<span class="option-more">${moment(lastAt)}</span>`}
+    ${lastCreatedAt === null ? nothing : html`<span class="option-more">${moment(lastCreatedAt)}</span>`}
   </li>`;
 }
 

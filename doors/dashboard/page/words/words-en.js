@@ -136,7 +136,7 @@ export const en = {
   'failure.missing': 'Nothing was found.',
   'failure.missing.hint': 'It may have been erased, or belong to somebody else.',
   'failure.busy': 'Too many requests.',
-  'failure.busy.hint': 'Wait a moment; MEMORY_RATE_LIMIT sets how many are allowed.',
+  'failure.busy.hint': 'Wait a moment; MEMORY_RATE_LIMIT_PER_MINUTE sets how many are allowed.',
   'failure.away': 'A store is unavailable.',
   'failure.away.hint': 'Nothing is lost. mnemoq doctor says which one, and how to mend it.',
   'failure.other': 'That did not work.',

@@ -135,7 +135,7 @@ export const zhTW = {
   'failure.missing': '什麼都沒找到。',
   'failure.missing.hint': '可能已被抹除，或屬於別人。',
   'failure.busy': '請求過多。',
-  'failure.busy.hint': '請稍候；上限由 MEMORY_RATE_LIMIT 設定。',
+  'failure.busy.hint': '請稍候；上限由 MEMORY_RATE_LIMIT_PER_MINUTE 設定。',
   'failure.away': '有儲存服務無法使用。',
   'failure.away.hint': '資料不會遺失。mnemoq doctor 會指出是哪一個以及如何修復。',
   'failure.other': '沒有成功。',
