@@ -239,7 +239,7 @@ test('a malformed job in quarantine keeps no other from its retry', async () => 
     environment: stack.environment,
     cwd: dir,
   });
-  const results = JSON.parse(stdout) as { id: string; committed: boolean }[];
+  const { items: results } = JSON.parse(stdout) as { items: { id: string; committed: boolean }[] };
   expect([code, results.map(({ committed }) => committed)]).toEqual([1, [false, false, true]]);
   expect(stdout).not.toContain(MARKER);
 

@@ -34,14 +34,14 @@ afterAll(async () => {
 const contextId = `without search ${randomUUID()}`;
 
 interface Finding {
-  what: string;
+  name: string;
   ok: boolean;
-  found: string;
+  detail: string;
 }
 async function doctor() {
   const { code, stdout } = await runCli(['doctor', '--json'], { environment: stack.environment });
-  const findings = JSON.parse(stdout) as Finding[];
-  return { code, wrong: findings.filter(({ ok }) => !ok), search: findings.find(({ what }) => what === 'search') };
+  const { checks: findings } = JSON.parse(stdout) as { checks: Finding[] };
+  return { code, wrong: findings.filter(({ ok }) => !ok), search: findings.find(({ name }) => name === 'search') };
 }
 
 describe('a database without the search file', () => {
