@@ -11,24 +11,26 @@ import { DOCUMENT_BYTES } from './reflection-document.ts';
 import { validate } from '../validate.ts';
 
 /**
- * An archive of pinned documents is a CARv1 file: pages, each followed by the blocks of the documents it names. A page is a
- * DAG-JSON block that links its documents and the page before it, so the root, the last page, leads to every block: a node
- * that imports the file keeps all of it by pinning the root. docs/provenance.md has the format for others.
+ * An archive of pinned documents is a CARv1 file: pages, each followed by the blocks of the documents that it names. A page is
+ * a DAG-JSON block that links its documents and the page before it. So the root, which is the last page, leads to every block,
+ * and a node that imports the file keeps all of it by pinning the root. docs/provenance.md describes the format for others.
  */
 const DAG_JSON = 0x0129; // https://github.com/multiformats/multicodec/blob/master/table.csv
 
-/** Documents of a page at most: with all that is known of each it stays below the 1 MiB that nodes take as a block. */
+/**
+ * The most documents of a page. With all that is known of each, a page stays below the 1 MiB that nodes take as a block.
+ */
 export const PAGE_DOCUMENTS = 250;
-/** Bytes of documents after which a page ends: that much, and one document more, is in memory at once. */
+/** A page ends after so many bytes of documents. That much, and one document more, is in memory at once. */
 export const PAGE_BYTES = 8 * 1024 * 1024;
-/** Held of a file whose pages are further apart, as one of documents without pages is. */
+/** How much is held in memory of a file whose pages are further apart, as in a file of documents without pages. */
 const HELD_BYTES = 64 * 1024 * 1024;
 
-/** Many more than a document of DOCUMENT_BYTES has. */
+/** The most blocks that are read for one document: many more than a document of DOCUMENT_BYTES has. */
 const DOCUMENT_BLOCKS = 1_000;
 
 const link = z.strictObject({ '/': z.string().max(200).refine(isCid, 'a CID') });
-/** What only the database knows of a record; its key stays wrapped by MEMORY_ENCRYPTION_KEYS. */
+/** What only the database knows of a record. The key stays wrapped by MEMORY_ENCRYPTION_KEYS. */
 const archivedRow = z.strictObject({
   contextId: identifier,
   pinnedAt: moment,
@@ -50,7 +52,7 @@ export interface ArchiveEntry {
 
 /** A document as it is read from an archive. */
 export interface ArchivedDocument extends ArchiveEntry {
-  /** Unchecked; null when not all of its blocks are there. */
+  /** Not checked yet. Null when not all of its blocks are there. */
   bytes: Uint8Array | null;
 }
 
@@ -70,8 +72,8 @@ async function blockOf(bytes: Uint8Array): Promise<Block> {
 
 /**
  * The documents of an archive in the order of the file, or those that are the roots of a CAR file without pages. Throws
- * `invalid_input` for what is no such file, and at the end for one that is cut off or lacks a page; what came before may be
- * used all the same.
+ * `invalid_input` for what is no such file, and at the end for a file that is cut off or lacks a page. The documents that came
+ * before may be used all the same.
  */
 export async function* readArchive(source: AsyncIterable<Uint8Array>): AsyncGenerator<ArchivedDocument> {
   const car = await orWrong(CarBlockIterator.fromIterable(source));
@@ -101,7 +103,7 @@ export async function* readArchive(source: AsyncIterable<Uint8Array>): AsyncGene
     throw wrong('all of its pages', 'a file that lacks some: it is cut off or not finished');
 }
 
-/** The blocks since the last page. */
+/** The blocks that came since the last page. */
 class Held {
   readonly #blocks = new Map<string, Uint8Array>();
   #bytes = 0;
@@ -122,8 +124,9 @@ function* assemble(entries: readonly ArchiveEntry[], held: Held): Generator<Arch
 }
 
 /**
- * A document's leaves in the order of the links that lead to them; null where not all are there. Whether they are the document
- * its CID will tell. Links may lead anywhere, and to the same block a thousand times.
+ * The leaves of a document in the order of the links that lead to them; null where not all of them are there. Whether they are
+ * the document is for its CID to tell. Links may lead anywhere, and to the same block a thousand times, so the blocks are
+ * counted.
  */
 function contentOf(document: CID, held: Held): Uint8Array | null {
   const chunks: Uint8Array[] = [];
@@ -144,7 +147,7 @@ function linksOf(bytes: Uint8Array): CID[] {
   try {
     return dagPb.decode(bytes).Links.map(({ Hash }) => Hash);
   } catch {
-    return []; // altered: what it leads to is not the document
+    return []; // an altered block does not lead to the document
   }
 }
 
@@ -164,7 +167,7 @@ function isPage({ code }: CID): boolean {
   return code === DAG_JSON;
 }
 
-/** What the CAR reader or the file itself throws. */
+/** Names what the reader of the CAR file, or the file itself, throws. */
 async function orWrong<T>(reading: Promise<T>): Promise<T> {
   return reading.catch((error) => {
     throw wrong('a CAR file', messageOf(error));

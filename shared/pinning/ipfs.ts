@@ -1,5 +1,5 @@
 /**
- * **shared/pinning/**: the documents on IPFS: what they say, how their CIDs come about, archives of them, and what one
+ * **shared/pinning/**: the documents on IPFS: what they say, how their CIDs come about, archives of them, and what a document
  * from elsewhere must prove.
  */
 import { BlackHoleBlockstore } from 'blockstore-core';
@@ -10,12 +10,12 @@ import { balanced } from 'ipfs-unixfs-importer/layout';
 import { CID } from 'multiformats/cid';
 import { MnemoqError, messageOf } from '../errors.ts';
 
-/** Kubo's own defaults for `add`, spelled out so that the CID does not change with a node's configuration. */
+/** Kubo's own defaults for `add`. They are spelled out so that the CID does not change with the configuration of a node. */
 const CHUNK_BYTES = 262_144;
 const LINKS_PER_NODE = 174;
 const ADD_OPTIONS = { cidVersion: 1, rawLeaves: true, chunker: `size-${CHUNK_BYTES}` } as const;
 
-/** How the importer is told the same. */
+/** The same for the importer, which has names of its own for them. */
 export const IMPORT_OPTIONS = {
   cidVersion: 1,
   rawLeaves: true,
@@ -24,7 +24,7 @@ export const IMPORT_OPTIONS = {
   layout: balanced({ maxChildrenPerNode: LINKS_PER_NODE }),
 } as const;
 
-/** The CID a file will have, computed here, without storing anything. */
+/** The CID that a file will have. It is computed here, and nothing is stored. */
 export async function computeCid(bytes: Uint8Array): Promise<string> {
   const { cid } = await importBytes(bytes, new BlackHoleBlockstore(), IMPORT_OPTIONS);
   return cid.toString();
@@ -36,11 +36,11 @@ export interface Block {
   bytes: Uint8Array;
 }
 
-/** The blocks a file is stored as, each once, the one with its CID last. */
+/** The blocks as which a file is stored, each of them once. The last one has the CID of the file. */
 export async function splitIntoBlocks(bytes: Uint8Array): Promise<Block[]> {
   const blocks = new Map<string, Block>();
   const put = async (cid: CID, block: Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<CID> => {
-    blocks.set(cid.toString(), { cid, bytes: block as Uint8Array }); // the importer gives each whole
+    blocks.set(cid.toString(), { cid, bytes: block as Uint8Array }); // the importer gives every block whole
     return cid;
   };
   await importBytes(bytes, { put }, IMPORT_OPTIONS);
@@ -65,7 +65,7 @@ export class Ipfs {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** Stores and pins a file. Throws `cid_mismatch` when the node answers another CID than `expectedCid`. */
+  /** Stores and pins a file. Throws `cid_mismatch` when the node answers with another CID than `expectedCid`. */
   async pin(bytes: Uint8Array, expectedCid: string): Promise<void> {
     const { cid } = await this.#ask('pinning', (signal) =>
       this.#client.add(bytes, { ...ADD_OPTIONS, pin: true, signal }),
@@ -78,7 +78,7 @@ export class Ipfs {
     }
   }
 
-  /** Fetches a file whole; at most `maxBytes`, for nobody knows what is behind a CID. */
+  /** Fetches a whole file of at most `maxBytes`, because nobody knows how much is behind a CID. */
   async fetch(cid: string, maxBytes: number): Promise<Uint8Array> {
     return this.#ask(`fetching ${cid}`, async (signal) => {
       const chunks: Uint8Array[] = [];
@@ -92,14 +92,14 @@ export class Ipfs {
     });
   }
 
-  /** Lets the node forget a file; false when it was not pinned. */
+  /** Lets the node forget a file. False when the file was not pinned. */
   async unpin(cid: string): Promise<boolean> {
     return this.#ask(`unpinning ${cid}`, async (signal) => {
       try {
         await this.#client.pin.rm(CID.parse(cid), { signal });
         return true;
       } catch (error) {
-        if (/not pinned/.test(messageOf(error))) return false; // how Kubo says that there is nothing to do
+        if (/not pinned/.test(messageOf(error))) return false; // Kubo says so when there is nothing to do
         throw error;
       }
     });
@@ -110,18 +110,18 @@ export class Ipfs {
       try {
         for await (const _pin of this.#client.pin.ls({ paths: CID.parse(cid), signal })) return true;
       } catch (error) {
-        if (!/not pinned/.test(messageOf(error))) throw error; // how Kubo says no
+        if (!/not pinned/.test(messageOf(error))) throw error; // Kubo says so when the answer is no
       }
       return false;
     });
   }
 
-  /** The node's name and version. */
+  /** The version of the node. */
   async version(): Promise<string> {
     return this.#ask('asking its version', async (signal) => (await this.#client.version({ signal })).version);
   }
 
-  /** Every call gets a signal: the client's own `timeout` option does nothing (kubo-rpc-client 7.1). */
+  /** Every call gets a signal, because the client's own `timeout` option does nothing (kubo-rpc-client 7.1). */
   async #ask<T>(doing: string, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
     try {
       return await call(AbortSignal.timeout(this.#timeoutMs));
@@ -132,7 +132,7 @@ export class Ipfs {
   }
 }
 
-/** The node is there and answers: it is the file that is not wanted. */
+/** The error for a file that is not wanted. It is not `ipfs_unavailable`, because the node is there and answers. */
 function tooLarge(cid: string, maxBytes: number): MnemoqError {
   const problem = { field: 'size', expected: `at most ${maxBytes} bytes`, received: 'more' };
   return new MnemoqError('unverified', `${cid} is larger than ${maxBytes} bytes`, { problems: [problem] });

@@ -15,12 +15,12 @@ import { validate } from '../validate.ts';
 /** What a document from elsewhere must prove, in the order in which it is looked at. */
 export type Link = 'cid' | 'document' | 'signature' | 'signing key' | 'digest';
 
-/** Follows a document from its CID to its signature; throws `unverified` naming the link that does not hold. */
+/** Follows a document from its CID to its signature. Throws `unverified` that names the link that does not hold. */
 export async function proveDocument(cid: string, bytes: Uint8Array): Promise<ReflectionDocument> {
   const computed = await computeCid(bytes);
   if (computed !== cid) throw unproven('cid', cid, `bytes with CID ${computed}`);
   const doc = fromValidation(() => fromBytes(bytes));
-  // Only the one spelling: a document that is made again from its parts must be the same to the byte.
+  // Only the one spelling is taken, because a document that is made again from its parts must be the same to the byte.
   if (Buffer.compare(toBytes(doc), bytes) !== 0)
     throw unproven('document', 'canonical JSON (RFC 8785)', 'another form');
   if (keyIdOf(doc.signingKey) !== doc.signingKeyId || !signatureHolds(doc)) {
@@ -34,14 +34,14 @@ export function requireSigner({ signingKey, signingKeyId }: ReflectionDocument, 
   if (!trusted.includes(signingKey)) throw unproven('signing key', 'one that is trusted', `key ${signingKeyId}`);
 }
 
-/** The text of a document whose digest holds; throws `unverified` where it does not. `key` opens a private one. */
+/** The text of a document. Throws `unverified` where its digest does not hold. `key` opens a private document. */
 export function proveText(doc: ReflectionDocument, key: Buffer | null): string {
   const text = textOf(doc, key);
   if (text !== null && digestOf(text, key) === doc.sha256) return text;
   throw unproven('digest', doc.sha256, 'a text with another one');
 }
 
-/** The save a document stands for; throws `unverified` where it could not have been one. */
+/** The save that a document stands for. Throws `unverified` where no save could have made it. */
 export function toJob(
   doc: ReflectionDocument,
   text: string,
@@ -59,7 +59,7 @@ export function toJob(
     createdAt,
   };
   const job = fromValidation(() => validate(reflectionJob, given, 'the document'));
-  // A moment in another spelling, or an id in capitals, would become another document.
+  // A moment in another spelling, or an id in capital letters, would make another document.
   if (job.id !== id || job.createdAt !== createdAt) throw unproven('document', 'id and createdAt as saved', 'others');
   return job;
 }

@@ -7,10 +7,10 @@ import { type ReflectionJob, TEXT_BYTES } from '../records/jobs.ts';
 import { type Signer, verifySignature } from '../secrets/signing.ts';
 import { validate } from '../validate.ts';
 
-/** A document is its text, at most doubled by JSON escapes or base64, and its head. */
+/** The most bytes of a document. It is a head and a text, and a byte of text becomes at most six of JSON, as \u0001 does. */
 export const DOCUMENT_BYTES = 8 * TEXT_BYTES;
 
-/** The kid that stands in the envelope of a private text: its key is the reflection's own, not one of the keyring. */
+/** The kid in the envelope of a private text: the text is sealed with the reflection's own key, not one of the keyring. */
 const OWN_KEY = 'self';
 
 const unsigned = z.strictObject({
@@ -20,13 +20,13 @@ const unsigned = z.strictObject({
   contextId: z.string(),
   createdAt: z.string(),
   sourceIds: z.array(z.uuid()),
-  /** Of the newest record of the same type, conversation and user that was there before; absent where there was none. */
+  /** The CID of the newest earlier record of the same type, conversation and user; absent where there was none. */
   previousCid: z.string().min(1).max(200).optional(),
-  /** Hex. Public: SHA-256 of the text. Private: HMAC-SHA-256 of the text under the reflection's key. */
+  /** In hex: of a public text its SHA-256, of a private text its HMAC-SHA-256 under the reflection's own key. */
   sha256: z.string().regex(/^[0-9a-f]{64}$/, '64 hex digits'),
   signingKeyId: z.string(),
   signingKey: z.string(),
-  /** Exactly one of the two. */
+  /** A document has either `text` or `ciphertext`. */
   text: z.string().optional(),
   ciphertext: z.string().optional(),
 });
@@ -34,10 +34,10 @@ const document = unsigned
   .extend({ signature: z.string() })
   .refine((doc) => (doc.text === undefined) !== (doc.ciphertext === undefined), 'either text or ciphertext');
 
-/** The JSON file a reflection is on IPFS, version 1. */
+/** The JSON file that a reflection is on IPFS, in version 1. */
 export type ReflectionDocument = z.infer<typeof document>;
 
-/** What a document is made of: what was saved, and what was there before it. */
+/** What a document is made of: what was saved, and which record was there before it. */
 export type DocumentSource = ReflectionJob & { previousCid?: string | null };
 
 /** A random key for one private reflection. */
@@ -46,8 +46,8 @@ export function newReflectionKey(): Buffer {
 }
 
 /**
- * Builds and signs the document. The same record, key and signer always give the same bytes and so the same CID: the
- * signature is deterministic, and the IV is derived from the reflection's key, which seals this one text and nothing else.
+ * Builds and signs the document. The same record, key and signer always make the same bytes and so the same CID. For this the
+ * signature is deterministic, and the IV is derived from the reflection's own key, which seals this one text and nothing else.
  * `key` is null for a public reflection.
  */
 export function createReflectionDocument(
@@ -74,8 +74,8 @@ export function createReflectionDocument(
 }
 
 /**
- * What proves the text. A plain digest of a private text would let anybody who guesses the text confirm the guess, so it
- * is keyed with the reflection's own key there.
+ * The digest that proves the text. Where the text is private, the digest is keyed with the reflection's own key: a plain digest
+ * would let anybody who guesses the text confirm the guess.
  */
 export function digestOf(text: string, key: Buffer | null): string {
   return (key ? createHmac('sha256', key) : createHash('sha256')).update(text).digest('hex');
@@ -85,12 +85,12 @@ function ivOf(key: Buffer): Buffer {
   return Buffer.from(hkdfSync('sha256', key, '', 'mnemoq reflection iv', 12));
 }
 
-/** The bytes that go to IPFS: UTF-8 JSON with the keys in canonical order (RFC 8785). */
+/** The bytes that go to IPFS: JSON in UTF-8 with its keys in canonical order (RFC 8785). */
 export function toBytes(doc: ReflectionDocument): Uint8Array {
   return new TextEncoder().encode(serialize(doc));
 }
 
-/** Reads a document; throws `invalid_input` when the bytes are not one. */
+/** Reads a document. Throws `invalid_input` when the bytes are not one. */
 export function fromBytes(bytes: Uint8Array): ReflectionDocument {
   const what = 'the document on IPFS';
   let value: unknown;
@@ -109,7 +109,7 @@ export function signatureHolds(doc: ReflectionDocument): boolean {
   return verifySignature(serialize(body), signature, doc.signingKey);
 }
 
-/** The text of a document; `key` opens a private one. */
+/** The text of a document. `key` opens a private one; without it the text of a private document is null. */
 export function textOf(doc: ReflectionDocument, key: Buffer | null): string | null {
   if (doc.text !== undefined) return doc.text;
   if (!key || doc.ciphertext === undefined) return null;

@@ -10,9 +10,9 @@ export interface HealthServer {
 }
 
 /**
- * Answers about this process, to whoever can reach MEMORY_HEALTH_HOST and MEMORY_HEALTH_PORT and without a key:
- * `GET /health/live` while it runs, `GET /health/ready` with 200 or 503 and what `check` says, `GET /metrics`.
- * Null where the port is 0.
+ * Answers about this process. Whoever can reach MEMORY_HEALTH_HOST and MEMORY_HEALTH_PORT may ask, without a key:
+ * `GET /health/live` answers while the process runs, `GET /health/ready` with 200 or 503 and what `check` says, and
+ * `GET /metrics` with the figures for Prometheus. Null where the port is 0.
  */
 export async function startHealthServer(
   { healthHost, healthPort }: Pick<Config, 'healthHost' | 'healthPort'>,

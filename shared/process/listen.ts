@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { MnemoqError } from '../errors.ts';
 
-/** Listens, and gives the address. Throws `invalid_configuration`, naming the variable, where another has the port. */
+/** Listens and gives the address. Throws `invalid_configuration` that names the variable where the port is in use. */
 export async function listen(server: FastifyInstance, variable: string, host: string, port: number): Promise<string> {
   try {
     return await server.listen({ host, port });

@@ -12,22 +12,22 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import type { Stores } from '../tiers/stores.ts';
 
 /**
- * A job that is in hand when its process dies is taken up again by another. BullMQ fails it for good after this many
- * times, whatever its attempts: often enough for machines that come and go, but a text that kills every process that
+ * A job that is in hand when its process dies is taken up again by another process. After this many times BullMQ fails it for
+ * good, whatever its attempts. That is often enough for machines that come and go, and a text that kills every process that
  * touches it does not go round for ever.
  */
 const MAX_STALLED = 100;
 
-/** BullMQ tries again after this when Redis refuses the connection; its own 15 s would be the longest part of an outage. */
+/** When Redis refuses the connection, BullMQ tries again after this time. Its own 15 s would be the longest part of an outage. */
 const RETRY_MS = 1_000;
 
-const HOUR = 3_600; // BullMQ takes ages in seconds
+const HOUR = 3_600; // in seconds, as BullMQ takes ages
 const DAY = 24 * HOUR;
 
 /**
- * How long finished jobs stay, whoever added them (a job may ask for something else). Completed saves make a repeated save
- * with the same id a no-op; after that the short-term cache and the primary key do. Failed ones wait for a person. A
- * quarantined row is nowhere else but in Redis, so only a successful retry removes it.
+ * How long finished jobs stay, whoever added them, unless a job asks for something else. While a completed save stays, a
+ * repeated save with the same id does nothing; afterwards the short-term cache and the primary key see to that. Failed jobs
+ * wait for a person. A quarantined row is in Redis and nowhere else, so only a successful retry removes it.
  */
 const RETENTION: Record<QueueName, Pick<WorkerOptions, 'removeOnComplete' | 'removeOnFail'>> = {
   chat: { removeOnComplete: { age: HOUR, count: 10_000 }, removeOnFail: { age: 30 * DAY, count: 100_000 } },
@@ -35,20 +35,20 @@ const RETENTION: Record<QueueName, Pick<WorkerOptions, 'removeOnComplete' | 'rem
   flush: { removeOnComplete: { age: DAY, count: 1_000 }, removeOnFail: { age: DAY, count: 1_000 } },
   quarantine: { removeOnComplete: { age: DAY, count: 1_000 } },
   reflector: { removeOnComplete: { age: HOUR, count: 1_000 }, removeOnFail: { age: 30 * DAY, count: 10_000 } },
-  // Longer than a dispatcher may lag behind itself: by these an event it takes twice is one delivery.
+  // By these jobs an event that a dispatcher takes twice is one delivery. They stay longer than a dispatcher may lag behind.
   webhook: { removeOnComplete: { age: HOUR, count: 20_000 }, removeOnFail: { age: 30 * DAY, count: 10_000 } },
 };
 
-/** What running a queue takes. */
+/** What is needed to run a queue. */
 export type QueueParts = Pick<Stores, 'redis' | 'keys'> & { logger: Logger; metrics: Metrics };
 
 export interface QueueWorker {
   worker: Worker;
-  /** Ids of the jobs being worked on. */
+  /** The ids of the jobs that are being worked on. */
   inHand: () => string[];
-  /** When a job was last begun, ended or got on, in ms of the epoch; when the worker was started before the first. */
+  /** When a job last began, ended or made progress, in ms of the epoch; before the first job, when the worker was started. */
   lastMove: () => number;
-  /** Gives the jobs being worked on back to their queue, first in line, without an attempt counted. */
+  /** Gives the jobs that are being worked on back to the head of their queue, without counting an attempt. */
   handBack: () => Promise<void>;
 }
 
@@ -128,22 +128,22 @@ export function startQueueWorker(
   };
 }
 
-/** A finished job stays for a while: its text may not. */
+/** A finished job stays for a while, and its text must not stay. */
 async function forgetData(job: Job, logger: Logger): Promise<{ erased: true }> {
   await job.updateData({ id: job.id });
   logger.info({ id: job.id }, 'a record of an erased user or conversation was not taken');
   return { erased: true };
 }
 
-/** What ends a job as failed; null when it is to be put off. */
+/** The error that ends a job as failed; null when the job is to be put off. */
 export function failureOf(error: unknown): UnrecoverableError | null {
   if (error instanceof UnrecoverableError) return error;
   return isError(error, 'invalid_input') ? new UnrecoverableError(error.message) : null;
 }
 
 /**
- * Where Redis does not take even this (it is full, or a replica since a moment ago), the job stays active and is taken up
- * again when its lock has run out. Thrown on, that error would end the job as failed.
+ * Where Redis does not take even this, because it is full or has just become a replica, the job stays active and is taken up
+ * again when its lock has run out. If that error were thrown on, it would end the job as failed.
  */
 async function putOff(job: Job, error: unknown, logger: Logger): Promise<void> {
   const { id, attemptsStarted: start } = job;

@@ -13,25 +13,28 @@ import type { Stores } from '../tiers/stores.ts';
 import { countTokens, decodeTokens, openTokens } from '../records/tokens.ts';
 import { validate } from '../validate.ts';
 
-/** Names reflections by the jobs they come from (RFC 9562, 5.5); changing it would make a retry a second reflection. */
+/**
+ * Names reflections by the jobs they come from (RFC 9562, 5.5). If it changed, the retry of a job would make a second
+ * reflection.
+ */
 const JOB_NAMESPACE = '0d9e4f6c-3b0f-4c55-9d1e-6a3c1f0b7a52';
-/** A model may take minutes; a worker whose jobs do not move for less is taken for stuck. */
+/** How often a job shows progress: a model may take minutes, and a worker whose jobs show none for less is taken for stuck. */
 const MOVE_MS = 10_000;
 
-/** What a reflector is given. */
+/** What a reflector is given to reflect on. */
 export interface ReflectorContext {
-  /** The id the reflection will have: the same when the same job is tried again. */
+  /** The id that the reflection will have. It is the same when the same job is tried again. */
   id: string;
   contextId: string;
   /** Whose turns these are; null for everybody's. */
   userId: string | null;
-  /** Why now: so many turns, none for so long, or somebody asked. */
+  /** Why the reflection is due now: there are enough turns, there was none for long enough, or somebody asked for it. */
   reason: 'turns' | 'idle' | 'request';
-  /** What whoever asked wants it to be about. */
+  /** What the reflection should be about, in the words of who asked for it. */
   focus: string | null;
   /** The newest turns within the budget, oldest first. */
   messages: ContextMessage[];
-  /** Their ids. */
+  /** The ids of these turns. */
   sourceIds: string[];
   tokenCount: number;
   maxTokens: number;
@@ -39,7 +42,7 @@ export interface ReflectorContext {
   previous: { cid: string; text: string } | null;
 }
 
-/** Answers with the reflection's text; with nothing where there is none to make now. */
+/** Answers with the text of the reflection, or with nothing where there is no reflection to make now. */
 export type Reflector = (
   context: ReflectorContext,
 ) => Promise<string | null | undefined | void> | string | null | undefined;
@@ -51,16 +54,16 @@ export interface ReflectorParts extends Stores {
 
 /** What `reflector` jobs return. */
 export interface ReflectorResult {
-  /** Of the reflection, which is in queue `reflection` now; null where none came of it. */
+  /** The id of the reflection, which is in queue `reflection` now; null where the job made none. */
   reflectionId: string | null;
 }
 
 type Begun = NonNullable<ReflectorJob['begun']>;
 
-/** Any text a reflection may be. Not JSON's null, which means none. */
+/** Any text that a reflection may be, or null, which means that there is none. */
 const answer = z.union([textOfRecord, z.null(), z.undefined()], 'a text that is not empty, or nothing');
 
-/** Makes the worker look at a user's turns: now, or after `delay` ms. One job waits, whoever rings and however often. */
+/** Makes the worker look at a user's turns, now or after `delay` ms. One job waits, whoever rings and however often. */
 export async function ring(
   add: (data: ReflectorJob, options: object) => Promise<unknown>,
   { contextId, userId }: ReflectionOwner,
@@ -70,13 +73,13 @@ export async function ring(
   const id = createHash('sha256')
     .update(JSON.stringify([contextId, userId ?? null]))
     .digest('hex');
-  // What rings while the job is active is kept for after it.
+  // A ring that comes while the job is active is kept until the job has ended.
   await add(owner, { delay, deduplication: { id, keepLastIfActive: true, reschedule } });
 }
 
 /**
- * One look at what is due: nothing yet, or the reflector is asked and its text saved the way of every reflection. A job
- * that is tried again after its text was saved saves no second one.
+ * Looks once at what is due. Either nothing is due yet, or the reflector is asked and its text is saved as every reflection is.
+ * A job that is tried again after its text was saved does not save a second one.
  */
 export async function processReflector(job: Job, reflect: Reflector, parts: ReflectorParts): Promise<ReflectorResult> {
   const { begun: before, ...owner } = validate(reflectorJob, job.data, 'the reflector job');
@@ -93,7 +96,7 @@ export async function processReflector(job: Job, reflect: Reflector, parts: Refl
   const context = await contextOf(id, owner, begun, parts);
   if (context.messages.length === 0) return settle(null, owner, begun, parts);
   const text = await moving(job, async () => ask(reflect, context)).catch(async (error) => {
-    // It waits for a person; later turns are for later reflections.
+    // The failed job waits for a person. These turns are done with, and later turns are for later reflections.
     if (failureOf(error)) await settle(null, owner, begun, parts);
     throw error;
   });
@@ -103,7 +106,7 @@ export async function processReflector(job: Job, reflect: Reflector, parts: Refl
   return settle(id, owner, begun, parts);
 }
 
-/** What is due now, by request or by policy; null where nothing is. */
+/** What is due now, by request or by the policy; null where nothing is due. */
 function begin({ turns, due, request, msSinceLastTurn }: ReflectorLook, { config }: ReflectorParts): Begun | null {
   const { reflectorEveryTurns: every, reflectorIdleMs: idle } = config;
   const of = (reason: Begun['reason']) => ({
@@ -118,7 +121,7 @@ function begin({ turns, due, request, msSinceLastTurn }: ReflectorLook, { config
   return idle > 0 && msSinceLastTurn >= idle ? of('idle') : null;
 }
 
-/** There are turns, and it is not quiet for long enough yet. */
+/** For when there are turns, and the conversation has not been quiet for long enough yet. */
 async function ringLater({ due, msSinceLastTurn }: ReflectorLook, owner: ReflectionOwner, parts: ReflectorParts) {
   const { reflectorIdleMs: idle } = parts.config;
   if (due === 0 || idle === 0) return;
@@ -170,7 +173,7 @@ async function ask(reflect: Reflector, context: ReflectorContext): Promise<strin
   return validate(answer, await reflect(context), "the reflector's answer") ?? null;
 }
 
-/** Shows that the job gets on for as long as the work takes. */
+/** Shows progress of the job for as long as the work takes. */
 async function moving<T>(job: Job, work: () => Promise<T>): Promise<T> {
   const timer = setInterval(() => void job.updateProgress({ step: 'asked' }).catch(() => undefined), MOVE_MS);
   return work().finally(() => clearInterval(timer));

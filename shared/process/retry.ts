@@ -1,9 +1,11 @@
-/** First wait, and the longest: long enough not to hammer a service that is down, short enough to notice it is back. */
+/** The first wait. */
 const BASE_MS = 1_000;
+/** The longest wait: long enough not to hammer a service that is down, short enough to notice soon that it is back. */
 const CAP_MS = 60_000;
 
 /**
- * How long to wait before attempt `attempt + 1`: doubling, capped, with jitter so that many workers do not return at once.
+ * How long to wait before attempt `attempt + 1`. The wait doubles each time up to a cap, and has jitter so that many workers do
+ * not return at once.
  *
  * | attempt | 1 | 2 | 3 | 4 | 5 | 6 | 7 and on |
  * |---|---|---|---|---|---|---|---|

@@ -6,13 +6,14 @@ import { QUEUES } from '../queues.ts';
 import type { RedisClient } from '../redis/connection.ts';
 import { withinTime } from '../redis/within-time.ts';
 
-/** How long Redis may take to answer a scrape; Prometheus itself waits for ten seconds. */
+/** How long Redis may take to answer a scrape. Prometheus itself waits for ten seconds. */
 const SCRAPE_MS = 2_000;
 
 /**
  * Adds the state that all processes share, measured in Redis at each scrape: queues, pending records, quarantine, memory. The
- * flush worker and the API expose it, for one who tells it is enough; with two of them take the maximum, not the sum. While
- * Redis does not answer, `mnemoq_redis_up` is 0 and the rest is left out rather than told as it was.
+ * flush worker and the API expose it, because one process that tells it is enough. Where several tell it, take the maximum and
+ * not the sum. While Redis does not answer, `mnemoq_redis_up` is 0, and the other figures are left out rather than told as they
+ * were.
  */
 export function exposeState(metrics: Metrics, parts: ConditionParts): void {
   const gauge = <L extends string = never>(name: string, help: string, labelNames: L[] = []) =>
@@ -62,7 +63,7 @@ export function exposeState(metrics: Metrics, parts: ConditionParts): void {
   });
 }
 
-/** When the next job of a queue was added, in ms of the epoch: its time alone is read, not its text. */
+/** When the next job of a queue was added, in ms of the epoch. Only its time is read, and not its text. */
 async function nextAdded(queue: Queue, redis: RedisClient): Promise<number | null> {
   const id = await redis.lindex(queue.toKey('wait'), -1);
   const added = id === null ? null : await redis.hget(queue.toKey(id), 'timestamp');

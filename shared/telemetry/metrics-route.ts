@@ -6,7 +6,7 @@ import type { Metrics } from './metrics.ts';
 /** Times the requests of a server, also those that no route matches. */
 export function timeRequests(server: FastifyInstance, metrics: Metrics): void {
   server.addHook('onResponse', async (request, reply) => {
-    // The pattern: a path itself would carry ids.
+    // This is the pattern of the route. The path of the request would carry ids.
     const route = request.routeOptions.url ?? 'none';
     const labels = { method: request.method, route, status: String(reply.statusCode) };
     metrics.httpDuration.observe(labels, reply.elapsedTime / 1000);
@@ -14,8 +14,8 @@ export function timeRequests(server: FastifyInstance, metrics: Metrics): void {
 }
 
 /**
- * Adds `GET /metrics`, with the figures of the process itself: memory, event loop, garbage collection. It answers whomever
- * `permit` does not refuse by throwing.
+ * Adds `GET /metrics`, with the figures of the process itself: memory, event loop, garbage collection. `permit` refuses a
+ * request by throwing; everybody else is answered.
  */
 export function addMetricsRoute(
   server: FastifyInstance,

@@ -2,22 +2,26 @@ import { Counter, Histogram, Registry } from 'prom-client';
 import { isError, MnemoqError } from '../errors.ts';
 import { QUEUES } from '../queues.ts';
 
-/** In seconds: from a short Redis command to a job that waits for IPFS. */
+/** In seconds, from a short Redis command to a job that waits for IPFS. */
 const DURATIONS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
-/** In seconds: a flush may move a night's records. */
+/** In seconds. A flush may move the records of a whole night. */
 const FLUSH_DURATIONS = [0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900];
-/** Rows in one request: 1000 at most. */
+/** The rows in one request, which are 1000 at most. */
 const BATCHES = [1, 10, 50, 100, 250, 500, 1_000];
 const FLUSHES = [0, 1, 10, 100, 1_000, 10_000, 100_000, 1_000_000];
 
-/** A metric's labels with the values that are known before they occur: their series begin at 0, so that rates see the first. */
+/**
+ * The labels of a metric, with the values that are known before they occur. The series of these values begin at 0, so that a
+ * rate sees the first increase.
+ */
 type Labels = Record<string, readonly string[]>;
 
 const BY_MODULE = { module: ['chat', 'reflection', 'finetune', 'knowledge'] };
 
 /**
- * What one process has done, for Prometheus. Every process (in tests: every worker and every MemoryCore) has its own, so that
- * nothing is counted for somebody else. Label values come from small sets, never from ids of records, users or conversations.
+ * What one process has done, for Prometheus. Every process has metrics of its own, and in tests every worker and every
+ * MemoryCore, so that nothing is counted for somebody else. The values of labels come from small sets, and never from the ids
+ * of records, users or conversations.
  *
  * A new metric is one more field here and a line in docs/metrics.md, which a test holds against the registry.
  */
@@ -99,18 +103,18 @@ export class Metrics {
     { method: [], route: [], status: [] },
   );
 
-  /** Adds what must be measured at each scrape. It may not throw. */
+  /** Adds what must be measured at each scrape. The collector may not throw. */
   beforeScrape(collector: () => Promise<void>): void {
     this.#collectors.push(collector);
   }
 
-  /** Everything, in Prometheus's text format. */
+  /** All metrics, in the text format of Prometheus. */
   async scrape(): Promise<string> {
     await Promise.all(this.#collectors.map((collect) => collect()));
     return this.registry.metrics();
   }
 
-  /** Counts a save that is refused, and throws on. */
+  /** Counts a save that is refused, and throws the refusal on. */
   async countRefusal<T>(save: () => T | Promise<T>): Promise<T> {
     try {
       return await save();
@@ -120,7 +124,7 @@ export class Metrics {
     }
   }
 
-  /** Times a pin, by how it ends. */
+  /** Times a pin and tells how it ended. */
   async timePin(pin: () => Promise<void>): Promise<void> {
     const end = this.pinDuration.startTimer();
     try {
@@ -153,7 +157,7 @@ export class Metrics {
   }
 }
 
-/** Every label set that the known values make; none where a label has no known values. */
+/** Every set of labels that the known values make; none where a label has no known values. */
 function combinations(labels: Labels): Record<string, string>[] {
   return Object.entries(labels).reduce<Record<string, string>[]>(
     (sets, [label, values]) => sets.flatMap((set) => values.map((value) => ({ ...set, [label]: value }))),

@@ -14,7 +14,7 @@ import {
 import type { Logger } from './log.ts';
 import { SCOPE } from './tracing.ts';
 
-/** What of a span is told: ids, names of queues and routes, counts and codes. Texts, results and reasons are in others. */
+/** The attributes of a span that are told: ids, names of queues and routes, counts, codes. Others carry texts and results. */
 export const TOLD_ATTRIBUTES: readonly string[] = [
   'bullmq.queue.name',
   'bullmq.queue.operation',
@@ -34,26 +34,26 @@ export const TOLD_ATTRIBUTES: readonly string[] = [
   'error.type',
 ];
 
-/** What BullMQ does that is somebody's: the rest it does all the time, also while nothing happens. */
+/** The operations of BullMQ that belong to a job of somebody. All others go on all the time, also while nothing happens. */
 const TOLD_OPERATIONS: ReadonlySet<unknown> = new Set(['add', 'addBulk', 'process', 'fail']);
 
-/** Spans kept for the collector, some flush batches of them; more are dropped. */
+/** How many spans are kept for the collector: those of some batches of a flush. More are dropped. */
 const MOST_WAITING = 8_192;
 /** How long the collector may take, retries included. */
 const EXPORT_MS = 5_000;
-/** How long the end of the process may wait for it. */
+/** How long the end of the process may wait for the collector. */
 const FLUSH_MS = 2_000;
 
 /**
- * Sends this process's spans to an OpenTelemetry collector, until the function it gives is called. Does nothing where
- * somebody else has set OpenTelemetry up in this process. A collector that is away loses spans, and nothing else happens.
+ * Sends the spans of this process to an OpenTelemetry collector, until the function that it gives is called. Does nothing where
+ * somebody else has set OpenTelemetry up in this process. While the collector is away spans are lost, and nothing else happens.
  */
 export function startTraceExport(endpoint: string, serviceName: string, logger: Logger): () => Promise<void> {
   const url = `${endpoint.replace(/\/+$/, '')}/v1/traces`;
   const exporter = tellingOutages(new OTLPTraceExporter({ url, timeoutMillis: EXPORT_MS }), logger);
   const batches = new BatchSpanProcessor({ exporter, maxQueueSize: MOST_WAITING, exportTimeoutMillis: EXPORT_MS });
   const provider = new TracerProvider({
-    resource: resourceFromAttributes({ 'service.name': serviceName }), // not the host, nor the command line
+    resource: resourceFromAttributes({ 'service.name': serviceName }), // neither the host nor the command line
     spanProcessors: [onlyWhatMayBeTold(batches)],
     spanLimits: { attributeValueLengthLimit: 256 },
   });
@@ -61,13 +61,13 @@ export function startTraceExport(endpoint: string, serviceName: string, logger: 
   context.setGlobalContextManager(new AsyncLocalStorageContextManager());
   propagation.setGlobalPropagator(new W3CTraceContextPropagator());
   return async () => {
-    const sent = provider.shutdown().catch(() => undefined); // the exporter has told
+    const sent = provider.shutdown().catch(() => undefined); // the exporter has told of the failure already
     await Promise.race([sent, sleep(FLUSH_MS, null, { ref: false })]);
     for (const api of [trace, context, propagation]) api.disable();
   };
 }
 
-/** In front of the queue, so that what is not told takes no place in it. */
+/** Stands in front of the queue of spans, so that what is not told takes no place in the queue. */
 function onlyWhatMayBeTold(next: SpanProcessor): SpanProcessor {
   return {
     onStart: () => undefined,
@@ -82,7 +82,7 @@ function onlyWhatMayBeTold(next: SpanProcessor): SpanProcessor {
   };
 }
 
-/** Events and the words of a status are left out: BullMQ puts results, reasons and messages of errors there. */
+/** Leaves out the events and the words of a status, because BullMQ puts results, reasons and messages of errors there. */
 function redact(span: ReadableSpan): ReadableSpan {
   const { name, kind, startTime, endTime, duration, ended, resource, instrumentationScope, parentSpanContext } = span;
   const spanContext = plain(span.spanContext());
@@ -107,7 +107,7 @@ function redact(span: ReadableSpan): ReadableSpan {
   };
 }
 
-/** Without the trace state, which is anything a caller likes to send. */
+/** Leaves out the trace state, which may be anything that a caller sends. */
 function plain({ traceId, spanId, traceFlags, isRemote = false }: SpanContext): SpanContext {
   return { traceId, spanId, traceFlags, isRemote };
 }
@@ -118,7 +118,7 @@ function told(attributes: Attributes): Attributes {
   );
 }
 
-/** Says once that the collector does not take spans, and once that it takes them again. */
+/** Says once that the collector takes no spans, and once that it takes them again. */
 function tellingOutages(exporter: SpanExporter, logger: Logger): SpanExporter {
   let away = false;
   const tell = ({ code, error }: ExportResult) => {

@@ -6,20 +6,20 @@ import type { Pending } from '../short-term/pending.ts';
 import type { RedisClient } from '../redis/connection.ts';
 import { readMemory, usedPercent } from '../redis/memory.ts';
 
-/** A quarantine that has grown within this time is growing: something refuses rows right now. */
+/** A quarantine that has grown within this time is taken to be growing: something refuses rows right now. */
 const GROWTH_MS = 600_000;
-/** How long after its hour an off-peak flush may take to reach every record. */
+/** How long an off-peak flush may take, after its hour, to reach every record. */
 const OFF_PEAK_GRACE_MS = 900_000;
 
-/** What shows whether the memory as a whole is well. */
+/** The figures that show whether the memory as a whole is well. */
 export interface Figures {
-  /** Records in Redis that Supabase does not have yet. */
+  /** How many records are in Redis and not in Supabase yet. */
   pendingQueueLength: number;
   /** Null when nothing is pending. */
   oldestPendingAgeMs: number | null;
-  /** Records refused for their content that wait for a person. */
+  /** How many records were refused for their content and wait for a person. */
   quarantined: number;
-  /** Of these, how many came within the last ten minutes. */
+  /** How many of these came within the last ten minutes. */
   quarantinedLately: number;
   /** Queues that somebody has paused: nothing of them is worked on. */
   pausedQueues: QueueName[];
@@ -42,7 +42,7 @@ export async function measure({ redis, pending, queue }: ConditionParts, now = D
     pending.length(),
     pending.oldestAgeMs(now),
     quarantine.getFailedCount(),
-    // BullMQ scores failed jobs by when they failed.
+    // The score that BullMQ gives a failed job is the time at which it failed.
     redis.zcount(quarantine.toKey('failed'), now - GROWTH_MS, '+inf'),
     Promise.all(QUEUES.map(async (name) => queue(name).isPaused())),
   ]);
@@ -57,7 +57,7 @@ export async function measure({ redis, pending, queue }: ConditionParts, now = D
   };
 }
 
-/** What needs attention, in words; empty when all is well. */
+/** Says in words what needs attention; empty when all is well. */
 export function reasonsFor(figures: Figures, config: Config, now = Date.now()): string[] {
   const reasons: string[] = [];
   const { quarantined, quarantinedLately, pausedQueues, oldestPendingAgeMs, redisUsedBytes, redisMaxBytes } = figures;
@@ -77,7 +77,7 @@ export function reasonsFor(figures: Figures, config: Config, now = Date.now()): 
   return reasons;
 }
 
-/** What was pending before this moment should be committed by now: two intervals have passed, or an off-peak hour has. */
+/** Everything that was pending before this moment should be committed by now: two intervals or an off-peak hour have passed. */
 function committedUntil(config: Config, now: number): number {
   if (config.flushStrategy === 'interval') return now - 2 * config.flushIntervalMs;
   const currentDate = new Date(now - OFF_PEAK_GRACE_MS);

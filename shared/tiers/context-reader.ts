@@ -9,7 +9,7 @@ import { byPosition, positionOf } from '../records/position.ts';
 import type { MemoryRecord } from '../records/records.ts';
 import type { CachedRecords, ShortTerm } from '../short-term/short-term.ts';
 
-/** How long to wait for somebody else's refill before asking Supabase as well. */
+/** How long to wait for the refill of another reader before asking Supabase as well. */
 const REFILL_WAIT_MS = 2_000;
 const REFILL_POLL_MS = 20;
 
@@ -17,25 +17,25 @@ const REFILL_POLL_MS = 20;
 export interface Reading {
   contextId: string;
   limit: number;
-  /** Only records of this user; of everybody when undefined. */
+  /** Only the records of this user are read; those of everybody when undefined. */
   userId: string | undefined;
-  /** Whether a caller would rather have what Redis holds than nothing while Supabase is away. */
+  /** Whether the caller would rather have what Redis holds than nothing while Supabase is away. */
   allowPartial: boolean;
 }
 
-/** What is read of Supabase. */
+/** What a reader needs of Supabase. */
 type CommittedRecords = Pick<Memories, 'recent' | 'after'>;
 
 /** Some records, and whether they are all that was asked for. */
 export interface ReadRecords {
-  /** False only when the caller allows partial reads and Supabase is away: then committed records may be missing. */
+  /** False only when the caller allows partial reads and Supabase is away. Then committed records may be missing. */
   isWhole: boolean;
   records: MemoryRecord[];
 }
 
 /**
- * Reads conversations: from Redis where it certainly holds what is asked for, filled up from Supabase where it does not.
- * Redis is always read before Supabase, so a record that is committed in between is seen in one of the two.
+ * Reads conversations: from Redis alone where Redis certainly holds what is asked for, and filled up from Supabase where it does
+ * not. Redis is always read before Supabase, so a record that is committed in between is seen in one of the two.
  */
 export class ContextReader {
   readonly #shortTerm: ShortTerm;
@@ -56,7 +56,7 @@ export class ContextReader {
     return cached.isWhole ? cached : this.#fillUp(reading, cached);
   }
 
-  /** One page in order, after a position. */
+  /** One page of records after a position, oldest first. */
   async after(reading: Reading, position: string | null): Promise<ReadRecords> {
     const { contextId, limit, userId } = reading;
     const cached = await this.#cachedAfter(contextId, position, limit, userId);
@@ -68,7 +68,7 @@ export class ContextReader {
     });
   }
 
-  /** Whether the user has a record in the conversation that Supabase does not have yet, or it is cached whole. */
+  /** Whether the user has a cached record in the conversation that Supabase lacks, or has any where all of it is cached. */
   async hasUncommitted(contextId: string, userId: string): Promise<boolean> {
     return (await this.#cachedAfter(contextId, null, 1, userId)).records.length > 0;
   }
@@ -77,7 +77,10 @@ export class ContextReader {
     this.#metrics.cacheReads.inc({ outcome: hit ? 'hit' : 'miss' });
   }
 
-  /** The cache is everybody's: what is a user's in it may be all there is, or has to be filled up with the user's own. */
+  /**
+   * The cache holds the records of everybody. Those of the user in it may be all there are. Otherwise they are filled up with the
+   * uncommitted ones of that user and with those that Supabase has.
+   */
   async #recentOfUser(reading: Reading): Promise<ReadRecords> {
     const { contextId, limit, userId } = reading;
     const asked = Math.max(limit, this.#shortTerm.limit);
@@ -93,7 +96,7 @@ export class ContextReader {
     );
   }
 
-  /** A page of the cache; of a user's records as many pages as it takes. */
+  /** A page of the cache. For the records of one user it reads as many pages as it takes. */
   async #cachedAfter(
     contextId: string,
     position: string | null,
@@ -131,7 +134,10 @@ export class ContextReader {
     });
   }
 
-  /** Somebody refills this conversation: their result will do, unless it takes long or holds less than is asked for. */
+  /**
+   * Another reader refills this conversation. Its result will do, unless that takes long or the cache keeps less than is asked
+   * for.
+   */
   async #awaitRefill(contextId: string, limit: number): Promise<CachedRecords | null> {
     if (limit > this.#shortTerm.limit) return null;
     for (let waited = 0; waited < REFILL_WAIT_MS; waited += REFILL_POLL_MS) {
@@ -143,7 +149,10 @@ export class ContextReader {
   }
 }
 
-/** A refill is a favour to the next read: this one goes on where Redis answers that it takes no writes (null), being full. */
+/**
+ * A refill is a favour to the next read, so this read goes on without it (null) where Redis answers that it takes no writes,
+ * because it is full.
+ */
 async function orWithout<T>(write: Promise<T>): Promise<T | null> {
   return write.catch((error) => {
     if (error instanceof ReplyError) return null;
@@ -164,7 +173,7 @@ async function orPartial(
   }
 }
 
-/** Both in order, each id once. Where both have a record the cached one wins: it may be newer by its CID. */
+/** Both in order, each id once. Where both have a record the cached one wins, because it may have its CID already. */
 function merge(cached: readonly MemoryRecord[], committed: readonly MemoryRecord[]): MemoryRecord[] {
   const byId = new Map([...committed, ...cached].map((record) => [record.id, record]));
   return [...byId.values()].toSorted(byPosition);

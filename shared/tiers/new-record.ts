@@ -3,7 +3,7 @@ import type { MemoryRecord } from '../records/records.ts';
 import type { Stores } from './stores.ts';
 import { type RecordText, sealTokens, tokenize } from '../records/tokens.ts';
 
-/** Tokenizes a text and prepares it for rest: tokens and text cache sealed as the configuration says. */
+/** Tokenizes a text and prepares it for being stored: tokens and text cache are sealed as the configuration says. */
 export function newRecord(
   head: Pick<MemoryRecord, 'id' | 'contextId' | 'userId' | 'module' | 'createdAt'>,
   text: RecordText,
@@ -17,7 +17,7 @@ export function newRecord(
     );
   };
   const tokens = tokenize(text, config.encoding);
-  const plain = JSON.stringify(text); // as JSON a NUL is \u0000, which a text column takes
+  const plain = JSON.stringify(text); // in JSON a NUL is \u0000, which a text column takes
   const textCaches = {
     off: () => null,
     plain: () => plain,

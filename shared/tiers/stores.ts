@@ -1,5 +1,5 @@
 /**
- * **shared/tiers/**: Redis and Supabase taken together: what opens both, how a read is filled up from the second, how a
+ * **shared/tiers/**: Redis and Supabase taken together: what opens both, how a read of Redis is filled up from Supabase, how a
  * new record is prepared for both.
  */
 import { isClusterUrl } from '../settings/cluster-url.ts';
@@ -16,7 +16,7 @@ import { ShortTerm } from '../short-term/short-term.ts';
 
 export type StoreConfig = ConfigWith<(typeof STORE_SETTINGS)[number]>;
 
-/** The tiers a record may be in, and what opens and guards them: the same for those who save and read and for workers. */
+/** The tiers that a record may be in, and what opens and guards them. Workers have the same as those who save and read. */
 export interface Stores {
   config: StoreConfig;
   redis: RedisClient;
@@ -30,7 +30,7 @@ export interface Stores {
   reflectorState: ReflectorState;
 }
 
-/** Over a connection of the caller's own kind: one waits for Redis, another gives up. */
+/** Opens the tiers over a connection of the caller's own kind: one kind waits for Redis, the other gives up. */
 export function createStores(config: StoreConfig, redis: RedisClient): Stores {
   const keys = new Keys(isClusterUrl(config.redisUrl));
   return {
