@@ -16,7 +16,7 @@ export type { KnowledgeItem, KnowledgeOptions } from './reflections/knowledge.ts
 export { MemoryCore } from './memory-core.ts';
 export type { Page } from './parts/page.ts';
 export type { Link, Source, Trace, TraceOptions } from './reflections/provenance.ts';
-export type { QuarantinedRecord, QuarantineOptions } from './saving/quarantine.ts';
+export type { QuarantinedRecord, QuarantineOptions } from './saving/quarantine-list.ts';
 export type {
   ContextPage,
   Inspection,

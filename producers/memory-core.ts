@@ -35,12 +35,8 @@ import { newFinetuneJob, newKnowledgeJob, newReflectionJob } from './saving/new-
 import type { Page } from './parts/page.ts';
 import { connectCalls, type CallParts } from './parts/call-parts.ts';
 import { type Trace, type TraceOptions, traceReflection } from './reflections/provenance.ts';
-import {
-  listQuarantined,
-  type QuarantinedRecord,
-  type QuarantineOptions,
-  retryQuarantined,
-} from './saving/quarantine.ts';
+import { listQuarantined, type QuarantinedRecord, type QuarantineOptions } from './saving/quarantine-list.ts';
+import { retryQuarantined } from './saving/quarantine-retry.ts';
 import {
   type ContextPage,
   inReadTime,
@@ -349,7 +345,7 @@ export class MemoryCore {
     row?: unknown,
     wait = RETRY_WAIT_MS,
   ): Promise<{ committed: boolean; reason: string | null }> {
-    return retryQuarantined(validate(recordId, id, 'id'), row, wait, this.#parts);
+    return retryQuarantined(id, row, wait, this.#parts);
   }
 
   /**

@@ -2,12 +2,12 @@ import { MnemoqError } from '../../shared/errors.ts';
 import type { RedisClient } from '../../shared/redis/connection.ts';
 import { readMemory, type RedisMemory, usedPercent } from '../../shared/redis/memory.ts';
 
-/** How long one answer about memory is good for. */
+/** How long an answer of Redis about its memory is used. */
 const FRESH_MS = 1_000;
 
 /**
- * Refuses saves while Redis is nearly full. At its limit Redis refuses every write, those of the flush too, and then
- * nothing could make room; so producers stop before it.
+ * Refuses saves while Redis is nearly full. A Redis at its limit refuses every write, also those of the flush, and then
+ * nothing could make room. So producers stop before Redis is full.
  */
 export class Admission {
   readonly #redis: RedisClient;
@@ -19,7 +19,7 @@ export class Admission {
     this.#maxUsedPercent = maxUsedPercent;
   }
 
-  /** Throws `redis_full` while more than the allowed part of Redis's memory is used. */
+  /** Throws `redis_full` while more of Redis's memory is used than MEMORY_REDIS_MAX_USED_PERCENT allows. */
   async admit(): Promise<void> {
     if (!this.#checked || Date.now() - this.#checked.at > FRESH_MS) {
       this.#checked = { at: Date.now(), memory: readMemory(this.#redis) };

@@ -3,7 +3,9 @@ import type { EventOf, EventType } from '../../shared/short-term/events.ts';
 import { messageOf } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/telemetry/log.ts';
 
-/** Called for each event, one after the other; the next waits until all handlers are through with this one. */
+/**
+ * Is called for each event, one event after the other. The next event waits until all handlers are done with this one.
+ */
 export type EventHandler<T extends EventType> = (event: EventOf<T>) => unknown;
 
 interface Subscription {
@@ -11,7 +13,7 @@ interface Subscription {
   handler: EventHandler<never>;
 }
 
-/** Handlers of this process, fed by one follower while there are any. */
+/** The handlers of this process. One follower feeds all of them, and it runs only while there are any. */
 export class Subscriptions {
   readonly #feed: EventFeed;
   readonly #logger: Logger;
@@ -23,7 +25,7 @@ export class Subscriptions {
     this.#logger = logger;
   }
 
-  /** Tells a handler of what happens from now on; the function it gives ends that. */
+  /** Calls the handler for everything that happens from now on. The function that it gives ends that. */
   subscribe<T extends EventType>(
     type: T,
     handler: EventHandler<T>,
@@ -35,7 +37,7 @@ export class Subscriptions {
     if (!this.#following) {
       this.#following = new AbortController();
       this.#follow(this.#following.signal).catch((error) => {
-        this.#following = null; // the next handler begins anew
+        this.#following = null; // the next subscription starts another follower
         this.#logger.error({ reason: messageOf(error) }, 'handlers of events get no more of them');
       });
     }

@@ -5,7 +5,7 @@ import type { CallParts } from '../parts/call-parts.ts';
 
 export interface Stats extends Figures {
   status: 'ok' | 'degraded';
-  /** Why degraded. */
+  /** Why the status is degraded, in words; empty when it is ok. */
   reasons: string[];
   ttlSeconds: number;
   shortTermLimit: number;

@@ -3,7 +3,7 @@ import { MnemoqError } from '../../shared/errors.ts';
 import type { QueueName } from '../../shared/queues.ts';
 import { addedAt } from '../../shared/redis/stream-entries.ts';
 import type { MemoryRecord } from '../../shared/records/records.ts';
-import { quarantinedOf } from '../saving/quarantine.ts';
+import { quarantinedOf } from '../saving/quarantine-list.ts';
 import type { CallParts } from '../parts/call-parts.ts';
 
 /** How far a record has come. */

@@ -1,21 +1,24 @@
 import type { MemoryRecord } from '../../shared/records/records.ts';
 import type { CallParts } from '../parts/call-parts.ts';
-import { quarantinedOf } from '../saving/quarantine.ts';
+import { quarantinedOf } from '../saving/quarantine-list.ts';
 
-/** Uncommitted records one search looks through: five times as many as start a flush unless told otherwise. */
+/** Uncommitted records that one search looks through, five times as many as start a flush by default. */
 const MOST_RECORDS = 5_000;
-/** And as many bytes of them. */
+/** Bytes of uncommitted records that one search looks through. */
 const MOST_BYTES = 64 * 1024 * 1024;
-/** Of those set aside, each of which is a job with a whole row in it. */
+/** Records in quarantine that one search looks through. Each of them is a job that holds a whole row. */
 const MOST_SET_ASIDE = 200;
 
 export interface Uncommitted {
   records: MemoryRecord[];
-  /** False when there are more than one search looks through; then these are the newest. */
+  /** False when there are more records than one search looks through. These are then the newest ones. */
   isWhole: boolean;
 }
 
-/** What is in Redis and not yet in Supabase: of a user, a conversation, both or all. */
+/**
+ * The records that are in Redis and not yet in Supabase: of a user, of a conversation, of a user in a conversation, or
+ * all.
+ */
 export async function readUncommitted(
   { userId, contextId }: { userId?: string | undefined; contextId?: string | undefined },
   parts: CallParts,
@@ -25,7 +28,7 @@ export async function readUncommitted(
   return { records: records.filter((record) => userId === undefined || record.userId === userId), isWhole };
 }
 
-/** Pending ones by the stream, those set aside by their jobs. */
+/** The pending stream names the pending records, and the jobs in quarantine name those that were set aside. */
 async function ofAll({ pending, shortTerm, queue }: CallParts): Promise<Uncommitted> {
   const entries = await pending.newest(MOST_RECORDS);
   const jobs = await queue('quarantine').getFailed(0, MOST_SET_ASIDE - 1);

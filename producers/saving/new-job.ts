@@ -16,15 +16,18 @@ import {
 import type { PinnedModule } from '../../shared/records/records.ts';
 import { listOf, validate } from '../../shared/validate.ts';
 
-/** Names Mnemoq among the users of name-based UUIDs (RFC 9562, 5.5); changing it would change every derived id. */
+/** The namespace of Mnemoq for name-based UUIDs (RFC 9562, 5.5). Another value would change every derived id. */
 const IDEMPOTENCY_NAMESPACE = '5f0f7a4e-1f0e-4a51-9a6b-6d1f0c7e2b3d';
 
-/** One transaction keeps everybody else waiting: Redis takes this many in some tens of milliseconds. */
+/**
+ * Turns saved in one transaction. All other clients of Redis wait meanwhile, and this many take some tens of
+ * milliseconds.
+ */
 export const TURNS_AT_ONCE = 1_000;
-/** Texts of one transaction, in bytes of UTF-8: far below the gigabyte at which Redis ends the connection. */
+/** Bytes of UTF-8 of all texts in one transaction. Redis ends a connection at a gigabyte, which is far more. */
 export const TURNS_BYTES = 16 * 1024 * 1024;
 
-/** Each of the two would give the record an id of its own. */
+/** Refuses an id beside an idempotency key, because each of the two would give the record an id of its own. */
 function withOneId<T extends z.ZodType<{ id?: string | undefined; idempotencyKey?: string | undefined }>>(input: T): T {
   return input.superRefine(({ id, idempotencyKey }, context) => {
     if (id === undefined || idempotencyKey === undefined) return;
@@ -33,9 +36,9 @@ function withOneId<T extends z.ZodType<{ id?: string | undefined; idempotencyKey
   });
 }
 
-/** A turn as it can be saved. */
+/** A turn as a caller may save it. */
 export const turnInput = withOneId(chatInput);
-// A text that is too long by itself is told by its own field.
+// A text that is too long by itself counts as little more than the limit, so that only its own field is named in the error.
 const turnsInput = listOf(turnInput, TURNS_AT_ONCE).refine(
   (turns) => turns.reduce((sum, turn) => sum + Math.min(bytesOf(turn), 2 * TEXT_BYTES), 0) <= TURNS_BYTES,
   `texts of at most ${TURNS_BYTES} bytes of UTF-8 together`,
@@ -43,17 +46,19 @@ const turnsInput = listOf(turnInput, TURNS_AT_ONCE).refine(
 
 let lastMoment = 0;
 
-/** Checks what a caller wants to save and makes the job of it: gives it its id and, if it has none, its time. */
+/**
+ * Checks what a caller wants to save and makes a job of it. The job gets an id and a time where the caller gives none.
+ */
 export function newChatJob(input: ChatInput): ChatJob {
   return toChatJob(validate(turnInput, input, 'the turn'));
 }
 
-/** The same for many; the index of a wrong one stands before the field. */
+/** Does the same for many turns. In an error the index of the wrong turn stands before the field. */
 export function newChatJobs(inputs: readonly ChatInput[]): ChatJob[] {
   return validate(turnsInput, inputs, 'the turns').map(toChatJob);
 }
 
-/** How much of `TURNS_BYTES` a turn takes. */
+/** How many of the TURNS_BYTES a turn takes. */
 export function bytesOf({ userMessage, assistantMessage }: ChatInput): number {
   return Buffer.byteLength(userMessage) + Buffer.byteLength(assistantMessage);
 }
@@ -85,14 +90,19 @@ function toPinnedJob(
   return { ...given, id, visibility: given.visibility ?? 'private', createdAt: given.createdAt ?? now() };
 }
 
-/** A new id in time order; or from an idempotency key, its owner and its conversation, always the same one. */
+/**
+ * A new id, in time order. With an idempotency key it is always the same id for the same key, owner and conversation.
+ */
 function newId(idempotencyKey: string | undefined, owner: readonly string[]): string {
   return idempotencyKey === undefined
     ? uuidv7()
     : uuidFromName(JSON.stringify([...owner, idempotencyKey]), IDEMPOTENCY_NAMESPACE);
 }
 
-/** Never goes back, so that what one process saves in sequence stays in sequence when its clock is set back. */
+/**
+ * The time of now, which never goes back. What one process saves in sequence stays in sequence when its clock is set
+ * back.
+ */
 function now(): string {
   lastMoment = Math.max(lastMoment, Date.now());
   return new Date(lastMoment).toISOString();

@@ -1,6 +1,5 @@
 import type { Job, Queue } from 'bullmq';
 import { z } from 'zod';
-import { MnemoqError } from '../../shared/errors.ts';
 import { identifier } from '../../shared/identifiers.ts';
 import type { Module } from '../../shared/records/records.ts';
 import { quarantineJob } from '../../shared/records/jobs.ts';
@@ -9,14 +8,13 @@ import { validate } from '../../shared/validate.ts';
 import { notACursor, type Page } from '../parts/page.ts';
 import type { CallParts } from '../parts/call-parts.ts';
 
-/** Records of a page when no limit is given, and at most. */
+/** Records of a page when no limit is given. At most MOST_RECORDS can be asked for. */
 const PAGE = 100;
 const MOST_RECORDS = 1_000;
-/** Jobs read at once: each has a whole row in it, which may be four MiB. */
+/** Jobs read at once. Each of them holds a whole row, which may be four MiB long. */
 const JOBS_AT_ONCE = 20;
-/** Jobs looked through for one page of a user: what is beyond them comes with the next page. */
+/** Jobs to look through for one page of a user. Records beyond them come with the next page. */
 const LOOKED_THROUGH = 2_000;
-const LONGEST_WAIT_MS = 600_000;
 
 /** Exported because docs/calls.md is made from it. @public */
 export const quarantineOptions = z.strictObject({
@@ -26,7 +24,7 @@ export const quarantineOptions = z.strictObject({
 });
 export type QuarantineOptions = z.input<typeof quarantineOptions>;
 
-/** What is shown of a job in quarantine, where it is there. */
+/** The fields of a job in quarantine that are shown, as far as the job has them. */
 const shown = z.object({
   row: quarantineJob.shape.row.pick({ id: true, context_id: true, user_id: true, module: true }).strip(),
   error: quarantineJob.shape.error,
@@ -35,26 +33,30 @@ type Shown = z.output<typeof shown>;
 
 export interface QuarantinedRecord {
   id: string;
-  /** Null, like what follows, where the job came into the queue malformed. */
+  /** Null when the job came into the queue malformed; so are the three fields that follow. */
   contextId: string | null;
   userId: string | null;
   module: Module | null;
-  /** The SQLSTATE or HTTP status with which Supabase refused it. */
+  /** The SQLSTATE or HTTP status with which Supabase refused the record. */
   supabaseCode: string | null;
-  /** Why it is here, in words. */
+  /** Why the record is in quarantine, in words. */
   reason: string;
   quarantinedAt: string;
 }
 
-/** A job's place among the failed ones, which BullMQ keeps by the time they failed, ties by id, byte by byte. */
+/**
+ * A job's place among the failed jobs. BullMQ keeps them by the time at which they failed, and jobs of one time by
+ * their ids, byte by byte.
+ */
 interface Place {
   failedAt: number;
   id: string;
 }
 
 /**
- * In the order in which they were refused, those of one retry after it. A page of a user may be empty and not the last: jobs
- * are looked through a bounded number at a time.
+ * Lists the records in the order in which Supabase refused them. A record that was retried and refused again stands
+ * where its last refusal puts it. A page of one user may be empty without being the last, because only a bounded number
+ * of jobs is looked through for a page.
  */
 export async function listQuarantined(
   options: QuarantineOptions,
@@ -65,7 +67,7 @@ export async function listQuarantined(
   let looked = 0;
   for await (const { place, job } of failedJobs(cursor, queue('quarantine'), redis)) {
     looked += 1;
-    const record = job && toQuarantined(job); // one that is gone was retried in between
+    const record = job && toQuarantined(job); // undefined when somebody has retried it in between
     if (record && (userId === undefined || record.userId === userId)) items.push(record);
     if (items.length < limit && looked < LOOKED_THROUGH) continue;
     return { items, nextCursor: toCursor(place), complete: true };
@@ -101,7 +103,10 @@ function toQuarantined(job: Job): QuarantinedRecord {
   };
 }
 
-/** The next failed jobs. Those of one time are read whole: the job at the place may be gone, so no rank tells where it was. */
+/**
+ * The next failed jobs after a place. All jobs of the place's own time are read again: the job at the place may be gone
+ * by now, so its rank is not known.
+ */
 async function placesAfter(place: Place | null, key: string, redis: RedisClient): Promise<Place[]> {
   const found: Place[] = [];
   const from = place === null ? 0 : await redis.zcount(key, '-inf', `(${place.failedAt}`);
@@ -130,32 +135,9 @@ function fromCursor(cursor: string): Place {
   throw notACursor(cursor);
 }
 
-/** What a job in `quarantine` holds. Anybody can add one: of what is not as it should be nothing is taken. */
+/**
+ * What a job in `quarantine` holds. Anybody can add a job there, so nothing is taken from one that is not well-formed.
+ */
 export function quarantinedOf({ data }: Job): Partial<Shown> {
   return shown.safeParse(data).data ?? {};
-}
-
-/** Tries one again, with a mended row if there is one, and waits for the end. */
-export async function retryQuarantined(
-  id: string,
-  row: unknown,
-  wait: number,
-  { queue, submission }: CallParts,
-): Promise<{ committed: boolean; reason: string | null }> {
-  const mended = row === undefined ? null : validate(quarantineJob.shape.row, row, 'the row');
-  validate(z.int().min(1).max(LONGEST_WAIT_MS), wait, 'wait');
-  const job = await queue('quarantine').getJob(id);
-  if (!job || !(await job.isFailed())) throw new MnemoqError('not_found', `no record with id ${id} is in quarantine`);
-  if (mended) {
-    // The record is found by these two when it is acknowledged: with others it would never leave Redis.
-    const { row: refused, error = { code: 'malformed', message: job.failedReason } } = quarantinedOf(job);
-    const contextId = refused?.context_id ?? mended.context_id;
-    validate(z.object({ id: z.literal(id), context_id: z.literal(contextId) }), mended, 'the row');
-    await job.updateData({ row: mended, error });
-  }
-  await job.retry('failed');
-  const ending = await submission.ending('quarantine', job, wait);
-  if (!ending)
-    throw new MnemoqError('timeout', `the retry has not ended within ${wait} ms (is a flush worker running?)`);
-  return 'result' in ending ? { committed: true, reason: null } : { committed: false, reason: ending.failedReason };
 }

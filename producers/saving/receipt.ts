@@ -1,30 +1,33 @@
 import { z } from 'zod';
 import { validate } from '../../shared/validate.ts';
 
-/** How long `wait: true` waits. */
+/** How long a save with `wait: true` waits. */
 const DEFAULT_WAIT_MS = 30_000;
 const LONGEST_WAIT_MS = 600_000;
 
-/** What a save returns. */
+/** What a save gives back. */
 export interface Receipt {
   success: true;
-  /** The record's UUID; ask `getStatus` for it. */
+  /** The record's UUID. `getStatus` tells how far that record has come. */
   id: string;
-  /** True from the moment Redis has it, in the queue or in the cache. */
+  /** True from the moment at which Redis has the record, in the queue or in the cache. */
   redisStored: boolean;
-  /** True when the save was waited for and Supabase has the row. */
+  /** True when the save was waited for and Supabase has the row by now. */
   supabaseStored: boolean;
-  /** Known when the save was waited for. */
+  /** Null unless the save was waited for. */
   tokenCount: number | null;
   conversationId: string;
-  /** Of a reflection that was waited for. */
+  /** The CID of a reflection, a fine-tune output or a knowledge item that was waited for; otherwise null. */
   cid: string | null;
-  /** What happened so far, in words. */
+  /** What has happened so far, in words. */
   note: string;
 }
 
 export interface SaveOptions {
-  /** Resolve when the worker is through (cached, committed if important, pinned) instead of when queued; ms, or true for 30 s. */
+  /**
+   * How long to wait for the worker, in milliseconds; `true` waits 30 s. The save then resolves when a turn is cached,
+   * an important turn is committed, or any other record is pinned. By default it resolves when the record is queued.
+   */
   wait?: boolean | number;
 }
 
@@ -34,7 +37,7 @@ const saveOptions = z.strictObject({
     .optional(),
 });
 
-/** How long a save waits; null when it does not. */
+/** How long a save waits, in milliseconds; null when it does not wait. */
 export function waitMs(options: SaveOptions): number | null {
   const { wait = false } = validate(saveOptions, options, 'the options');
   if (wait === true) return DEFAULT_WAIT_MS;

@@ -1,6 +1,6 @@
 /**
- * **producers/saving/**: from what a caller hands over to a job in a queue, and what became of it. How records are read
- * back is the matter of `producers/reading/`.
+ * **producers/saving/**: the way from what a caller hands over to a job in a queue, and what became of that job. To
+ * read records back belongs into `producers/reading/`.
  */
 import { MnemoqError } from '../../shared/errors.ts';
 import type { ChatResult, ReflectionResult } from '../../shared/queues.ts';
@@ -30,7 +30,7 @@ export async function saveTurns(inputs: readonly ChatInput[], parts: CallParts):
   return jobs.map(({ id }) => id);
 }
 
-/** A reflection, a fine-tune output or a knowledge item. */
+/** Saves a reflection, a fine-tune output or a knowledge item. */
 export async function savePinned(job: ReflectionJob, options: SaveOptions, parts: CallParts): Promise<Receipt> {
   const ending = await submit<ReflectionResult>('reflection', job, 'pinned', options, parts);
   if (typeof ending === 'string') return receiptOf(job, { note: ending });
@@ -38,7 +38,10 @@ export async function savePinned(job: ReflectionJob, options: SaveOptions, parts
   return receiptOf(job, { tokenCount, cid, supabaseStored: true, note: 'committed and pinned' });
 }
 
-/** Puts the job into its queue and, when asked, waits for its result; a note in words where there is none yet. */
+/**
+ * Puts the job into its queue and waits for its result when the caller asks for that. Gives a note in words when there
+ * is no result yet.
+ */
 async function submit<Result>(
   queue: 'chat' | 'reflection',
   job: ChatJob | ReflectionJob,
@@ -56,7 +59,10 @@ async function submit<Result>(
   throw new MnemoqError('invalid_input', `the worker refused it: ${ending.failedReason}`);
 }
 
-/** Refuses at the door what a worker would have to refuse after "queued" was answered. */
+/**
+ * Refuses now what a worker would have to refuse after the caller was told "queued": records for a Redis that is nearly
+ * full, and records of an erased user or conversation.
+ */
 async function admit(jobs: readonly (ChatJob | ReflectionJob)[], parts: CallParts): Promise<void> {
   const { admission, erasures, config, metrics } = parts;
   const looking = async () => {
