@@ -66,8 +66,9 @@ function splitParameters(parameters: string): string[] {
   return split.split('\n').map((parameter) => parameter.trim());
 }
 
-/** A parameter that has a default may be left out, and that is all a caller needs to know. */
+/** A parameter that has a default may be left out, and that is all a caller needs to know. One without a type is a number. */
 function withoutDefault(parameter: string): string {
+  if (/^\w+ = [A-Z\d_]+$/.test(parameter)) return parameter.replace(/ = .+/, '?: number');
   const [, name = '', type = ''] = /^(\w+): (.+?) = .+$/.exec(parameter.replaceAll('=>', '\u21d2')) ?? [];
   return name === '' ? parameter : `${name}?: ${type.replaceAll('\u21d2', '=>')}`;
 }
@@ -134,9 +135,11 @@ async function fromSchema(
   const fields = Object.entries(properties).map(([field, given]) => {
     const about = typeOf(given) === 'unknown' ? (checked[field] ?? given) : given;
     const optional = required.includes(field) ? '' : '?';
-    const custom = new RegExp(`\\b${field}: z\\s*\\.custom<(.+?)>\\(`, 's').exec(source)?.[1];
+    const told = new RegExp(`\\b${field}: progressHandler<(\\w+)>\\(`).exec(source)?.[1];
+    const known = told === undefined ? typeOf(about) : `(progress: ${told}) => void`;
+    if (known === 'unknown') throw new Error(`${file}: what is ${field} of ${name}? The schema alone does not tell`);
     const said = boundsOf(about);
-    const type = field === generic ? 'F' : (custom ?? typeOf(about));
+    const type = field === generic ? 'F' : known;
     return `  ${field}${optional}: ${type};${said && ` // ${said}`}`;
   });
   return `export interface ${name}${generic === undefined ? '' : '<F extends ContextFormat>'} {\n${fields.join('\n')}\n}`;
