@@ -24,10 +24,4 @@ export function identifierUpTo(length: number) {
 /** The id of a conversation or a user, or an idempotency key. */
 export const identifier = identifierUpTo(ID_LENGTH);
 
-/** A moment that exists, normalised to UTC and milliseconds. The range of years keeps the text sortable. */
-export const moment = z.iso
-  .datetime({ offset: true })
-  .transform((value) => new Date(value).toISOString())
-  .refine((value) => value >= '1970' && value < '9999', 'a date from 1970 to 9998');
-
 export const recordId = z.uuid().toLowerCase();

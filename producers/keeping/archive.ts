@@ -5,7 +5,8 @@ import { isError, messageOf } from '../../shared/errors.ts';
 import { type Block, type Ipfs, splitIntoBlocks } from '../../shared/pinning/ipfs.ts';
 import type { ReflectionRow } from '../../shared/long-term/reflections.ts';
 import { positionOf } from '../../shared/records/position.ts';
-import { identifier, moment } from '../../shared/identifiers.ts';
+import { identifier } from '../../shared/identifiers.ts';
+import { moment, toMoment } from '../../shared/moments.ts';
 import { DOCUMENT_BYTES } from '../../shared/pinning/reflection-document.ts';
 import { validate } from '../../shared/validate.ts';
 import { ipfsNode } from '../reflections/ipfs-node.ts';
@@ -113,7 +114,7 @@ async function* fetchAll(
     for (let from = 0; from < spared.length; from += FETCHED_AT_ONCE) {
       yield* await Promise.all(spared.slice(from, from + FETCHED_AT_ONCE).map(({ row }) => fetchOne(row, ipfs)));
     }
-    position = positionOf({ id: last.id, createdAt: new Date(last.created_at).toISOString() });
+    position = positionOf({ id: last.id, createdAt: toMoment(last.created_at) });
   }
 }
 
@@ -132,7 +133,7 @@ async function fetchOne(row: ReflectionRow, ipfs: Ipfs): Promise<Fetched> {
 function archivedRow(row: ReflectionRow): ArchivedRow {
   return {
     contextId: row.context_id,
-    pinnedAt: new Date(row.pinned_at ?? row.created_at).toISOString(),
+    pinnedAt: toMoment(row.pinned_at ?? row.created_at),
     userId: row.user_id,
     wrappedKey: row.wrapped_key,
   };

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
-import { moment } from '../../shared/identifiers.ts';
+import { moment } from '../../shared/moments.ts';
 import { validate } from '../../shared/validate.ts';
 import type { CallParts } from '../parts/call-parts.ts';
 import { progressHandler } from '../parts/progress.ts';

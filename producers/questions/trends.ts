@@ -1,7 +1,9 @@
+import { toMoment } from '../../shared/moments.ts';
 import { z } from 'zod';
 import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
 import type { TrendRow } from '../../shared/long-term/questions.ts';
-import { identifier, moment } from '../../shared/identifiers.ts';
+import { identifier } from '../../shared/identifiers.ts';
+import { moment } from '../../shared/moments.ts';
 import { timeZone } from '../../shared/settings/time-zone.ts';
 import { validate } from '../../shared/validate.ts';
 import type { Page } from '../parts/page.ts';
@@ -63,7 +65,7 @@ function toFigures(row: TrendRow): TrendBucketFigures {
   const { turns, user_tokens: userTokenCount, assistant_tokens: assistantTokenCount } = row;
   const mean = (sum: number) => (turns === 0 ? null : sum / turns);
   return {
-    from: new Date(row.start).toISOString(),
+    from: toMoment(row.start),
     turns,
     userTokenCount,
     assistantTokenCount,

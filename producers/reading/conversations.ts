@@ -1,3 +1,4 @@
+import { toMoment } from '../../shared/moments.ts';
 import { z } from 'zod';
 import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
 import { identifier } from '../../shared/identifiers.ts';
@@ -40,7 +41,7 @@ async function list(
   }
   const committed = await longTerm.questions.conversations(page, userId);
   const lastAt = new Map<string, string | null>(uncommitted.map((contextId) => [contextId, null]));
-  for (const { context_id: contextId, last_at: at } of committed) lastAt.set(contextId, new Date(at).toISOString());
+  for (const { context_id: contextId, last_at: at } of committed) lastAt.set(contextId, toMoment(at));
   const all = [...lastAt].map(([contextId, at]) => ({ contextId, lastCreatedAt: at }));
   const items = all.toSorted((a, b) => compareBytes(a.contextId, b.contextId)).slice(0, page.limit);
   const last = items.at(-1);

@@ -1,3 +1,4 @@
+import { toMoment } from '../../shared/moments.ts';
 import { z } from 'zod';
 import type { ReflectionRow } from '../../shared/long-term/reflections.ts';
 import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
@@ -73,7 +74,7 @@ async function withTexts(rows: readonly ReflectionRow[], { longTerm, keyring }: 
     if (!record) return []; // erased in between
     const { text = '' } = toContextRecord(record, keyring);
     const { id, contextId, userId, createdAt } = record;
-    const pinnedAt = new Date(row.pinned_at ?? row.created_at).toISOString();
+    const pinnedAt = toMoment(row.pinned_at ?? row.created_at);
     return [{ id, contextId, userId, cid: row.cid, sha256: row.sha256, text, createdAt, pinnedAt }];
   });
 }

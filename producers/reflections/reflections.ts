@@ -7,7 +7,8 @@ import { isCid } from '../../shared/pinning/ipfs.ts';
 import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
 import type { ReflectionRow } from '../../shared/long-term/reflections.ts';
 import { PINNED_MODULES, type PinnedModule, type Visibility } from '../../shared/records/records.ts';
-import { identifier, moment } from '../../shared/identifiers.ts';
+import { identifier } from '../../shared/identifiers.ts';
+import { moment, toMoment } from '../../shared/moments.ts';
 import { validate } from '../../shared/validate.ts';
 import { fromCursor, toCursor } from '../reading/context.ts';
 import type { Page } from '../parts/page.ts';
@@ -125,7 +126,7 @@ function toReflection(row: ReflectionRow): Reflection {
     visibility: row.visibility,
     sourceIds: row.source_ids,
     previousCid: row.previous_cid,
-    pinnedAt: row.pinned_at && new Date(row.pinned_at).toISOString(),
-    createdAt: new Date(row.created_at).toISOString(),
+    pinnedAt: row.pinned_at && toMoment(row.pinned_at),
+    createdAt: toMoment(row.created_at),
   };
 }

@@ -1,3 +1,4 @@
+import { toMoment } from '../../shared/moments.ts';
 import type { Keyring } from '../../shared/secrets/keyring.ts';
 import { MnemoqError, messageOf } from '../../shared/errors.ts';
 import { computeCid, type Ipfs } from '../../shared/pinning/ipfs.ts';
@@ -127,7 +128,7 @@ function compareRow(
     ['context', row.context_id, filedUnder(doc, row.context_id)],
     ['previous CID', row.previous_cid, doc.previousCid ?? null],
     ['module', row.module, doc.type],
-    ['time', new Date(row.created_at).toISOString(), doc.createdAt],
+    ['time', toMoment(row.created_at), doc.createdAt],
     ['sources', row.source_ids.join(), doc.sourceIds.join()],
     ['visibility', row.visibility, doc.text === undefined ? 'private' : 'public'],
   ];

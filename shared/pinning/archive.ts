@@ -6,7 +6,8 @@ import { sha256 } from 'multiformats/hashes/sha2';
 import { z } from 'zod';
 import { MnemoqError, messageOf } from '../errors.ts';
 import { type Block, isCid } from './ipfs.ts';
-import { identifier, moment } from '../identifiers.ts';
+import { identifier } from '../identifiers.ts';
+import { moment } from '../moments.ts';
 import { DOCUMENT_BYTES } from './reflection-document.ts';
 import { validate } from '../validate.ts';
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { identifier, identifierUpTo, moment, recordId } from '../identifiers.ts';
+import { identifier, identifierUpTo, recordId } from '../identifiers.ts';
+import { moment } from '../moments.ts';
 import { listOf } from '../validate.ts';
 import { MODULES, PINNED_MODULES, VISIBILITIES } from './records.ts';
 import { isTokens, type Tokens } from './tokens.ts';

@@ -1,6 +1,9 @@
+import { fromSortable, toSortable } from '../moments.ts';
+
 /**
- * The place of a record in its conversation, the text `<createdAt>|<id>`. Both parts have a fixed form, so positions compare
- * as plain text, the same way everywhere: here, in Redis (by bytes) and in PostgreSQL (by timestamp, then by uuid).
+ * The place of a record in its conversation, the text `<createdAt with microseconds>|<id>`. Both parts have a fixed form, so
+ * positions compare as plain text, the same way everywhere: here, in Redis (by bytes) and in PostgreSQL (by timestamp, then
+ * by uuid).
  */
 export interface Position {
   createdAt: string;
@@ -8,13 +11,13 @@ export interface Position {
 }
 
 export function positionOf({ createdAt, id }: Position): string {
-  return `${createdAt}|${id}`;
+  return `${toSortable(createdAt)}|${id}`;
 }
 
 /** The parts of a position that `positionOf` has made. */
 export function parsePosition(position: string): Position {
   const [createdAt = '', id = ''] = position.split('|');
-  return { createdAt, id };
+  return { createdAt: fromSortable(createdAt), id };
 }
 
 /** Sorts records by their positions, the oldest first. */

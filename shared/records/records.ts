@@ -1,6 +1,7 @@
 /**
  * **shared/records/**: what a record, a job and a row are, and how text becomes tokens and comes back. It knows no store.
  */
+import { toMoment } from '../moments.ts';
 import type { Tokens } from './tokens.ts';
 
 /** What a record is: a turn, or one of the texts that are committed at once and pinned. */
@@ -61,7 +62,7 @@ export function headOf(row: Omit<MemoryRow, 'tokens' | 'text_cache' | 'cid'>): R
     contextId: row.context_id,
     userId: row.user_id,
     module: row.module,
-    createdAt: new Date(row.created_at).toISOString(),
+    createdAt: toMoment(row.created_at),
   };
 }
 

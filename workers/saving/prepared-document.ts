@@ -1,3 +1,4 @@
+import { toMoment } from '../../shared/moments.ts';
 import { UnrecoverableError } from 'bullmq';
 import type { ReflectionRow } from '../../shared/long-term/reflections.ts';
 import {
@@ -39,7 +40,7 @@ export async function prepareDocument(job: ReflectionJob, parts: ReflectionParts
 /** Makes the document of a row that is kept already. Fails the job when the row belongs to another text or was altered. */
 async function rebuild(job: ReflectionJob, kept: ReflectionRow, parts: ReflectionParts): Promise<Prepared> {
   const { context_id: contextId, module, visibility, source_ids: sourceIds, previous_cid: previous } = kept;
-  const createdAt = new Date(kept.created_at).toISOString();
+  const createdAt = toMoment(kept.created_at);
   const head = { ...job, contextId, module, createdAt, visibility, sourceIds, previousCid: previous };
   const same = await build(head, kept.wrapped_key, { ...parts, signer: signerOnce(kept.signing_key, kept.signature) });
   if (same.row.sha256 !== kept.sha256) {
