@@ -67,9 +67,9 @@ describe('validate', () => {
 
   test.each([
     ['2025-10-19T15:42:10+08:00', '2025-10-19T07:42:10.000Z'],
-    ['2025-10-19T15:42:10.123456789Z', '2025-10-19T15:42:10.123Z'],
+    ['2025-10-19T15:42:10.123456Z', '2025-10-19T15:42:10.123456Z'],
     ['2025-12-31T23:59:59-01:00', '2026-01-01T00:59:59.000Z'],
-  ])('turns the moment %s into UTC and milliseconds', (createdAt, expected) => {
+  ])('turns the moment %s into UTC', (createdAt, expected) => {
     expect(validate(chatInput, { ...CHAT, createdAt }, 'the turn')).toMatchObject({ createdAt: expected });
   });
 
