@@ -118,7 +118,7 @@ const retry = command(
   async (model, bench, { number, mended }) => {
     const record = pick(retriable(model), number);
     const job = await bench.stack.queue('quarantine').getJob(record.id);
-    const row = mended ? { ...job?.data.row, text_cache: 'mended' } : undefined;
+    const row = mended ? { ...job?.data.row, text_cache: null } : undefined;
     const [retried] = await Promise.all([
       bench.stack.memory.retryQuarantined(record.id, row),
       eventually(() => bench.quarantine()),
