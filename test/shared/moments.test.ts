@@ -1,10 +1,10 @@
 import { expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import { assert, integer, property } from 'fast-check';
 import { fromMicroseconds, moment, toMoment } from '../../shared/moments.ts';
 import { parsePosition, positionOf } from '../../shared/records/position.ts';
 
 /** From 1970 to 2255: later microseconds are no exact numbers in JavaScript. */
-const microseconds = fc.integer({ min: 0, max: 9_000_000_000_000_000 });
+const microseconds = integer({ min: 0, max: 9_000_000_000_000_000 });
 const ID = '0190a1b2-0000-7000-8000-000000000000';
 
 test.each([
@@ -31,8 +31,8 @@ test('what PostgreSQL writes is read to the microsecond', () => {
 });
 
 test('positions are in the order of their times to the microsecond, and give their parts back', () => {
-  fc.assert(
-    fc.property(microseconds, microseconds, (a, b) => {
+  assert(
+    property(microseconds, microseconds, (a, b) => {
       const [first, second] = [at(a), at(b)];
       expect(positionOf(first) < positionOf(second)).toBe(a < b);
       expect(positionOf(first) > positionOf(second)).toBe(a > b);
