@@ -17,6 +17,7 @@ import { MemoryCore } from '../../producers/index.ts';
 import { addEventRoute } from './routes/events.ts';
 import { guard, type GuardParts } from '../web/guard.ts';
 import { addEraseRoutes } from './routes/erase-routes.ts';
+import { addExportRoutes } from './routes/export-routes.ts';
 import { addHealthRoutes, readinessOf } from './routes/health-routes.ts';
 import { addLearningRoutes } from './routes/learning-routes.ts';
 import { refuseOtherMethods } from '../web/methods.ts';
@@ -25,6 +26,7 @@ import { PROBLEM_TYPE, sendNotFound, sendProblem, toProblem } from '../web/probl
 import { addProvenanceRoutes } from './routes/provenance-routes.ts';
 import { addReadRoutes } from './routes/read-routes.ts';
 import { traceRequests } from '../web/request-spans.ts';
+import { addReflectionRoutes } from './routes/reflection-routes.ts';
 import { addSaveRoutes } from './routes/save-routes.ts';
 import { addServiceRoutes } from './routes/service-routes.ts';
 import { TURN_BYTES } from '../web/turn-bytes.ts';
@@ -107,7 +109,9 @@ export async function registerMemoryRoutes(server: FastifyInstance, parts: Memor
   server.addHook('onSend', async (_request, reply) => void reply.header('cache-control', 'no-store'));
   addSaveRoutes(server, parts.memory);
   addReadRoutes(server, parts.memory);
+  addReflectionRoutes(server, parts.memory);
   addLearningRoutes(server, parts.memory);
+  addExportRoutes(server, parts.memory);
   addProvenanceRoutes(server, parts.memory);
   addServiceRoutes(server, parts.memory);
   addEraseRoutes(server, parts.memory);

@@ -49,10 +49,37 @@ export function addServiceRoutes(plain: FastifyInstance, memory: MemoryCore): vo
       throw new MnemoqError('supabase_unavailable', `${so}; the rest is kept: ${reason}`);
     },
   );
+  server.get(
+    '/memory/stats',
+    {
+      onRequest: onlyService,
+      schema: operation({
+        id: 'getStats',
+        summary: 'Lengths, ages and limits, and whether anything needs attention',
+        description: 'For service keys.',
+        tag: 'operating',
+        parts: {},
+        answers: { 200: { schema: stats, description: 'How the memory is.' } },
+        problems: ['redis_unavailable', 'timeout'],
+      }),
+    },
+    async () => toSnake(await memory.getStats()),
+  );
+  addMetricsRoute(plain, memory.metrics, permitService);
+  addImportRoute(plain, memory, onlyService);
+}
+
+/** `POST /memory/knowledge/import`. */
+function addImportRoute(
+  plain: FastifyInstance,
+  memory: MemoryCore,
+  onRequest: (request: FastifyRequest) => Promise<void>,
+): void {
+  const server = plain.withTypeProvider<ZodTypeProvider>();
   server.post(
     '/memory/knowledge/import',
     {
-      onRequest: onlyService,
+      onRequest,
       schema: operation({
         id: 'importKnowledge',
         summary: 'Take over a knowledge item of another Mnemoq from its CID alone',
@@ -84,21 +111,4 @@ export function addServiceRoutes(plain: FastifyInstance, memory: MemoryCore): vo
       return reply.code(imported.tokenCount === null ? 202 : 200).send(toSnake(imported));
     },
   );
-  server.get(
-    '/memory/stats',
-    {
-      onRequest: onlyService,
-      schema: operation({
-        id: 'getStats',
-        summary: 'Lengths, ages and limits, and whether anything needs attention',
-        description: 'For service keys.',
-        tag: 'operating',
-        parts: {},
-        answers: { 200: { schema: stats, description: 'How the memory is.' } },
-        problems: ['redis_unavailable', 'timeout'],
-      }),
-    },
-    async () => toSnake(await memory.getStats()),
-  );
-  addMetricsRoute(plain, memory.metrics, permitService);
 }
