@@ -21,6 +21,7 @@ import { eraseJobs } from './erased-jobs.ts';
 const ROWS_AT_ONCE = 100;
 /** Erasing a user with millions of records takes long. One that takes longer than this is finished by a second run. */
 const LONGEST_MS = 3_600_000;
+/** Exported because docs/calls.md is made from it. @public */
 export const forgetOptions = z
   .strictObject({ userId: identifier.optional(), contextId: identifier.optional() })
   .refine(({ userId, contextId }) => userId !== undefined || contextId !== undefined, {
