@@ -74,8 +74,8 @@ export const LONG_TERM: readonly Mutant[] = [
   {
     name: 'retry-of-another-record',
     breaks: 'a record in quarantine is mended by a row of its own alone',
-    file: 'producers/saving/quarantine-list.ts',
-    text: "validate(z.object({ id: z.literal(id), context_id: z.literal(contextId) }), mended, 'the row');",
+    file: 'producers/saving/quarantine-retry.ts',
+    text: "validate(z.object({ id: z.literal(known), context_id: z.literal(contextId) }), mended, 'the row');",
     instead: 'void contextId;',
     caughtBy: 'test/bad-input/jobs.test.ts',
   },
