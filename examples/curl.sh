@@ -6,7 +6,7 @@
 # prints, the first time it runs in a conversation and while `mnemoq api` and a chat worker run:
 #
 #   200
-#   {"context_id":"curl","format":"messages","token_count":9,"items":[{"role":"user","content":"I like oolong."},{"role":"assistant","content":"Noted."}],"complete":true}
+#   {"context_id":"curl","format":"messages","token_count":9,"items":[{"role":"user","content":"I like oolong."},{"role":"assistant","content":"Noted."}],"next_cursor":null,"complete":true}
 set -eu
 url=${MNEMOQ_URL:-http://127.0.0.1:3000}
 conversation=${1:-curl}

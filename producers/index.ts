@@ -15,6 +15,7 @@ export type { KnowledgeImportOptions } from './reflections/knowledge-import.ts';
 export type { KnowledgeItem, KnowledgeOptions } from './reflections/knowledge.ts';
 export { MemoryCore } from './memory-core.ts';
 export type { Page } from './parts/page.ts';
+export type { WithConversation } from '../shared/records/conversation-id.ts';
 export type { Link, Source, Trace, TraceOptions } from './reflections/provenance.ts';
 export type { QuarantinedRecord, QuarantineOptions } from './saving/quarantine-list.ts';
 export type {

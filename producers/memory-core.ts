@@ -13,6 +13,7 @@ import {
   type ReflectionRequest,
   TEXT_BYTES,
 } from '../shared/records/jobs.ts';
+import type { WithConversation } from '../shared/records/conversation-id.ts';
 import { recordId } from '../shared/identifiers.ts';
 import type { Reflector } from '../shared/process/reflector.ts';
 import { decode, type Encoding, ENCODINGS } from '../shared/records/tokenizer.ts';
@@ -124,29 +125,35 @@ export class MemoryCore {
    * write mode `immediate`, committed). The same `id`, or the same `idempotencyKey` of the same user and conversation,
    * is the same record: saving it again changes nothing.
    */
-  async saveChat(input: ChatInput, options: SaveOptions = {}): Promise<Receipt> {
+  async saveChat(input: WithConversation<ChatInput>, options: SaveOptions = {}): Promise<Receipt> {
     return saveTurn(input, options, this.#parts);
   }
 
-  /** Saves up to 1000 turns (16 MiB of text) at once, all or none, in one round trip; gives their ids in order. */
-  async saveChats(inputs: readonly ChatInput[]): Promise<string[]> {
-    return saveTurns(inputs, this.#parts);
+  /**
+   * Saves up to 1000 turns (16 MiB of text) at once, all or none, in one round trip; gives their receipts in order. With
+   * `wait` it resolves when all of them are cached.
+   */
+  async saveChats(
+    inputs: readonly WithConversation<ChatInput>[],
+    options: SaveOptions = {},
+  ): Promise<{ items: Receipt[] }> {
+    return saveTurns(inputs, options, this.#parts);
   }
 
   /** Saves a reflection: committed at once, then pinned. With `wait` the receipt has its CID. Private unless said otherwise. */
-  async saveReflection(input: ReflectionInput, options: SaveOptions = {}): Promise<Receipt> {
+  async saveReflection(input: WithConversation<ReflectionInput>, options: SaveOptions = {}): Promise<Receipt> {
     const job = await this.metrics.countRefusal(() => newReflectionJob(input));
     return savePinned(job, options, this.#parts);
   }
 
   /** Saves what a training produced (a model card, an evaluation, …) the way of a reflection. Private unless said otherwise. */
-  async saveFinetuneOutput(input: FinetuneInput, options: SaveOptions = {}): Promise<Receipt> {
+  async saveFinetuneOutput(input: WithConversation<FinetuneInput>, options: SaveOptions = {}): Promise<Receipt> {
     const job = await this.metrics.countRefusal(() => newFinetuneJob(input));
     return savePinned(job, options, this.#parts);
   }
 
   /** Saves something everybody may read: pinned in clear, listed by `listKnowledge`. */
-  async saveKnowledge(input: KnowledgeInput, options: SaveOptions = {}): Promise<Receipt> {
+  async saveKnowledge(input: WithConversation<KnowledgeInput>, options: SaveOptions = {}): Promise<Receipt> {
     const job = await this.metrics.countRefusal(() => newKnowledgeJob(input));
     return savePinned(job, options, this.#parts);
   }

@@ -7,12 +7,17 @@ const TOLD = 20;
 /**
  * Checks `value` against `schema` at a door of the system and returns it parsed.
  * Throws `invalid_input` that names the wrong fields (the first 20), what was expected and what came. `what` names the value
- * in the message and, where the value as a whole is wrong, stands in place of a field.
+ * in the message and, where the value as a whole is wrong, stands in place of a field. `nameOf` gives the name under which the client knows a field.
  */
-export function validate<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
+export function validate<T>(
+  schema: z.ZodType<T>,
+  value: unknown,
+  what: string,
+  nameOf: (field: string) => string = (field) => field,
+): T {
   const examined = examine(schema, value, what);
   if ('data' in examined) return examined.data;
-  const problems = examined.problems.slice(0, TOLD);
+  const problems = examined.problems.slice(0, TOLD).map((problem) => ({ ...problem, field: nameOf(problem.field) }));
   const text = problems.map(
     (p) => `${p.field === what ? '' : `${p.field}: `}expected ${p.expected}, received ${p.received}`,
   );

@@ -1,4 +1,6 @@
 import type { Job, Queue } from 'bullmq';
+import type { z } from 'zod';
+import { validateSave } from '../../shared/records/conversation-id.ts';
 import { chatJob, reflectionJob } from '../../shared/records/jobs.ts';
 
 /** Jobs looked at, the next ones to be worked on: more than that wait only where the workers are away. */
@@ -43,7 +45,7 @@ export async function findQueued(
 }
 
 function toQueued(job: Job | undefined): QueuedRecord | null {
-  const turn = chatJob.safeParse(job?.data).data;
+  const turn = read(chatJob, job?.data);
   if (turn) {
     return {
       ...headOf(turn, 'chat'),
@@ -51,8 +53,17 @@ function toQueued(job: Job | undefined): QueuedRecord | null {
       assistant_message: turn.assistantMessage,
     };
   }
-  const reflection = reflectionJob.safeParse(job?.data).data;
+  const reflection = read(reflectionJob, job?.data);
   return reflection ? { ...headOf(reflection, 'reflection'), text: reflection.reflectionText } : null;
+}
+
+/** Null for a malformed job, which is left to the board. */
+function read<T>(schema: z.ZodType<T>, data: unknown): T | null {
+  try {
+    return validateSave(schema, data, 'the job');
+  } catch {
+    return null;
+  }
 }
 
 function headOf(

@@ -7,6 +7,8 @@ interface Fields {
 const SHOWN: Fields = {
   id: true,
   contextId: true,
+  conversationId: true,
+  conversation_id: true,
   userId: true,
   createdAt: true,
   important: true,

@@ -2,6 +2,7 @@ import type { CallToolResult, McpServer, ToolAnnotations } from '@modelcontextpr
 import { z } from 'zod';
 import { MnemoqError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/telemetry/log.ts';
+import { isAlias, validateSave } from '../../shared/records/conversation-id.ts';
 import { validate } from '../../shared/validate.ts';
 import type { Caller } from '../web/auth.ts';
 import { type CamelKeys, snakeName, toCamel, toSnake } from '../wire/snake-case.ts';
@@ -21,12 +22,14 @@ export interface Tool<Request extends object> {
   request: z.ZodType<Request>;
   answer: z.ZodType;
   annotations: ToolAnnotations;
+  /** Whether it saves: then the conversation may have the names that the original guide has for it. */
+  saves?: true;
   run: (request: CamelKeys<Request>, parts: ToolParts) => Promise<object>;
 }
 
 /** Adds `tool` to `server`. What MemoryCore refuses is an answer the agent can read and act on, and no failure of the protocol. */
 export function addTool<Request extends object>(server: McpServer, tool: Tool<Request>, parts: ToolParts): void {
-  const { name, title, description, request, answer, annotations, run } = tool;
+  const { name, title, description, request, answer, annotations, saves = false, run } = tool;
   const { logger, caller } = parts;
   const config = {
     title,
@@ -35,9 +38,11 @@ export function addTool<Request extends object>(server: McpServer, tool: Tool<Re
     outputSchema: told(answer, 'output'),
     annotations,
   };
+  const checked = (given: unknown) =>
+    saves ? validateSave(request, given, 'the arguments', 'context_id') : validate(request, given, 'the arguments');
   server.registerTool(name, config, async (given): Promise<CallToolResult> => {
     const began = performance.now();
-    const result = await answerTo(async () => run(toCamel(validate(request, given, 'the arguments')), parts), logger);
+    const result = await answerTo(async () => run(toCamel(checked(given)), parts), logger);
     const ms = Math.round(performance.now() - began);
     logger.info({ tool: name, caller: caller.name, userId: caller.userId, ms, code: result.code }, 'answered');
     return result.answer;
@@ -59,7 +64,10 @@ function refusalOf(error: unknown, logger: Logger): Pick<MnemoqError, 'message' 
     logger.error({ err: error }, 'an error nobody foresaw');
     return { code: 'internal', message: 'something went wrong that nobody foresaw; the log has it', problems: [] };
   }
-  const problems = error.problems.map(({ field, ...rest }) => ({ field: snakeName(field), ...rest }));
+  const problems = error.problems.map(({ field, ...rest }) => ({
+    field: isAlias(field) ? field : snakeName(field),
+    ...rest,
+  }));
   return { code: error.code, message: error.message, problems };
 }
 

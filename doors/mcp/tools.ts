@@ -49,6 +49,7 @@ function addSavingTools(server: McpServer, parts: ToolParts): void {
       request: turnRequest,
       answer: receipt,
       annotations: { ...SAVES, openWorldHint: false },
+      saves: true,
       run: async ({ wait = false, ...turn }, { memory, caller }) => {
         const { userId, ...rest } = ownedBy(caller, turn);
         if (userId === undefined) throw noUser();
@@ -69,6 +70,7 @@ function addSavingTools(server: McpServer, parts: ToolParts): void {
       request: reflectionRequest,
       answer: receipt,
       annotations: { ...SAVES, openWorldHint: true },
+      saves: true,
       run: async ({ wait = false, ...reflection }, { memory, caller }) =>
         memory.saveReflection(ownedBy(caller, reflection) as never, { wait }),
     },

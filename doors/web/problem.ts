@@ -1,6 +1,7 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { type ErrorCode, type FieldProblem, MnemoqError } from '../../shared/errors.ts';
+import { isAlias } from '../../shared/records/conversation-id.ts';
 import { snakeName } from '../wire/snake-case.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json';
@@ -123,8 +124,9 @@ function refusal(code: ProblemCode, detail: string): Read {
 }
 
 function inSnakeCase({ field, ...rest }: FieldProblem): FieldProblem {
-  // A field that does not exist is told as the client wrote it.
-  return { field: rest.expected === 'no such field' ? field : snakeName(field), ...rest };
+  // A field that does not exist, and another name of a conversation, is told as the client wrote it.
+  const isAsWritten = rest.expected === 'no such field' || isAlias(field);
+  return { field: isAsWritten ? field : snakeName(field), ...rest };
 }
 
 /** Answers with a problem and logs, once, what is the server's own. */

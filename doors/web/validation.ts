@@ -1,6 +1,8 @@
 import type { FastifySchemaCompiler } from 'fastify';
 import { z } from 'zod';
+import { validateSave } from '../../shared/records/conversation-id.ts';
 import { validate } from '../../shared/validate.ts';
+import { SAVE_BODIES } from '../wire/requests.ts';
 
 const PARTS: Record<string, string> = { body: 'the body', querystring: 'the query', params: 'the path' };
 
@@ -11,7 +13,9 @@ export const compileValidator: FastifySchemaCompiler<z.ZodType> = ({ schema, htt
     httpPart === 'body' ? orNothing : httpPart === 'querystring' ? typed(schema) : (part: unknown) => part;
   return (part: unknown) => {
     try {
-      return { value: validate(schema, readable(part), what) };
+      const given = readable(part);
+      const isSave = httpPart === 'body' && SAVE_BODIES.has(schema);
+      return { value: isSave ? validateSave(schema, given, what, 'context_id') : validate(schema, given, what) };
     } catch (error) {
       return { error: error as Error };
     }

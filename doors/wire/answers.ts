@@ -48,7 +48,8 @@ const receiptFields = z.strictObject({
   redisStored: z.boolean().describe('True from the moment Redis has it, in the queue or in the cache.'),
   supabaseStored: z.boolean().describe('True when the save was waited for and Supabase has the row.'),
   tokenCount: z.int().nullable().describe('Known when the save was waited for.'),
-  conversationId: contextId,
+  contextId,
+  conversationId: z.string().describe('The same as context_id, by the name that the original guide has for it.'),
   cid: z.string().nullable().describe('Of a pinned text that was waited for.'),
   note: z.string().describe('What happened so far, in words.'),
 }) satisfies z.ZodType<Receipt>;
@@ -201,6 +202,7 @@ const newestCidFields = z.strictObject({
 export const newestCid = named('NewestCid', newestCidFields, "The address of a conversation's newest reflection.");
 
 const askedFields = z.strictObject({
+  success: z.literal(true).describe('Always true: what is refused is answered with a problem.'),
   id: z.string().meta({ description: "The request's own UUID.", format: 'uuid' }),
   contextId,
   userId: z.string().nullable().describe("Whose turns are reflected on; null for everybody's."),

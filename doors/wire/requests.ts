@@ -91,6 +91,8 @@ export const knowledgeBody = snakeCase(knowledgeInput, {
   ...knowledgeWords,
   text: text('What is to be shared.', 'Blue is the most liked colour.'),
 });
+/** The bodies in which the conversation may have the names that the original guide has for it. */
+export const SAVE_BODIES: ReadonlySet<z.ZodType> = new Set([chatBody, reflectionBody, finetuneBody, knowledgeBody]);
 export const flushBody = snakeCase(flushOptions.pick({ batchSize: true }), {
   batchSize: 'Most rows in one request to Supabase. Default: MEMORY_FLUSH_BATCH_SIZE.',
 });

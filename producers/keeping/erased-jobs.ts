@@ -1,5 +1,6 @@
 import type { Job } from 'bullmq';
 import type { ErasureScope } from '../../shared/short-term/erasures.ts';
+import { conversationsIn } from '../../shared/records/conversation-id.ts';
 import type { CallParts } from '../parts/call-parts.ts';
 import { jobIds } from '../parts/job-ids.ts';
 import { awaitLetGo } from '../parts/let-go.ts';
@@ -62,7 +63,8 @@ function ownersIn(data: unknown): Unknown[] {
     userId: objectOf(record)['userId'],
     contextId: ofEvent['contextId'],
   }));
-  return [save, { userId, contextId }, ofEvent, ...ofRecords];
+  const ofSave = conversationsIn(save).map((conversation) => ({ userId: save['userId'], contextId: conversation }));
+  return [save, ...ofSave, { userId, contextId }, ofEvent, ...ofRecords];
 }
 
 function objectOf(value: unknown): Unknown {

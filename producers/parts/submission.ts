@@ -36,11 +36,11 @@ export class Submission {
   }
 
   /** Adds all jobs or none of them, in one transaction. */
-  async addAll(name: QueueName, jobs: readonly { data: object; jobId: string }[]): Promise<void> {
+  async addAll(name: QueueName, jobs: readonly { data: object; jobId: string }[]): Promise<Job[]> {
     const bulk = jobs.map(({ data, jobId }) => ({ name, data, opts: { jobId } }));
     const adding = this.#parts.queue(name).addBulk(bulk);
     const records = jobs.map(({ data }) => data);
-    await this.#counted(name, records, withinTime(adding, this.#timeoutMs, 'saving'));
+    return this.#counted(name, records, withinTime(adding, this.#timeoutMs, 'saving'));
   }
 
   /**

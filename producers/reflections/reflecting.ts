@@ -9,6 +9,7 @@ import { validate } from '../../shared/validate.ts';
 import type { CallParts } from '../parts/call-parts.ts';
 
 export interface ReflectionRequestReceipt {
+  success: true;
   /** Names the request, in the reflector's queue and nowhere else. */
   id: string;
   contextId: string;
@@ -37,7 +38,13 @@ export async function requestReflection(input: ReflectionRequest, parts: CallPar
   const add = async (data: object, options: object) =>
     submission.add('reflector', data, options, 'asking for a reflection');
   await ring(add, { contextId, userId }, { reschedule: true });
-  return { id, contextId, userId: userId ?? null, note: 'asked for; the latest request of those that wait is begun' };
+  return {
+    success: true,
+    id,
+    contextId,
+    userId: userId ?? null,
+    note: 'asked for; the latest request of those that wait is begun',
+  };
 }
 
 /** Runs the queue in this process; the function it gives lets what is in hand end, within `redisTimeoutMs`. */

@@ -14,7 +14,8 @@ import {
   TEXT_BYTES,
 } from '../../shared/records/jobs.ts';
 import type { PinnedModule } from '../../shared/records/records.ts';
-import { listOf, validate } from '../../shared/validate.ts';
+import { validateSave, validateSaves, type WithConversation } from '../../shared/records/conversation-id.ts';
+import { listOf } from '../../shared/validate.ts';
 
 /** The namespace of Mnemoq for name-based UUIDs (RFC 9562, 5.5). Another value would change every derived id. */
 const IDEMPOTENCY_NAMESPACE = '5f0f7a4e-1f0e-4a51-9a6b-6d1f0c7e2b3d';
@@ -49,17 +50,20 @@ let lastMoment = 0;
 /**
  * Checks what a caller wants to save and makes a job of it. The job gets an id and a time where the caller gives none.
  */
-export function newChatJob(input: ChatInput): ChatJob {
-  return toChatJob(validate(turnInput, input, 'the turn'));
+export function newChatJob(input: WithConversation<ChatInput>): ChatJob {
+  return toChatJob(validateSave(turnInput, input, 'the turn'));
 }
 
 /** Does the same for many turns. In an error the index of the wrong turn stands before the field. */
-export function newChatJobs(inputs: readonly ChatInput[]): ChatJob[] {
-  return validate(turnsInput, inputs, 'the turns').map(toChatJob);
+export function newChatJobs(inputs: readonly WithConversation<ChatInput>[]): ChatJob[] {
+  return validateSaves(turnsInput, inputs, 'the turns', TURNS_AT_ONCE).map(toChatJob);
 }
 
 /** How many of the TURNS_BYTES a turn takes. */
-export function bytesOf({ userMessage, assistantMessage }: ChatInput): number {
+export function bytesOf({
+  userMessage,
+  assistantMessage,
+}: Pick<ChatInput, 'userMessage' | 'assistantMessage'>): number {
   return Buffer.byteLength(userMessage) + Buffer.byteLength(assistantMessage);
 }
 
@@ -68,17 +72,17 @@ function toChatJob({ idempotencyKey, ...given }: z.output<typeof chatInput>): Ch
   return { ...given, id, createdAt: given.createdAt ?? now() };
 }
 
-export function newReflectionJob(input: ReflectionInput): ReflectionJob {
-  return toPinnedJob('reflection', validate(withOneId(reflectionInput), input, 'the reflection'));
+export function newReflectionJob(input: WithConversation<ReflectionInput>): ReflectionJob {
+  return toPinnedJob('reflection', validateSave(withOneId(reflectionInput), input, 'the reflection'));
 }
 
-export function newFinetuneJob(input: FinetuneInput): ReflectionJob {
-  const { text: reflectionText, ...given } = validate(withOneId(finetuneInput), input, 'the fine-tune output');
+export function newFinetuneJob(input: WithConversation<FinetuneInput>): ReflectionJob {
+  const { text: reflectionText, ...given } = validateSave(withOneId(finetuneInput), input, 'the fine-tune output');
   return { ...toPinnedJob('finetune', { ...given, reflectionText }), module: 'finetune' };
 }
 
-export function newKnowledgeJob(input: KnowledgeInput): ReflectionJob {
-  const { text: reflectionText, ...given } = validate(withOneId(knowledgeInput), input, 'the knowledge item');
+export function newKnowledgeJob(input: WithConversation<KnowledgeInput>): ReflectionJob {
+  const { text: reflectionText, ...given } = validateSave(withOneId(knowledgeInput), input, 'the knowledge item');
   return { ...toPinnedJob('knowledge', { ...given, reflectionText, visibility: 'public' }), module: 'knowledge' };
 }
 

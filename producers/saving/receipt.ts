@@ -16,6 +16,8 @@ export interface Receipt {
   supabaseStored: boolean;
   /** Null unless the save was waited for. */
   tokenCount: number | null;
+  contextId: string;
+  /** The same as `contextId`, by the name that the original guide has for it. */
   conversationId: string;
   /** The CID of a reflection, a fine-tune output or a knowledge item that was waited for; otherwise null. */
   cid: string | null;
@@ -50,5 +52,5 @@ export function receiptOf(
 ): Receipt {
   const { id, contextId } = job;
   const start = { supabaseStored: false, tokenCount: null, cid: null };
-  return { success: true, id, redisStored: true, conversationId: contextId, ...start, ...known };
+  return { success: true, id, redisStored: true, contextId, conversationId: contextId, ...start, ...known };
 }

@@ -2,32 +2,48 @@
  * **producers/saving/**: the way from what a caller hands over to a job in a queue, and what became of that job. To
  * read records back belongs into `producers/reading/`.
  */
+import type { Job } from 'bullmq';
 import { MnemoqError } from '../../shared/errors.ts';
 import type { ChatResult, ReflectionResult } from '../../shared/queues.ts';
 import type { ChatInput, ChatJob, ReflectionJob } from '../../shared/records/jobs.ts';
+import type { WithConversation } from '../../shared/records/conversation-id.ts';
 import { withinTime } from '../../shared/redis/within-time.ts';
 import { newChatJob, newChatJobs } from './new-job.ts';
 import type { CallParts } from '../parts/call-parts.ts';
 import { type Receipt, receiptOf, type SaveOptions, waitMs } from './receipt.ts';
 import type { Ending } from '../parts/submission.ts';
 
-export async function saveTurn(input: ChatInput, options: SaveOptions, parts: CallParts): Promise<Receipt> {
+export async function saveTurn(
+  input: WithConversation<ChatInput>,
+  options: SaveOptions,
+  parts: CallParts,
+): Promise<Receipt> {
   const job = await parts.metrics.countRefusal(() => newChatJob(input));
-  const ending = await submit<ChatResult>('chat', job, 'cached', options, parts);
+  return turnReceipt(job, await submit<ChatResult>('chat', job, 'cached', options, parts));
+}
+
+/** The receipts in the order of the turns. All turns are queued before any is waited for. */
+export async function saveTurns(
+  inputs: readonly WithConversation<ChatInput>[],
+  options: SaveOptions,
+  parts: CallParts,
+): Promise<{ items: Receipt[] }> {
+  const jobs = await parts.metrics.countRefusal(() => newChatJobs(inputs));
+  const wait = waitMs(options);
+  await admit(jobs, parts);
+  const queued = await parts.submission.addAll(
+    'chat',
+    jobs.map((data) => ({ data, jobId: data.id })),
+  );
+  const endings = await Promise.all(queued.map((job) => endingOf<ChatResult>('chat', job, 'cached', wait, parts)));
+  return { items: jobs.map((job, i) => turnReceipt(job, endings[i] ?? 'queued')) };
+}
+
+function turnReceipt(job: ChatJob, ending: ChatResult | string): Receipt {
   if (typeof ending === 'string') return receiptOf(job, { note: ending });
   const { supabaseStored, tokenCount } = ending;
   const note = supabaseStored ? 'committed' : 'cached; committed by the next flush';
   return receiptOf(job, { tokenCount, supabaseStored, note });
-}
-
-export async function saveTurns(inputs: readonly ChatInput[], parts: CallParts): Promise<string[]> {
-  const jobs = await parts.metrics.countRefusal(() => newChatJobs(inputs));
-  await admit(jobs, parts);
-  await parts.submission.addAll(
-    'chat',
-    jobs.map((data) => ({ data, jobId: data.id })),
-  );
-  return jobs.map(({ id }) => id);
 }
 
 /** Saves a reflection, a fine-tune output or a knowledge item. */
@@ -52,8 +68,18 @@ async function submit<Result>(
   const wait = waitMs(options);
   await admit([job], parts);
   const queued = await parts.submission.add(queue, job, { jobId: job.id });
+  return endingOf(queue, queued, done, wait, parts);
+}
+
+async function endingOf<Result>(
+  queue: 'chat' | 'reflection',
+  queued: Job,
+  done: string,
+  wait: number | null,
+  { submission }: CallParts,
+): Promise<Result | string> {
   if (wait === null) return 'queued';
-  const ending: Ending<Result> | null = await parts.submission.ending(queue, queued, wait);
+  const ending: Ending<Result> | null = await submission.ending(queue, queued, wait);
   if (!ending) return `queued; not seen ${done} within ${wait} ms, it will be`;
   if ('result' in ending) return ending.result;
   throw new MnemoqError('invalid_input', `the worker refused it: ${ending.failedReason}`);

@@ -275,7 +275,7 @@ describe('a wrong argument', () => {
     await expect(memory.saveChat(CHAT)).resolves.toMatchObject({ success: true });
     await expect(memory.saveReflection(REFLECTION as never)).resolves.toMatchObject({ success: true });
     const most = Array.from({ length: TURNS_AT_ONCE }, () => CHAT);
-    await expect(memory.saveChats(most)).resolves.toHaveLength(TURNS_AT_ONCE);
+    expect((await memory.saveChats(most)).items).toHaveLength(TURNS_AT_ONCE);
     await expect(memory.getMemoryContext(CONTEXT, { cursor: cursor(`${CREATED_AT}|${ID}`) })).resolves.toMatchObject({
       items: [],
     });

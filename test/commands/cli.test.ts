@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { computeCid } from '../../shared/pinning/ipfs.ts';
 import { type Ended, runCli, startCli } from '../support/clients/cli.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
-import { turn, turns } from '../support/inputs/turns.ts';
+import { idsOf, turn, turns } from '../support/inputs/turns.ts';
 
 const UNKNOWN_ID = '01a200c3-1fec-7624-8835-000000000000';
 /** Every command with the arguments that make it print data as JSON; null where it prints none. */
@@ -112,7 +112,7 @@ describe('every command', () => {
 
 test('data commands print what the memory holds, as JSON and nothing else', async () => {
   const contextId = stack.newContextId();
-  const ids = await stack.memory.saveChats(turns(contextId, 3));
+  const ids = idsOf(await stack.memory.saveChats(turns(contextId, 3)));
   await stack.idle('chat');
   const [id = ''] = ids;
   const lines = (await cli(['context', contextId, '--json'])).stdout.trimEnd().split('\n');

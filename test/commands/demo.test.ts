@@ -88,7 +88,7 @@ describe('the demo of a memory that', () => {
       fails: ['rows in Supabase', 'decoded text'],
     },
   ])('$name says so and ends with 1', async ({ file, right, wrong, fails }) => {
-    for (const part of ['cli', 'embedded', 'producers', 'shared', 'supabase', 'workers', 'package.json']) {
+    for (const part of ['cli', 'doors', 'embedded', 'producers', 'shared', 'supabase', 'workers', 'package.json']) {
       cpSync(path.join(ROOT, part), path.join(dir, part), { recursive: true });
     }
     symlinkSync(path.join(ROOT, 'node_modules'), path.join(dir, 'node_modules'));

@@ -3,7 +3,7 @@ import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { type Api, startApi } from '../../doors/http/server.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
-import { turn, turns } from '../support/inputs/turns.ts';
+import { idsOf, turn, turns } from '../support/inputs/turns.ts';
 
 let stack: Stack;
 let api: Api;
@@ -49,11 +49,11 @@ test('goes on after Last-Event-ID over a restart of the server, without loss or 
   const contextId = stack.newContextId();
   const first = await connect();
   expect(first.response.headers.get('content-type')).toBe('text/event-stream');
-  const ids = await stack.memory.saveChats(turns(contextId, 10));
+  const ids = idsOf(await stack.memory.saveChats(turns(contextId, 10)));
   await eventually(() => first.messages.length === 10);
   await api.stop(); // ends the stream, and does not wait for it
   await first.reading;
-  ids.push(...(await stack.memory.saveChats(turns(contextId, 10, 10))));
+  ids.push(...idsOf(await stack.memory.saveChats(turns(contextId, 10, 10))));
   api = await startApi(stack.environment, '0.0.0');
   const second = await connect('?cursor=0', { 'last-event-id': first.messages.at(-1)?.id ?? '' });
   await eventually(() => second.messages.length === 10);

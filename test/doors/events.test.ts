@@ -8,7 +8,7 @@ import type { EventOf, EventType, MemoryEvent } from '../../shared/short-term/ev
 import { Keys } from '../../shared/short-term/keys.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
-import { turn, turns } from '../support/inputs/turns.ts';
+import { idsOf, turn, turns } from '../support/inputs/turns.ts';
 import { kill, startWorkerProcess } from '../support/clients/worker-process.ts';
 
 let stack: Stack;
@@ -44,7 +44,7 @@ function listen(options: { cursor?: string; userId?: string; memory?: MemoryCore
 test('every record is told once when it is cached, also when it is delivered again', async () => {
   await stack.startWorkers('chat');
   const contextId = stack.newContextId();
-  const ids = await stack.memory.saveChats(turns(contextId, 20));
+  const ids = idsOf(await stack.memory.saveChats(turns(contextId, 20)));
   await stack.idle('chat');
   await Promise.all(ids.map((id) => stack.queue('chat').remove(id)));
   await stack.memory.saveChats(turns(contextId, 20).map((each, i) => ({ ...each, id: ids[i] ?? '' })));
@@ -62,7 +62,7 @@ test('every record is told once when it is cached, also when it is delivered aga
 test('what is told as committed is what Supabase has, also when a flush worker dies between the two', async () => {
   await stack.startWorkers('chat');
   const contextId = stack.newContextId();
-  const ids = await stack.memory.saveChats(turns(contextId, 30));
+  const ids = idsOf(await stack.memory.saveChats(turns(contextId, 30)));
   await stack.idle('chat');
   const dying = await startWorkerProcess('flush', stack.environment);
   let inserted = false;
@@ -143,8 +143,8 @@ test('a user is told of nobody else', async () => {
   await stack.startWorkers('chat', 'flush');
   const contextId = stack.newContextId();
   const alice = listen({ cursor: BEGINNING, userId: 'alice' });
-  const ids = await stack.memory.saveChats(
-    turns(contextId, 10).map((each, n) => ({ ...each, userId: n % 2 ? 'alice' : 'bob' })),
+  const ids = idsOf(
+    await stack.memory.saveChats(turns(contextId, 10).map((each, n) => ({ ...each, userId: n % 2 ? 'alice' : 'bob' }))),
   );
   await stack.idle('chat');
   await stack.memory.flushRedisToSupabase();
@@ -184,7 +184,7 @@ test('a follower goes on where it was, over a restart of Redis, without loss or 
   const told = [...before.told, ...after.told].flatMap((event) =>
     event.type === 'record.cached' ? [event.data.id] : [],
   );
-  expect(told.toSorted()).toEqual([...first, ...second, ...third].toSorted());
+  expect(told.toSorted()).toEqual([first, second, third].flatMap(idsOf).toSorted());
 });
 
 test('who comes back after events were trimmed is told that some were missed, and no one else', async () => {

@@ -8,7 +8,7 @@ import { Webhook } from 'standardwebhooks';
 import { startCli } from '../support/clients/cli.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
-import { turn } from '../support/inputs/turns.ts';
+import { idsOf, turn } from '../support/inputs/turns.ts';
 import { kill, startWorkerProcess } from '../support/clients/worker-process.ts';
 
 interface Received {
@@ -106,10 +106,10 @@ test('a dispatcher that is killed delivers each event under one id, and an endpo
   server.closeAllConnections();
   server.close();
   const contextId = stack.newContextId();
-  const ids = await stack.memory.saveChats([1, 2, 3].map((n) => turn(contextId, n)));
+  const ids = idsOf(await stack.memory.saveChats([1, 2, 3].map((n) => turn(contextId, n))));
   await eventually(async () => (await stack.queue('webhook').getDelayedCount()) > 0);
   await kill(first);
-  ids.push(...(await stack.memory.saveChats([4, 5].map((n) => turn(contextId, n)))));
+  ids.push(...idsOf(await stack.memory.saveChats([4, 5].map((n) => turn(contextId, n)))));
   await stack.idle('chat');
   await listen(port);
   await stack.startWorkers('webhook');

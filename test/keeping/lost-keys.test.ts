@@ -5,7 +5,7 @@ import { runCli } from '../support/clients/cli.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { startFaultProxy } from '../support/faults/fault-proxy.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
-import { turn, turns } from '../support/inputs/turns.ts';
+import { idsOf, turn, turns } from '../support/inputs/turns.ts';
 
 const newKey = (kid: string) => `${kid}:${randomBytes(32).toString('base64')}`;
 
@@ -60,7 +60,7 @@ async function rowsOf(): Promise<unknown> {
 
 async function commit(count: number): Promise<string[]> {
   await stack.startWorkers('chat', 'flush');
-  const ids = await stack.memory.saveChats(turns(contextId, count));
+  const ids = idsOf(await stack.memory.saveChats(turns(contextId, count)));
   await stack.idle('chat');
   await stack.memory.flushRedisToSupabase();
   return ids;

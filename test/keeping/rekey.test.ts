@@ -6,7 +6,7 @@ import { eventually } from '../support/faults/eventually.ts';
 import { type OwnSupabase, startOwnSupabase } from '../support/services/own-supabase.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
 import { CHOSEN_SUPABASE } from '../support/services/supabase-service.ts';
-import { turn, turns } from '../support/inputs/turns.ts';
+import { idsOf, turn, turns } from '../support/inputs/turns.ts';
 
 const KEYS = Object.fromEntries(
   ['old', 'n_w', 'lost'].map((kid) => [kid, `${kid}:${randomBytes(32).toString('base64')}`]),
@@ -111,7 +111,7 @@ describe.each([CHOSEN_SUPABASE])('sealing anew, on the %s Supabase', () => {
 
   test('a row whose key is lost is listed, left as it is, and holds up no other', async () => {
     await stack.startWorkers('chat', 'flush');
-    const ids = await stack.memory.saveChats(turns(contextId, 4));
+    const ids = idsOf(await stack.memory.saveChats(turns(contextId, 4)));
     await stack.idle('chat');
     await stack.memory.flushRedisToSupabase();
     await stack.client.flushall();
@@ -140,7 +140,7 @@ describe.each([CHOSEN_SUPABASE])('sealing anew, on the %s Supabase', () => {
 
   test('what is erased or changed between reading and writing stays erased and changed', async () => {
     await stack.startWorkers('chat', 'flush');
-    const [erased = '', changed = ''] = await stack.memory.saveChats(turns(contextId, 2));
+    const [erased = '', changed = ''] = idsOf(await stack.memory.saveChats(turns(contextId, 2)));
     await stack.idle('chat');
     await stack.memory.flushRedisToSupabase();
     const sealedAnew = `v1.n_w.${'A'.repeat(16)}.${'B'.repeat(40)}`;

@@ -18,7 +18,7 @@ import {
 import { redisPrograms } from '../support/services/redis-programs.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
 import { expectAllOnce, settled, startTraffic, type Traffic } from '../support/inputs/traffic.ts';
-import { turn } from '../support/inputs/turns.ts';
+import { idsOf, turn } from '../support/inputs/turns.ts';
 import { kill, startWorkerProcess } from '../support/clients/worker-process.ts';
 
 const CONVERSATIONS = 24;
@@ -135,7 +135,7 @@ describe.each(redisPrograms())('a cluster of %s', (_name, program) => {
     const [anna, ben] = [uuidv7(), uuidv7()];
     const ids: Record<string, string[]> = {};
     for (const userId of [anna, ben]) {
-      ids[userId] = await memory.saveChats(contextIds.map((contextId, n) => turn(contextId, n, { userId })));
+      ids[userId] = idsOf(await memory.saveChats(contextIds.map((contextId, n) => turn(contextId, n, { userId }))));
     }
     const reflection = { contextId: contextIds[0] ?? '', userId: anna, reflectionText: 'hers' };
     const pinned = await memory.saveReflection(reflection, { wait: true });

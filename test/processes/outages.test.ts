@@ -6,7 +6,7 @@ import { MemoryCore } from '../../producers/index.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { type HalfOpenProxy, startHalfOpenProxy } from '../support/faults/half-open-proxy.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
-import { turn, turns } from '../support/inputs/turns.ts';
+import { idsOf, turn, turns } from '../support/inputs/turns.ts';
 
 /** How long Redis is away, in seconds; OUTAGE_SECONDS=120 tries two minutes. Older BullMQ never woke up after a few. */
 const OUTAGE_SECONDS = Number(process.env['OUTAGE_SECONDS'] ?? 20);
@@ -126,7 +126,7 @@ describe('Supabase', () => {
     await stack.memory.saveChat(turn(old, 1), { wait: true });
     await stack.memory.flushRedisToSupabase();
     stack.proxy.fault = () => 'reset';
-    const ids = await stack.memory.saveChats(turns(contextId, 12));
+    const ids = idsOf(await stack.memory.saveChats(turns(contextId, 12)));
     await stack.idle('chat');
     expect(await stack.memory.flushRedisToSupabase()).toMatchObject({ success: false, flushedCount: 0 });
     // What was committed before has expired meanwhile: so much time has passed.
@@ -150,7 +150,7 @@ describe('Supabase', () => {
     stack = await startStack({ environment: { MEMORY_FLUSH_BATCH_SIZE: '16' } });
     await stack.startWorkers('chat', 'flush');
     const contextId = stack.newContextId();
-    const ids = await stack.memory.saveChats(turns(contextId, 16));
+    const ids = idsOf(await stack.memory.saveChats(turns(contextId, 16)));
     await stack.idle('chat');
     // What PostgreSQL says when a statement takes longer than it may; here any with more than five rows.
     const timedOut = { status: 500, body: { code: '57014', message: 'canceling statement due to statement timeout' } };

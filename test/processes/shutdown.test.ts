@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { type Ended, type RunningCli, startCli } from '../support/clients/cli.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
-import { turn, turns } from '../support/inputs/turns.ts';
+import { idsOf, turn, turns } from '../support/inputs/turns.ts';
 
 /** Supabase hangs longer than a worker has for ending. */
 const ENVIRONMENT = { MEMORY_SHUTDOWN_TIMEOUT_MS: '300', MEMORY_LOG_LEVEL: 'info' };
@@ -45,7 +45,7 @@ describe('a chat worker whose time is up', () => {
   test('gives the jobs in hand back, first in line and without an attempt, reports them and ends with 1', async () => {
     stack.proxy.fault = () => 'hang';
     const worker = await startWorker('chat', hanging);
-    const ids = await stack.memory.saveChats(turns(stack.newContextId(), 5));
+    const ids = idsOf(await stack.memory.saveChats(turns(stack.newContextId(), 5)));
     await eventually(() => stack.proxy.requests.length === 3);
     const { code, signal, left } = await terminate(worker);
     expect([code, signal, (left as string[]).toSorted()]).toEqual([1, null, ids.slice(0, 3).toSorted()]);
@@ -106,7 +106,7 @@ test('a flush worker whose time is up hands its records back: the next flush tak
 
 test('workers that come and go while turns flow lose, repeat and fail nothing', async () => {
   const contextId = stack.newContextId();
-  const ids = await stack.memory.saveChats(turns(contextId, 600));
+  const ids = idsOf(await stack.memory.saveChats(turns(contextId, 600)));
   for (const done of [50, 150, 250]) {
     const worker = await startWorker('chat', { MEMORY_WORKER_CONCURRENCY: '5', MEMORY_SHUTDOWN_TIMEOUT_MS: '30000' });
     await eventually(async () => (await stack.client.xlen('memory:pending')) > done);

@@ -3,7 +3,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { runCli } from '../support/clients/cli.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
-import { moment, turn, turns } from '../support/inputs/turns.ts';
+import { idsOf, moment, turn, turns } from '../support/inputs/turns.ts';
 
 let stack: Stack;
 beforeEach(async () => {
@@ -63,12 +63,14 @@ describe('a chat worker', () => {
 
   test('another user or conversation with the same idempotency key is another record', async () => {
     const contextId = stack.newContextId();
-    const ids = await stack.memory.saveChats([
-      turn(contextId, 1, { idempotencyKey: 'k' }),
-      turn(contextId, 1, { idempotencyKey: 'k', userId: 'user-2' }),
-      turn(stack.newContextId(), 1, { idempotencyKey: 'k' }),
-      turn(contextId, 2, { idempotencyKey: 'k' }),
-    ]);
+    const ids = idsOf(
+      await stack.memory.saveChats([
+        turn(contextId, 1, { idempotencyKey: 'k' }),
+        turn(contextId, 1, { idempotencyKey: 'k', userId: 'user-2' }),
+        turn(stack.newContextId(), 1, { idempotencyKey: 'k' }),
+        turn(contextId, 2, { idempotencyKey: 'k' }),
+      ]),
+    );
     expect(new Set(ids).size).toBe(3);
     expect(ids[3]).toBe(ids[0]);
   });

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { ContextRecord } from '../../producers/index.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
 import { CHOSEN_SUPABASE } from '../support/services/supabase-service.ts';
-import { moment, turn, turns } from '../support/inputs/turns.ts';
+import { idsOf, moment, turn, turns } from '../support/inputs/turns.ts';
 
 describe.each([CHOSEN_SUPABASE])('reads, on the %s Supabase', (supabase) => {
   let stack: Stack;
@@ -87,7 +87,7 @@ describe.each([CHOSEN_SUPABASE])('reads, on the %s Supabase', (supabase) => {
   test('turns of the same millisecond keep the order of their ids, in Redis and in Supabase alike', async () => {
     const contextId = stack.newContextId();
     const inputs = range(0, 11).map((n) => turn(contextId, n, { createdAt: moment(5) }));
-    const ids = await stack.memory.saveChats(inputs);
+    const ids = idsOf(await stack.memory.saveChats(inputs));
     await stack.idle('chat');
     expect(ids).toEqual(ids.toSorted());
     expect(await readAll(contextId, 5)).toEqual(range(0, 11));

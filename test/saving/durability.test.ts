@@ -7,7 +7,7 @@ import { MemoryCore } from '../../producers/index.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { redisPrograms } from '../support/services/redis-programs.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
-import { turn, turns } from '../support/inputs/turns.ts';
+import { idsOf, turn, turns } from '../support/inputs/turns.ts';
 import { kill, startWorkerProcess } from '../support/clients/worker-process.ts';
 
 let stack: Stack;
@@ -61,7 +61,7 @@ describe.each(redisPrograms())('what was acknowledged by %s', (_name, program) =
   test('is cached and committed once each when chat and flush workers are killed in the middle', async () => {
     stack = await startStack({ redis: { program } });
     const contextId = stack.newContextId();
-    const ids = await stack.memory.saveChats(turns(contextId, 500));
+    const ids = idsOf(await stack.memory.saveChats(turns(contextId, 500)));
     const [chat, flush] = await Promise.all([startProcess('chat'), startProcess('flush')]);
     await eventually(async () => (await stack.client.xlen('memory:pending')) > 50);
     await kill(chat);

@@ -3,7 +3,7 @@ import type { ProxiedRequest } from '../support/faults/fault-proxy.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
 import { CHOSEN_SUPABASE } from '../support/services/supabase-service.ts';
-import { turn, turns } from '../support/inputs/turns.ts';
+import { idsOf, turn, turns } from '../support/inputs/turns.ts';
 
 /** What PostgreSQL says of a NUL: 22021 in text, 22P05 in JSON. */
 const REFUSAL = /22021|22P05/;
@@ -24,7 +24,7 @@ describe.each([CHOSEN_SUPABASE])('flush, on the %s Supabase', (supabase) => {
   afterEach(() => stack.stop());
 
   async function cache(...inputs: ReturnType<typeof turns>): Promise<string[]> {
-    const ids = await stack.memory.saveChats(inputs);
+    const ids = idsOf(await stack.memory.saveChats(inputs));
     await stack.idle('chat');
     return ids;
   }
@@ -331,7 +331,7 @@ test('a record that lost its content in Redis is reported and blocks nothing', a
   try {
     await stack.startWorkers('chat', 'flush');
     const contextId = stack.newContextId();
-    const [lost = '', kept = ''] = await stack.memory.saveChats(turns(contextId, 2));
+    const [lost = '', kept = ''] = idsOf(await stack.memory.saveChats(turns(contextId, 2)));
     await stack.idle('chat');
     await stack.client.hdel(`memory:conversation:${contextId}`, lost);
     const result = await stack.memory.flushRedisToSupabase();

@@ -63,7 +63,7 @@ describe('with Redis at maxmemory', () => {
     expect(await committed(pending)).toBe(46);
     const { items: records } = await stack.memory.getMemoryContext(pending, { limit: 1000 });
     expect(records.map(({ userMessage }) => userMessage)).toEqual(turns(pending, 46).map((each) => each.userMessage));
-    expect(queued.every((id) => records.some((record) => record.id === id))).toBe(true);
+    expect(queued.items.every(({ id }) => records.some((record) => record.id === id))).toBe(true);
     const failed = await Promise.all(
       ['chat', 'quarantine'].map((name) => stack.queue(name as 'chat').getFailedCount()),
     );

@@ -13,7 +13,7 @@ import {
   type SupabaseService,
   supabaseService,
 } from '../support/services/supabase-service.ts';
-import { moment, turn, turns } from '../support/inputs/turns.ts';
+import { idsOf, moment, turn, turns } from '../support/inputs/turns.ts';
 
 function userToken(secret: string, userId: string): string {
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
@@ -51,7 +51,7 @@ describe.each(['embedded', 'postgrest'] as const)('what is saved, on the %s Supa
   const rowsOf = async (contextId: string) =>
     (await stack.supabase.from('memories').select('*').eq('context_id', contextId).order('id')).data ?? [];
   const cache = async (inputs: ReturnType<typeof turns>) => {
-    const ids = await stack.memory.saveChats(inputs);
+    const ids = idsOf(await stack.memory.saveChats(inputs));
     await stack.idle('chat');
     return ids;
   };

@@ -125,7 +125,7 @@ describe('a database without the search file', () => {
     expect((await stack.memory.search({ query: 'tomatoes', contextId })).items).toMatchObject([
       { module: 'reflection' },
     ]);
-    expect(await doctor()).toMatchObject({ code: 0, wrong: [], search: { found: 'installed' } });
+    expect(await doctor()).toMatchObject({ code: 0, wrong: [], search: { detail: 'installed' } });
   });
 
   test('has search taken away again as the file says, also while PostgREST does not know it yet', async () => {

@@ -9,7 +9,7 @@ import { countTokens } from '../../shared/records/tokens.ts';
 import type { Remembered } from '../../shared/short-term/short-term.ts';
 import { activeTraceparent } from '../../shared/telemetry/tracing.ts';
 import { newRecord } from '../../shared/tiers/new-record.ts';
-import { validate } from '../../shared/validate.ts';
+import { validateSave } from '../../shared/records/conversation-id.ts';
 import { commit } from '../steps/commit.ts';
 import { requestFlush } from '../steps/flush-schedule.ts';
 import { remember } from '../steps/remember.ts';
@@ -18,7 +18,7 @@ import { askReflector } from './reflection-policy.ts';
 
 /** One turn: validate, tokenize, remember, acknowledge. An important turn is committed before it is acknowledged. */
 export async function processChat(data: unknown, parts: WorkerParts): Promise<ChatResult> {
-  const turn = validate(chatJob, data, 'the chat job');
+  const turn = validateSave(chatJob, data, 'the chat job');
   const record = tokenizeTurn(turn, parts);
   const remembered = await remember(record, parts);
   await askReflector(turn, remembered, parts);

@@ -8,7 +8,7 @@ import { countTokens } from '../../shared/records/tokens.ts';
 import { signerOnce } from '../../shared/secrets/signing.ts';
 import { activeTraceparent, inSpan } from '../../shared/telemetry/tracing.ts';
 import { newRecord } from '../../shared/tiers/new-record.ts';
-import { validate } from '../../shared/validate.ts';
+import { validateSave } from '../../shared/records/conversation-id.ts';
 import { commit } from '../steps/commit.ts';
 import { remember } from '../steps/remember.ts';
 import { admitImported } from './imported.ts';
@@ -30,7 +30,7 @@ export async function processReflection(
   steps: ReflectionSteps,
   parts: ReflectionParts,
 ): Promise<ReflectionResult> {
-  const job = validate(reflectionJob, data, 'the reflection job');
+  const job = validateSave(reflectionJob, data, 'the reflection job');
   await admitImported(job, parts);
   const record = tokenizeReflection(job, parts);
   const reached = (steps.progress as { step?: Step } | null)?.step;

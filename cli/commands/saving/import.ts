@@ -13,6 +13,7 @@ import { bytesOf, turnInput, TURNS_BYTES } from '../../../producers/saving/new-j
 import { MnemoqError, messageOf } from '../../../shared/errors.ts';
 import { TEXT_BYTES } from '../../../shared/records/jobs.ts';
 import { identifierUpTo } from '../../../shared/identifiers.ts';
+import { validateSave } from '../../../shared/records/conversation-id.ts';
 import { validate } from '../../../shared/validate.ts';
 import { CommandEnd, EXIT } from '../../terminal/exit.ts';
 import { readLines } from '../../terminal/lines.ts';
@@ -188,7 +189,7 @@ function parseLine(line: number, text: string | null, prefix: string | undefined
     return { line, reason: `expected JSON, received ${counted(text.length, 'character')} of something else` };
   }
   try {
-    const turn = validate(turnInput, value, 'the turn');
+    const turn = validateSave(turnInput, value, 'the turn');
     const named = turn.id !== undefined || turn.idempotencyKey !== undefined;
     return prefix === undefined || named ? (value as ChatInput) : { ...turn, idempotencyKey: `${prefix}:${line}` };
   } catch (error) {

@@ -37,3 +37,8 @@ export function record(contextId: string, n: number, more: Partial<MemoryRecord>
     ...more,
   };
 }
+
+/** The ids in the receipts of a `saveChats`, in its order. */
+export function idsOf({ items }: { items: readonly { id: string }[] }): string[] {
+  return items.map(({ id }) => id);
+}
