@@ -9,6 +9,7 @@ import { nameOf, openApi, operationsOf } from '../../scripts/docs/http.ts';
 import { type Generated, generate } from '../../scripts/docs/pages.ts';
 import { loadConfig } from '../../shared/settings/config.ts';
 import { VARIABLE_NAMES } from '../../shared/settings/variables.ts';
+import { EVENT_TYPES } from '../../shared/short-term/events.ts';
 import { MUTANTS } from '../mutants/mutants.ts';
 import { blocksOf, headingsOf, linksOf, slugOf, tablesOf, wordsOf } from '../support/docs/markdown.ts';
 
@@ -132,6 +133,11 @@ describe.each(IN_BOTH)('%s in Traditional Chinese', (name) => {
   test('has the same headings, tables and code', () => {
     expect(skeletonOf(read(chinese))).toEqual(skeletonOf(read(english)));
   });
+});
+
+test('events.md has every type of event, and no other but the one that tells of missed events', () => {
+  const [types] = tablesOf(read('docs/events.md'));
+  expect(firstCells(types ?? { rows: [] }).toSorted()).toEqual([...EVENT_TYPES, 'events.missed'].toSorted());
 });
 
 test('RELIABILITY.md counts the mutants', () => {
