@@ -35,7 +35,8 @@ export type {
   ReflectionPage,
   ReflectionsOptions,
 } from './reflections/reflections.ts';
-export type { RekeyFailure, RekeyOptions, RekeyProgress, SealedTier } from './keeping/rekeying.ts';
+export type { RekeyFailure, RekeyOptions, RekeyProgress } from './keeping/rekeying.ts';
+export type { SealedTier } from './keeping/resealing.ts';
 export type { SearchHit, SearchOptions, SearchResult } from './questions/search.ts';
 export type { Stats } from './reading/stats.ts';
 export type { RecordState, RecordStatus } from './reading/status.ts';
