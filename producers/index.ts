@@ -8,7 +8,8 @@ export type { CacheRestoration, CacheRestorationOptions } from './keeping/cache-
 export type { ContextMessage } from '../shared/records/messages.ts';
 export type { ContextFormat, ContextRecord, ContextTokens } from './reading/context.ts';
 export type { Conversation, ConversationsOptions } from './reading/conversations.ts';
-export type { DocumentRestoration, RestorationOptions } from './keeping/document-restoration.ts';
+export type { RestorationOptions } from './keeping/document-restoration.ts';
+export type { DocumentRestoration } from './keeping/restored-rows.ts';
 export type { ErasureReceipt, ForgetOptions } from './keeping/erasure.ts';
 export type { FlushOptions } from './saving/flushing.ts';
 export type { KnowledgeImportOptions } from './reflections/knowledge-import.ts';

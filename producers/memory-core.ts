@@ -22,12 +22,8 @@ import { type ArchiveOptions, type ArchivePart, countArchive, exportArchive } fr
 import { type CacheRestoration, type CacheRestorationOptions, restoreCache } from './keeping/cache-restoration.ts';
 import type { ContextFormat } from './reading/context.ts';
 import { type Conversation, type ConversationsOptions, listConversations } from './reading/conversations.ts';
-import {
-  type DocumentRestoration,
-  fetchDocuments,
-  type RestorationOptions,
-  restoreDocuments,
-} from './keeping/document-restoration.ts';
+import { fetchDocuments, type RestorationOptions, restoreDocuments } from './keeping/document-restoration.ts';
+import type { DocumentRestoration } from './keeping/restored-rows.ts';
 import { type ErasureReceipt, forget, type ForgetOptions, liftErasure } from './keeping/erasure.ts';
 import { flushNow, type FlushOptions } from './saving/flushing.ts';
 import { type KnowledgeItem, type KnowledgeOptions, listKnowledge } from './reflections/knowledge.ts';

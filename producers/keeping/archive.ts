@@ -11,10 +11,11 @@ import { DOCUMENT_BYTES } from '../../shared/pinning/reflection-document.ts';
 import { validate } from '../../shared/validate.ts';
 import { ipfsNode } from '../reflections/ipfs-node.ts';
 import type { CallParts } from '../parts/call-parts.ts';
+import { portionsOf } from '../parts/portions.ts';
 import { inReadTime } from '../reading/reading.ts';
 
 const ROWS_AT_ONCE = 100;
-/** Documents fetched at once: each may be DOCUMENT_BYTES long. */
+/** Documents fetched at once. Each of them may be DOCUMENT_BYTES long. */
 const FETCHED_AT_ONCE = 4;
 
 /** Exported because docs/calls.md is made from it. @public */
@@ -36,25 +37,26 @@ export interface ArchiveFailure {
 
 /** A part of an archive, in the order of the file. */
 export interface ArchivePart {
-  /** The page and the blocks of its documents. */
+  /** The page, which lists the documents, and the blocks of the documents. */
   blocks: Block[];
-  /** The file's root, if this is the last part. */
+  /** The root of the file, when this is the last part. */
   root: CID;
   documents: number;
   failures: ArchiveFailure[];
 }
 
 /**
- * Pinned documents as the parts of a CAR file, oldest first, ties by id: the same rows always make the same file. At least
- * one part. `withKeys` adds what only the database knows: whose each record is, and the wrapped keys of private ones.
- * Nothing of an erased user or conversation is in it. Throws `ipfs_unavailable` when the node goes away meanwhile.
+ * Pinned documents as the parts of a CAR file, oldest first, ties by id. The same rows always make the same file, which
+ * has one part at least. `withKeys` adds what only the database knows: whose each record is, and the wrapped keys of
+ * private ones. Nothing of an erased user or conversation is in the archive. Throws `ipfs_unavailable` when the node
+ * goes away meanwhile.
  */
 export function exportArchive(options: ArchiveOptions, parts: CallParts): AsyncIterableIterator<ArchivePart> {
   const { withKeys = false, ...filter } = validate(archiveOptions, options, 'the options');
   return archiveParts(fetchAll(filter, parts), withKeys);
 }
 
-/** How many documents there are to archive, for a progress bar: records may come and go meanwhile. */
+/** How many documents there are to archive, for a progress bar. Records may come and go until the archive is made. */
 export async function countArchive(options: ArchiveOptions, parts: CallParts): Promise<number> {
   const { withKeys: _any, ...filter } = validate(archiveOptions, options, 'the options');
   return inReadTime(parts.longTerm.reflections.count({ ...filter, pinned: true }), parts);
@@ -100,7 +102,7 @@ async function* fetchAll(
 ): AsyncGenerator<Fetched> {
   const ipfs = ipfsNode(parts.config);
   const rows = parts.longTerm.reflections;
-  await ipfs.version(); // that a node is away is told before anything is written
+  await ipfs.version(); // throws before anything is written when the node is away
   let position: string | null = null;
   for (;;) {
     const page: ReflectionRow[] = await inReadTime(
@@ -111,21 +113,23 @@ async function* fetchAll(
     if (!last) return;
     const owned = page.map((row) => ({ userId: row.user_id, contextId: row.context_id, row }));
     const spared = await inReadTime(parts.erasures.spare(owned), parts);
-    for (let from = 0; from < spared.length; from += FETCHED_AT_ONCE) {
-      yield* await Promise.all(spared.slice(from, from + FETCHED_AT_ONCE).map(({ row }) => fetchOne(row, ipfs)));
+    for (const portion of portionsOf(spared, FETCHED_AT_ONCE)) {
+      yield* await Promise.all(portion.map(({ row }) => fetchOne(row, ipfs)));
     }
     position = positionOf({ id: last.id, createdAt: toMoment(last.created_at) });
   }
 }
 
-/** Its blocks are made here from its bytes, which the CID says how to do: what a node adds or leaves out does not matter. */
+/**
+ * Makes the blocks here, from the bytes, as the CID says. So it does not matter which blocks a node adds or leaves out.
+ */
 async function fetchOne(row: ReflectionRow, ipfs: Ipfs): Promise<Fetched> {
   try {
     const blocks = await splitIntoBlocks(await ipfs.fetch(row.cid, DOCUMENT_BYTES));
     const computed = blocks.at(-1)?.cid.toString();
     return computed === row.cid ? { row, blocks } : { row, reason: `the node answers bytes with CID ${computed}` };
   } catch (error) {
-    if (isError(error, 'ipfs_unavailable')) await ipfs.version(); // throws where it is the node, not the document
+    if (isError(error, 'ipfs_unavailable')) await ipfs.version(); // throws when the node is away, and not the document alone is missing
     return { row, reason: messageOf(error) };
   }
 }

@@ -3,14 +3,15 @@ import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
 import { moment } from '../../shared/moments.ts';
 import { validate } from '../../shared/validate.ts';
 import type { CallParts } from '../parts/call-parts.ts';
+import { portionsOf } from '../parts/portions.ts';
 import { progressHandler } from '../parts/progress.ts';
 import { inReadTime } from '../reading/reading.ts';
 
-/** Conversations filled at once: each is a request to Supabase. */
+/** Conversations filled at once. Each of them takes a request to Supabase. */
 const AT_ONCE = 8;
 /**
- * A commit while a conversation is filled calls that off; and a read or a run that died meanwhile keeps others from filling it
- * for ten seconds, of which each attempt waits two.
+ * Attempts to fill a conversation. A commit that comes meanwhile calls an attempt off. A read or a run that died while
+ * it filled the conversation keeps others from it for ten seconds, of which each attempt waits two.
  */
 const ATTEMPTS = 7;
 
@@ -24,28 +25,28 @@ export type CacheRestorationOptions = z.input<typeof cacheOptions>;
 /** How many conversations were looked at, and what of them Redis holds now. */
 export interface CacheRestoration {
   conversations: number;
-  /** How many there are to look at: some may come meanwhile. */
+  /** How many conversations there are to look at. Some may come meanwhile. */
   total: number;
-  /** Those that were not cached, or not wholly. */
+  /** How many of them were not cached, or not wholly. */
   filled: number;
-  /** The newest of all of them, as many of each as it keeps. */
+  /** Records that Redis holds of all these conversations now, the newest of each, as many as it keeps. */
   records: number;
 }
 
 /**
- * Puts the newest records of every conversation back into Redis, as reads would do one by one; with `from` of those that
- * have a record from then on. Nothing else is lost with Redis that Supabase has: ids that follow from idempotency keys, and
- * the primary key, keep repeated saves from being stored twice. May run while others work, and again. Throws `redis_full`
- * before Redis is.
+ * Puts the newest records of every conversation back into Redis, as reads would do one conversation after the other.
+ * With `from` only conversations with a record from that moment on are filled. Nothing else that Supabase has is lost
+ * with Redis: ids that follow from idempotency keys, and the primary key, keep a repeated save from being stored twice.
+ * It may run again, and while others work. Throws `redis_full` before Redis is full.
  */
 export async function restoreCache(options: CacheRestorationOptions, parts: CallParts): Promise<CacheRestoration> {
   const { from: first, onProgress } = validate(cacheOptions, options, 'the options');
   const total = await countConversations(first, parts);
   const result: CacheRestoration = { conversations: 0, total, filled: 0, records: 0 };
   for await (const page of conversations(first, parts)) {
-    for (let from = 0; from < page.length; from += AT_ONCE) {
+    for (const portion of portionsOf(page, AT_ONCE)) {
       await inReadTime(parts.admission.admit(), parts);
-      await Promise.all(page.slice(from, from + AT_ONCE).map((contextId) => fill(contextId, result, parts)));
+      await Promise.all(portion.map((contextId) => fill(contextId, result, parts)));
       result.total = Math.max(total, result.conversations);
       onProgress?.({ ...result });
     }
