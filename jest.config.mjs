@@ -6,8 +6,10 @@ export default {
   extensionsToTreatAsEsm: ['.ts'],
   transform: { '\\.ts$': './test/support/strip-types.mjs' },
   testMatch: ['<rootDir>/test/**/*.test.ts'],
-  // The long ones have a configuration of their own and run with `npm run test:deep`.
-  testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/deep/'],
+  // The long ones and the judges have a configuration of their own: `npm run test:deep`, `npm run judges`.
+  testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/deep/', '<rootDir>/test/judges/'],
+  // The judges' own packages: hundreds of megabytes that no test imports.
+  modulePathIgnorePatterns: ['<rootDir>/test/judges/(js-ipfs/)?node_modules/'],
   globalSetup: './test/support/services/services.ts',
   globalTeardown: './test/support/services/services-down.ts',
   // Real parts on two cores: two files at once, each with a Redis of its own.

@@ -1,7 +1,8 @@
 /**
  * Gets a bare machine ready: npm packages when they are missing or older than the lock file, then the programs named as
  * arguments. Plain JavaScript for old Nodes: it runs before the `node` package is there. Says what it does on standard
- * error; a program it may not install it tells how to, and ends with 1.
+ * error; a program it may not install it tells how to, and ends with 1. Without the programs after `--optional` the tests
+ * that need them are left out and say so.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
@@ -9,14 +10,11 @@ import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 
-/**
- * Programs by what needs them: any of `commands` will do; `apt` installs it on Debian and Ubuntu, `brew` on macOS. Without an
- * `optional` one the tests that need it are left out and say so.
- */
+/** Programs by what needs them: any of `commands` will do; `apt` installs it on Debian and Ubuntu, `brew` on macOS. */
 const PROGRAMS = {
   redis: { commands: ['redis-server', 'valkey-server'], apt: 'redis-server', brew: 'redis' },
   chromium: { commands: ['chromium', 'chromium-browser', 'google-chrome'], apt: 'chromium', brew: '--cask chromium' },
-  valkey: { commands: ['valkey-server'], apt: 'valkey-server', brew: 'valkey', optional: true },
+  valkey: { commands: ['valkey-server'], apt: 'valkey-server', brew: 'valkey' },
 };
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
@@ -47,11 +45,14 @@ if (!packagesAreCurrent()) {
   if (!run('npm', install)) fail('npm install failed: see above');
 }
 
-const absent = process.argv
-  .slice(2)
-  .map((name) => PROGRAMS[name])
-  .filter((program) => !isInstalled(program));
-const missing = absent.filter(({ optional }) => !optional);
+const asked = process.argv.slice(2);
+const optionsAt = asked.includes('--optional') ? asked.indexOf('--optional') : asked.length;
+
+function absent(names) {
+  return names.map((name) => PROGRAMS[name]).filter((program) => !isInstalled(program));
+}
+
+const missing = absent(asked.slice(0, optionsAt));
 if (missing.length > 0) {
   const packages = missing.map(({ apt }) => apt);
   const names = packages.join(' and ');
@@ -67,7 +68,7 @@ if (missing.length > 0) {
   if (!missing.every(isInstalled)) fail(`could not install ${names}; try: ${command}`);
 }
 
-for (const program of absent.filter(({ optional }) => optional)) {
+for (const program of absent(asked.slice(optionsAt + 1))) {
   const { apt } = program;
   const offered = spawnSync('apt-cache', ['show', apt], { stdio: 'ignore' }).status === 0;
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };

@@ -1,10 +1,10 @@
 import base from '../../jest.config.mjs';
 
-/** The long tests, which `npm run test:deep` runs: as in `npm test`, but one file at a time. */
+/** The long tests and the judges (`npm run test:deep`, `npm run judges`): as in `npm test`, but one file at a time. */
 export default {
   ...base,
   rootDir: '../..',
-  testMatch: ['<rootDir>/test/deep/**/*.test.ts'],
+  testMatch: ['<rootDir>/test/{deep,judges}/**/*.test.ts'],
   testPathIgnorePatterns: ['/node_modules/'],
   maxWorkers: 1,
 };

