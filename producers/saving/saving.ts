@@ -31,10 +31,11 @@ export async function saveTurns(
   const jobs = await parts.metrics.countRefusal(() => newChatJobs(inputs));
   const wait = waitMs(options);
   await admit(jobs, parts);
-  const queued = await parts.submission.addAll(
+  const adding = parts.submission.addAll(
     'chat',
     jobs.map((data) => ({ data, jobId: data.id })),
   );
+  const queued = await adding;
   const endings = await Promise.all(queued.map((job) => endingOf<ChatResult>('chat', job, 'cached', wait, parts)));
   return { items: jobs.map((job, i) => turnReceipt(job, endings[i] ?? 'queued')) };
 }

@@ -38,11 +38,12 @@ export const SAVING: readonly Mutant[] = [
     name: 'save-resolves-early',
     breaks: 'a save that has resolved is in Redis',
     file: 'producers/saving/saving.ts',
-    text: "const queued = await parts.submission.add(queue, job, { jobId: job.id });\n  if (wait === null) return 'queued';",
+    text: `const queued = await parts.submission.add(queue, job, { jobId: job.id });
+  return endingOf(queue, queued, done, wait, parts);`,
     instead: `const adding = parts.submission.add(queue, job, { jobId: job.id });
   adding.catch(() => undefined);
   if (wait === null) return 'queued';
-  const queued = await adding;`,
+  return endingOf(queue, await adding, done, wait, parts);`,
     caughtBy: 'test/saving/acknowledgement.test.ts',
     test: 'resolves when Redis has the job',
   },
@@ -50,8 +51,9 @@ export const SAVING: readonly Mutant[] = [
     name: 'bulk-resolves-early',
     breaks: 'turns that are saved together are all in Redis when the save has resolved',
     file: 'producers/saving/saving.ts',
-    text: 'await parts.submission.addAll(',
-    instead: 'void parts.submission.addAll(',
+    text: 'const queued = await adding;',
+    instead: `adding.catch(() => undefined);
+  const queued = wait === null ? [] : await adding;`,
     caughtBy: 'test/saving/acknowledgement.test.ts',
     test: 'saveChats',
   },
