@@ -14,7 +14,7 @@ interface Answer {
   headers?: Record<string, AnswerHeader>;
 }
 
-interface Operation<Parts> {
+export interface Operation<Parts> {
   id: string;
   summary: string;
   description?: string;
@@ -26,6 +26,12 @@ interface Operation<Parts> {
   /** Needs no key. */
   open?: true;
 }
+
+/** What any read can end with. */
+export const READ_PROBLEMS: readonly ProblemCode[] = ['redis_unavailable', 'timeout'];
+/** What any request with a body can end with. */
+export const BODY_PROBLEMS: readonly ProblemCode[] = ['too_large', 'unsupported_media_type'];
+export const APPLIED = { 'Preference-Applied': { description: 'What was heeded of Prefer.', type: 'string' } } as const;
 
 const ALWAYS: readonly ProblemCode[] = ['invalid_input', 'internal'];
 const GUARDED: readonly ProblemCode[] = ['unauthorized', 'forbidden', 'rate_limited', 'supabase_unavailable'];

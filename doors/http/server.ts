@@ -11,24 +11,25 @@ import { MnemoqError } from '../../shared/errors.ts';
 import { type HealthServer, startHealthServer } from '../../shared/process/health-server.ts';
 import { listen } from '../../shared/process/listen.ts';
 import { createLogger, type Logger } from '../../shared/telemetry/log.ts';
-import { timeRequests } from '../../shared/telemetry/metrics-route.ts';
-import { Authenticator, requireKeysBeyondLoopback } from '../web/auth.ts';
+import { addMetricsRoute, timeRequests } from '../../shared/telemetry/metrics-route.ts';
+import { Authenticator, requireService, requireKeysBeyondLoopback } from '../web/auth.ts';
 import { MemoryCore } from '../../producers/index.ts';
 import { addEventRoute } from './routes/events.ts';
-import { guard, type GuardParts } from '../web/guard.ts';
-import { addEraseRoutes } from './routes/erase-routes.ts';
-import { addExportRoutes } from './routes/export-routes.ts';
+import { callerOf, guard, type GuardParts } from '../web/guard.ts';
+import { eraseRoutes } from './routes/erase-routes.ts';
 import { addHealthRoutes, readinessOf } from './routes/health-routes.ts';
-import { addLearningRoutes } from './routes/learning-routes.ts';
+import { learningRoutes } from './routes/learning-routes.ts';
 import { refuseOtherMethods } from '../web/methods.ts';
 import { addOpenApi } from './openapi.ts';
 import { PROBLEM_TYPE, sendNotFound, sendProblem, toProblem } from '../web/problem.ts';
-import { addProvenanceRoutes } from './routes/provenance-routes.ts';
-import { addReadRoutes } from './routes/read-routes.ts';
+import { provenanceRoutes } from './routes/provenance-routes.ts';
+import { exportRoutes } from './routes/export-routes.ts';
+import { reflectionRoutes } from './routes/reflection-routes.ts';
+import { addRoutes } from './route.ts';
+import { readRoutes } from './routes/read-routes.ts';
 import { traceRequests } from '../web/request-spans.ts';
-import { addReflectionRoutes } from './routes/reflection-routes.ts';
-import { addSaveRoutes } from './routes/save-routes.ts';
-import { addServiceRoutes } from './routes/service-routes.ts';
+import { saveRoutes } from './routes/save-routes.ts';
+import { serviceRoutes } from './routes/service-routes.ts';
 import { TURN_BYTES } from '../web/turn-bytes.ts';
 import { compileSerializer, compileValidator } from '../web/validation.ts';
 
@@ -107,15 +108,17 @@ export async function registerMemoryRoutes(server: FastifyInstance, parts: Memor
   await guard(server, parts);
   traceRequests(server);
   server.addHook('onSend', async (_request, reply) => void reply.header('cache-control', 'no-store'));
-  addSaveRoutes(server, parts.memory);
-  addReadRoutes(server, parts.memory);
-  addReflectionRoutes(server, parts.memory);
-  addLearningRoutes(server, parts.memory);
-  addExportRoutes(server, parts.memory);
-  addProvenanceRoutes(server, parts.memory);
-  addServiceRoutes(server, parts.memory);
-  addEraseRoutes(server, parts.memory);
-  await addEventRoute(server, parts.memory);
+  const { memory } = parts;
+  addRoutes(
+    server,
+    [saveRoutes, readRoutes, reflectionRoutes, provenanceRoutes].flatMap((routes) => routes(memory)),
+  );
+  addRoutes(
+    server,
+    [learningRoutes, exportRoutes, serviceRoutes, eraseRoutes].flatMap((routes) => routes(memory)),
+  );
+  addMetricsRoute(server, memory.metrics, (request) => requireService(callerOf(request)));
+  await addEventRoute(server, memory);
   refuseOthers();
 }
 

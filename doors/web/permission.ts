@@ -2,10 +2,10 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { type Caller, requireService } from './auth.ts';
 
 /**
- * Who may use a route. `users` are callers who see what is theirs: a key bound to a user, or a user signed in to Supabase.
- * Services may use whatever users may.
+ * Who may use a route. `everybody` needs no key; such a route stands outside the guard. `users` are callers who see what is
+ * theirs: a key bound to a user, or a user signed in to Supabase. Services may use whatever users may.
  */
-export type Permission = 'users' | 'services';
+export type Permission = 'everybody' | 'users' | 'services';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -24,7 +24,7 @@ export const FOR_USERS = { config: { permission: 'users' } } as const;
 export function permitByRoute(server: FastifyInstance, callerOf: (request: FastifyRequest) => Caller): void {
   server.addHook('onRoute', (route) => {
     const { permission = 'services' } = route.config ?? {};
-    if (permission === 'users') return;
+    if (permission !== 'services') return;
     const permit = async (request: FastifyRequest) => requireService(callerOf(request));
     route.onRequest = [permit, ...[route.onRequest ?? []].flat()];
   });

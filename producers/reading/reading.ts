@@ -69,7 +69,9 @@ export const recentOptions = scope.extend({
   allowPartial: z.boolean().optional(),
 });
 export type PageOptions = z.input<typeof pageOptions>;
-export type RecentOptions<F extends ContextFormat> = Omit<z.input<typeof recentOptions>, 'format'> & { format?: F };
+export type RecentOptions<F extends ContextFormat> = Omit<z.input<typeof recentOptions>, 'format'> & {
+  format?: F | undefined;
+};
 
 /** Whose records `options` allow. */
 export function userOf(options: ReadOptions): string | undefined {

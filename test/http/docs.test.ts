@@ -45,7 +45,7 @@ test('the documentation is read in a browser, asks nobody else, and tries a requ
   await operation.getByRole('button', { name: 'Execute' }).click();
   const answer = operation.locator('.live-responses-table .response');
   await answer.getByText('200', { exact: true }).waitFor();
-  expect(await answer.locator('.microlight').first().textContent()).toContain('"conversations"');
+  expect(await answer.locator('.microlight').first().textContent()).toContain('"items"');
 
   expect(new Set(asked.map((url) => new URL(url).origin)).size).toBe(1);
   expect(wrong).toEqual([]);

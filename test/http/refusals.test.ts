@@ -102,7 +102,7 @@ test('a key may ask so often a minute, and is then told when to come again', asy
 describe('an outage', () => {
   test('of Supabase is told, and a save goes on without it', async () => {
     stack.proxy.fault = () => ({ status: 503 });
-    const read = await client.call('inspectRecord', { key, path: { id: '01a20e49-6f97-765d-a4da-8e939216891c' } });
+    const read = await client.call('inspect', { key, path: { id: '01a20e49-6f97-765d-a4da-8e939216891c' } });
     expect(read).toMatchObject({ status: 503, json: { code: 'supabase_unavailable' } });
     expect(Number(read.headers.get('retry-after'))).toBeGreaterThan(0);
     expect((await client.call('saveChat', { key, body: turn })).status).toBe(202);

@@ -1,15 +1,11 @@
 import { fastifySSE, type SSEMessage } from '@fastify/sse';
 import type { FastifyInstance, FastifyReply } from 'fastify';
-import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { EVENT_TYPES, type EventType } from '../../../shared/short-term/events.ts';
 import type { Followed } from '../../../shared/short-term/event-feed.ts';
 import { identifier } from '../../../shared/identifiers.ts';
-import { userFor } from '../../web/auth.ts';
 import type { MemoryCore } from '../../../producers/index.ts';
-import { callerOf } from '../../web/guard.ts';
-import { FOR_USERS } from '../../web/permission.ts';
-import { operation } from '../operation.ts';
+import { addRoutes, route } from '../route.ts';
 import { toSnake } from '../../wire/snake-case.ts';
 
 /** Proxies tend to cut a connection that says nothing for a minute. */
@@ -42,44 +38,40 @@ const eventStream = z.string().meta({
 });
 
 /** `GET /memory/events`: what happens, as server-sent events, until either side ends it. */
-export async function addEventRoute(plain: FastifyInstance, memory: MemoryCore): Promise<void> {
-  await plain.register(fastifySSE, { heartbeatInterval: HEARTBEAT_MS });
+export async function addEventRoute(server: FastifyInstance, memory: MemoryCore): Promise<void> {
+  await server.register(fastifySSE, { heartbeatInterval: HEARTBEAT_MS });
   const closing = new AbortController();
-  plain.addHook('preClose', async () => closing.abort());
-  plain.withTypeProvider<ZodTypeProvider>().get(
-    '/memory/events',
-    {
-      // Without its look at Accept, which would answer with something else than a problem.
-      sse: 'manual',
-      ...FOR_USERS,
-      schema: operation({
-        id: 'followEvents',
-        summary: 'What happens to records, as server-sent events',
-        description:
-          'docs/events.md has every event. Resumes after the event with the id in Last-Event-ID or `cursor`.',
-        tag: 'reading',
-        parts: { querystring: eventsQuery, headers: eventsHeaders },
-        answers: { 200: { schema: eventStream, description: 'Never ends by itself.', type: 'text/event-stream' } },
-        problems: ['redis_unavailable'],
-      }),
-    },
-    async (request, reply) => {
-      const { types: wanted, cursor: named, user_id } = request.query;
-      const gone = new AbortController();
-      reply.sse.onClose(() => gone.abort());
-      const { cursor: start, events } = await memory.followEvents({
-        cursor: request.headers['last-event-id'] ?? named,
-        userId: userFor(callerOf(request), user_id),
-        types: wanted?.split(',') as EventType[] | undefined,
-        // An id without data is no event, and where a browser resumes.
-        passed: (id) => send({ id, data: undefined }, reply, gone.signal),
-        signal: AbortSignal.any([closing.signal, gone.signal]),
-      });
-      reply.header('cache-control', 'no-store');
-      await send({ id: start, retry: RECONNECT_MS, data: undefined }, reply, gone.signal);
-      for await (const { event, cursor: id } of events) await send(message(id, event), reply, gone.signal);
-    },
-  );
+  server.addHook('preClose', async () => closing.abort());
+  addRoutes(server, [
+    route({
+      at: 'GET /memory/events',
+      permission: 'users',
+      id: 'followEvents',
+      summary: 'What happens to records, as server-sent events',
+      description: 'docs/events.md has every event. Resumes after the event with the id in Last-Event-ID or `cursor`.',
+      tag: 'reading',
+      parts: { querystring: eventsQuery, headers: eventsHeaders },
+      answers: { 200: { schema: eventStream, description: 'Never ends by itself.', type: 'text/event-stream' } },
+      problems: ['redis_unavailable'],
+      // By itself the plugin looks at Accept, and answers with something else than a problem.
+      options: { sse: 'manual' },
+      call: async ({ query: { types: wanted, cursor: named, ...scope }, headers }, { reply }) => {
+        const gone = new AbortController();
+        reply.sse.onClose(() => gone.abort());
+        const { cursor: start, events } = await memory.followEvents({
+          ...scope,
+          cursor: headers['last-event-id'] ?? named,
+          types: wanted?.split(',') as EventType[] | undefined,
+          // A browser resumes from an id even where no data came with it, and an id without data is no event for it.
+          passed: (id) => send({ id, data: undefined }, reply, gone.signal),
+          signal: AbortSignal.any([closing.signal, gone.signal]),
+        });
+        reply.header('cache-control', 'no-store');
+        await send({ id: start, retry: RECONNECT_MS, data: undefined }, reply, gone.signal);
+        for await (const { event, cursor: id } of events) await send(message(id, event), reply, gone.signal);
+      },
+    }),
+  ]);
 }
 
 function message(id: string, event: Followed['event']) {

@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { withinTime } from '../../../shared/redis/within-time.ts';
 import type { MemoryCore } from '../../../producers/index.ts';
 import { live, ready } from '../../wire/answers.ts';
-import { operation } from '../operation.ts';
+import { addRoutes, route } from '../route.ts';
 
 /** How long Redis may take to answer a health question. */
 const ANSWER_MS = 2_000;
@@ -21,42 +21,37 @@ export function addHealthRoutes(server: FastifyInstance, memory: Pick<MemoryCore
     if (!asked || Date.now() - asked.at > KEPT_MS) asked = { at: Date.now(), answer: readinessOf(memory) };
     return asked.answer;
   };
-  server.get(
-    '/health/live',
-    {
-      logLevel: 'warn',
-      schema: operation({
-        id: 'isLive',
-        summary: 'Whether the process runs',
-        tag: 'health',
-        parts: {},
-        answers: { 200: { schema: live, description: 'It does.' } },
-        open: true,
-      }),
-    },
-    async () => ({ live: true }),
-  );
-  server.get(
-    '/health/ready',
-    {
-      logLevel: 'warn',
-      schema: operation({
-        id: 'isReady',
-        summary: 'Whether requests should come here',
-        tag: 'health',
-        parts: {},
-        answers: {
-          200: { schema: ready, description: 'They should.' },
-          503: { schema: ready, description: 'Redis does not answer.' },
-        },
-        open: true,
-      }),
-    },
-    async (_request, reply) => {
-      const found = await readiness();
-      return reply.code(found.ready ? 200 : 503).send(found);
-    },
-  );
+  addRoutes(server, [
+    route({
+      at: 'GET /health/live',
+      permission: 'everybody',
+      id: 'isLive',
+      summary: 'Whether the process runs',
+      tag: 'health',
+      parts: {},
+      answers: { 200: { schema: live, description: 'It does.' } },
+      options: { logLevel: 'warn' },
+      call: () => ({ live: true }),
+    }),
+    route({
+      at: 'GET /health/ready',
+      permission: 'everybody',
+      id: 'isReady',
+      summary: 'Whether requests should come here',
+      tag: 'health',
+      parts: {},
+      answers: {
+        200: { schema: ready, description: 'They should.' },
+        503: { schema: ready, description: 'Redis does not answer.' },
+      },
+      options: { logLevel: 'warn' },
+      call: async (_asked, { reply }) => {
+        const found = await readiness();
+        reply.code(found.ready ? 200 : 503);
+        return found;
+      },
+    }),
+  ]);
 }
 
 /** Whether requests should come to this process: while Redis answers. */
