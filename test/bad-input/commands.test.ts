@@ -21,6 +21,7 @@ import { workerCommand } from '../../cli/commands/running/worker.ts';
 import { TEXT_BYTES } from '../../shared/records/jobs.ts';
 import { MARKER } from '../support/inputs/bad-values.ts';
 import { runCli } from '../support/clients/cli.ts';
+import { runCommand } from '../support/clients/command.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
 
 const UNKNOWN_ID = '01a200c3-1fec-7624-8835-000000000000';
@@ -200,10 +201,20 @@ test.each([
 ])('%s: says so on standard error, with its exit code', async (_name, args, code, message) => {
   writeFileSync(path.join(dir, 'text.json'), JSON.stringify(MARKER));
   writeFileSync(path.join(dir, 'cut.json'), `{"text_cache":"${MARKER}`);
-  const ended = await runCli(args, { environment: stack.environment, cwd: dir, input: '' });
+  const ended = await runCommand(args, { environment: stack.environment, cwd: dir, input: '' });
   expect(ended).toMatchObject({ code, stdout: '', stderr: expect.stringMatching(message) });
   expect(ended.stderr).not.toMatch(/\n\s+at /);
   expect(ended.stderr).not.toContain(MARKER);
+});
+
+test('a process of its own says the same: nothing on standard output, one line on standard error, and its exit code', async () => {
+  const ended = await runCli(['status', 'abc'], { environment: stack.environment, cwd: dir, input: '' });
+  expect(ended).toMatchObject({
+    code: 2,
+    signal: null,
+    stdout: '',
+    stderr: expect.stringMatching(/^error: .*UUID.*\n$/),
+  });
 });
 
 test('a reflection of standard input that never ends is refused as soon as it is too long', async () => {
@@ -235,7 +246,7 @@ test('a malformed job in quarantine keeps no other from its retry', async () => 
   await queue.add('quarantine', { row: { ...row, id: UNKNOWN_ID, tokens: {} } }, { jobId: UNKNOWN_ID });
   await queue.add('quarantine', { row, error: { code: '23514', message: 'a check' } }, { jobId: id });
   await stack.idle('quarantine');
-  const { code, stdout } = await runCli(['quarantine', 'retry', '--json'], {
+  const { code, stdout } = await runCommand(['quarantine', 'retry', '--json'], {
     environment: stack.environment,
     cwd: dir,
   });
@@ -245,7 +256,7 @@ test('a malformed job in quarantine keeps no other from its retry', async () => 
 
   writeFileSync(path.join(dir, 'row.json'), `\uFEFF${JSON.stringify({ ...row, id: UNKNOWN_ID })}`);
   const args = ['quarantine', 'retry', UNKNOWN_ID, '--row', 'row.json', '--json'];
-  const mended = await runCli(args, { environment: stack.environment, cwd: dir });
+  const mended = await runCommand(args, { environment: stack.environment, cwd: dir });
   expect([mended.code, JSON.parse(mended.stdout)]).toMatchObject([
     0,
     { items: [{ id: UNKNOWN_ID, committed: true, reason: null }] },

@@ -11,6 +11,7 @@ import { TURNS_BYTES } from '../../producers/saving/new-job.ts';
 import { TEXT_BYTES } from '../../shared/records/jobs.ts';
 import { MARKER } from '../support/inputs/bad-values.ts';
 import { runCli, startCli } from '../support/clients/cli.ts';
+import { runCommand } from '../support/clients/command.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
 import { turn, turns } from '../support/inputs/turns.ts';
@@ -125,7 +126,7 @@ describe('a bad line', () => {
 
   test('is told to people the same way, line by line', async () => {
     const name = file('few.jsonl', [line({}), `${MARKER} no`, '', line({ createdAt: 'now' })].join('\n'));
-    const told = await runCli(['import', name], { environment: stack.environment, cwd: dir });
+    const told = await runCommand(['import', name], { environment: stack.environment, cwd: dir });
     expect([told.code, told.stdout]).toEqual([1, '1 of 3 lines queued, 2 bad\n']);
     expect(told.stderr).toMatch(/^line 2: expected JSON, received 14 characters.*\nline 4: .*createdAt: expected/m);
     await stack.queue('chat').drain();
@@ -228,8 +229,9 @@ describe('a pipe', () => {
 describe('an import that is large in one way or another', () => {
   /** Says at its end how much memory the process had at most, in KiB. */
   const TELL = 'process.on("exit",()=>process.stderr.write(`rss ${process.resourceUsage().maxRSS}`))';
-  const BOMB = { once: 10, times: 30 };
-  const LARGEST_KIB = 300 * 1024;
+  const BOMB = { once: 10, times: 60 };
+  /** Two thirds of it: a busy machine collects garbage late. */
+  const LARGEST_KIB = 400 * 1024;
 
   async function measured(input: Buffer, nodeOptions: string[] = []) {
     const told = ['--import', `data:text/javascript,${encodeURIComponent(TELL)}`];

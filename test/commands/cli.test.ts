@@ -4,6 +4,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { computeCid } from '../../shared/pinning/ipfs.ts';
 import { type Ended, runCli, startCli } from '../support/clients/cli.ts';
+import { type CommandResult, runCommand } from '../support/clients/command.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
 import { idsOf, turn, turns } from '../support/inputs/turns.ts';
 
@@ -40,30 +41,24 @@ const COMMANDS: Record<string, string[] | null> = {
 
 let stack: Stack;
 let dir: string;
-let cli: (args: readonly string[], environment?: Record<string, string>, input?: string) => Promise<Ended>;
+let cli: (args: readonly string[], environment?: Record<string, string>, input?: string) => Promise<CommandResult>;
+/** As a process of its own, which has to end by itself. */
+let cliProcess: (args: readonly string[], environment?: Record<string, string>) => Promise<Ended>;
 beforeAll(async () => {
   dir = mkdtempSync(path.join(tmpdir(), 'mnemoq-cli-'));
   stack = await startStack();
   await stack.startWorkers();
   const given = stack.environment;
-  cli = (args, more = {}, input = '') => runCli(args, { environment: { ...given, ...more }, cwd: dir, input });
+  cli = (args, more = {}, input = '') => runCommand(args, { environment: { ...given, ...more }, cwd: dir, input });
+  cliProcess = (args, more = {}) => runCli(args, { environment: { ...given, ...more }, cwd: dir, input: '' });
 });
 afterAll(async () => {
   await stack.stop();
   rmSync(dir, { recursive: true });
 });
 
-/** Two at a time: as many as the machine has cores. */
-async function each<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
-  const left = [...items];
-  const lane = async () => {
-    for (let item = left.shift(); item !== undefined; item = left.shift()) await work(item);
-  };
-  await Promise.all([lane(), lane()]);
-}
-
 /** One JSON value and nothing else, no escape sequences, and no progress beside it. */
-function json({ stdout, stderr }: Ended): unknown {
+function json({ stdout, stderr }: Pick<CommandResult, 'stdout' | 'stderr'>): unknown {
   expect(stderr).toBe('');
   expect(stdout).not.toContain('\u001b');
   return JSON.parse(stdout);
@@ -71,42 +66,47 @@ function json({ stdout, stderr }: Ended): unknown {
 
 describe('every command', () => {
   test('is in the help, and has help of its own', async () => {
-    const { code, stdout } = await runCli(['--help']);
+    const { code, stdout } = await runCommand(['--help']);
     expect(code).toBe(0);
     const listed = [...stdout.matchAll(/^ {2}([a-z]+) /gm)].map(([, name]) => name);
     expect(listed).toEqual([...Object.keys(COMMANDS), 'help']);
     expect(stdout).toMatch(/Exit codes: 0 done, 1 .*, 2 .*, 3 /);
-    await each(
-      [...Object.keys(COMMANDS), 'quarantine list', 'quarantine retry', 'knowledge list', 'knowledge import'],
-      async (name) => {
-        const help = await runCli([...name.split(' '), '--help']);
-        expect(help).toMatchObject({ code: 0, stderr: '', stdout: expect.stringContaining(`Usage: mnemoq ${name}`) });
-      },
-    );
+    const more = ['quarantine list', 'quarantine retry', 'knowledge list', 'knowledge import'];
+    for (const name of [...Object.keys(COMMANDS), ...more]) {
+      const help = await runCommand([...name.split(' '), '--help']);
+      expect(help).toEqual({ code: 0, stderr: '', stdout: expect.stringContaining(`Usage: mnemoq ${name}`) });
+    }
+    const help = await runCli(['stats', '--help']);
+    expect(help).toMatchObject({ code: 0, stderr: '', stdout: expect.stringContaining('Usage: mnemoq stats') });
   });
 
   test('ends with 3 in bounded time when Redis is away, and says so once, without a stack', async () => {
     const away = {
       REDIS_URL: 'redis://127.0.0.1:1',
-      MEMORY_REDIS_TIMEOUT_MS: '500',
-      MEMORY_SUPABASE_TIMEOUT_MS: '500',
+      MEMORY_REDIS_TIMEOUT_MS: '100',
+      MEMORY_SUPABASE_TIMEOUT_MS: '100',
     };
     const asking = Object.entries(COMMANDS).filter(
       ([name, args]) => args && !['verify', 'reflections', 'trace', 'trends', 'knowledge', 'doctor'].includes(name),
     );
-    await each(asking, async ([name, args]) => {
+    const said = /^error: .*Redis.*\n→ mnemoq doctor .*\n$/;
+    for (const [name, args] of asking) {
       const ended = await cli([name, ...(args ?? [])], away, name === 'import' ? JSON.stringify(turn('c', 1)) : '');
-      expect([name, ended]).toEqual([name, { code: 3, signal: null, stdout: '', stderr: expect.any(String) }]);
-      expect(ended.stderr).toMatch(/^error: .*Redis.*\n→ mnemoq doctor .*\n$/);
-    });
+      expect([name, ended]).toEqual([name, { code: 3, stdout: '', stderr: expect.stringMatching(said) }]);
+    }
+    // And no connection that is still trying keeps the process.
+    for (const args of [['stats', '--json'], ['flush']]) {
+      const ended = await cliProcess(args, away);
+      expect([args, ended]).toEqual([args, { code: 3, signal: null, stdout: '', stderr: expect.stringMatching(said) }]);
+    }
   });
 
   test('ends with 2 when a setting is missing, naming it', async () => {
-    await each(['stats', 'doctor', 'dashboard', 'worker chat'], async (name) => {
-      const ended = await runCli(name.split(' '), { cwd: dir });
+    for (const name of ['stats', 'doctor', 'dashboard', 'worker chat']) {
+      const ended = await runCommand(name.split(' '), { cwd: dir });
       expect([name, ended.code]).toEqual([name, name === 'doctor' ? 1 : 2]);
       expect(ended.stdout + ended.stderr).toContain('REDIS_URL: expected a redis://');
-    });
+    }
   });
 });
 
@@ -115,16 +115,16 @@ test('data commands print what the memory holds, as JSON and nothing else', asyn
   const ids = idsOf(await stack.memory.saveChats(turns(contextId, 3)));
   await stack.idle('chat');
   const [id = ''] = ids;
-  const lines = (await cli(['context', contextId, '--json'])).stdout.trimEnd().split('\n');
+  const lines = (await cliProcess(['context', contextId, '--json'])).stdout.trimEnd().split('\n');
   expect(lines.map((line) => JSON.parse(line).id)).toEqual(ids);
   expect(json(await cli(['context', contextId, '-n', '2', '--json']))).toMatchObject({
     items: [{ id: ids[1] }, { id: ids[2] }],
   });
   expect(json(await cli(['context', contextId, '-f', 'messages', '--json']))).toMatchObject({ format: 'messages' });
   expect(json(await cli(['status', id, '--json']))).toMatchObject({ id, status: 'cached' });
-  expect(json(await cli(['flush', '--json']))).toMatchObject({ success: true, flushedCount: 3 });
+  expect(json(await cliProcess(['flush', '--json']))).toMatchObject({ success: true, flushedCount: 3 });
   expect(json(await cli(['inspect', id, '--json']))).toMatchObject({ foundIn: 'supabase', record: { id } });
-  expect(json(await cli(['stats', '--json']))).toMatchObject({ status: 'ok', pendingQueueLength: 0 });
+  expect(json(await cliProcess(['stats', '--json']))).toMatchObject({ status: 'ok', pendingQueueLength: 0 });
   expect(json(await cli(['quarantine', 'list', '--json']))).toEqual({ items: [], nextCursor: null, complete: true });
   expect(json(await cli(['doctor', '--json']))).toEqual({
     ok: true,
@@ -185,7 +185,7 @@ test('what people read goes to standard output, what is said about it to standar
   const { code, stdout, stderr } = await cli(['context', contextId]);
   expect([code, stderr]).toEqual([0, '1 record\n']);
   expect(stdout).toMatch(/^\S+Z {2}\S+ {2}chat {2}\d+ tokens\nuser question 1\nassistant answer 1\n$/);
-  expect((await cli(['stats'], { FORCE_COLOR: '1', CI: 'true' })).stdout).not.toContain('\u001b');
+  expect((await cliProcess(['stats'], { FORCE_COLOR: '1', CI: 'true' })).stdout).not.toContain('\u001b');
 });
 
 test('a reader that has seen enough ends it quietly', async () => {

@@ -12,6 +12,7 @@ import { parse as parseYaml } from 'yaml';
 import { loadConfig } from '../../shared/settings/config.ts';
 import { VARIABLE_NAMES } from '../../shared/settings/variables.ts';
 import { WORKER_KINDS } from '../../workers/kinds.ts';
+import { runCommand } from '../support/clients/command.ts';
 import {
   compose,
   type Model,
@@ -347,14 +348,11 @@ describe('the commands of the containers', () => {
   const commands = ownServices(compose(LOCAL)).map(([, { command = [] }]) => command.join(' '));
 
   test.each(commands)('mnemoq %s exists', async (command) => {
-    const main = path.join(ROOT, 'cli/main.ts');
-    const [help, unconfigured] = await Promise.all([
-      run(process.execPath, [main, ...command.split(' '), '--help'], {}),
-      run(process.execPath, [main, ...command.split(' ')], {}),
-    ]);
+    const help = await runCommand([...command.split(' '), '--help']);
+    const unconfigured = await runCommand(command.split(' '), { cwd: scratch });
     expect(help.code).toBe(0);
     // Only a command whose arguments are right gets as far as its configuration.
-    expect(unconfigured.output).toContain('the configuration is not complete');
+    expect(unconfigured.stdout + unconfigured.stderr).toContain('the configuration is not complete');
   });
 });
 

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
-import { runCli } from '../support/clients/cli.ts';
+import { runCommand } from '../support/clients/command.ts';
+import { eventually } from '../support/faults/eventually.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
 
 interface Finding {
@@ -19,7 +20,7 @@ afterEach(() => {
 afterAll(() => stack.stop());
 
 async function doctor(environment: Record<string, string> = {}) {
-  const { code, stdout } = await runCli(['doctor', '--json'], {
+  const { code, stdout } = await runCommand(['doctor', '--json'], {
     environment: { ...stack.environment, ...environment },
   });
   const { ok: isWell, checks: findings } = JSON.parse(stdout) as { ok: boolean; checks: Finding[] };
@@ -98,12 +99,16 @@ test.each([
     expect(await doctor()).toMatchObject({ code: 1, wrong: [{ name: what, mend: expect.stringMatching(mend) }] });
   } finally {
     await stack.client.config('SET', setting, before);
+    // Redis does not end while it writes the append-only file that it keeps again.
+    await eventually(async () =>
+      /aof_rewrite_in_progress:0\s[^]*aof_rewrite_scheduled:0\s/.test(await stack.client.info('persistence')),
+    );
   }
 });
 
 test('for people it puts the way to mend it under what is wrong', async () => {
   const environment = { ...stack.environment, MEMORY_SIGNING_KEY: '' };
-  const { code, stdout, stderr } = await runCli(['doctor'], { environment });
+  const { code, stdout, stderr } = await runCommand(['doctor'], { environment });
   expect([code, stderr]).toEqual([1, '']);
   expect(stdout).toMatch(/^✓ configuration {2}complete\n✓ Redis {10}version \d/);
   expect(stdout).toMatch(/\n✗ signing {8}MEMORY_SIGNING_KEY is not set\n {2}→ MEMORY_SIGNING_KEY="\$\(openssl .*\n$/);

@@ -7,6 +7,7 @@ import { BEGINNING, EventFeed } from '../../shared/short-term/event-feed.ts';
 import type { EventOf, EventType, MemoryEvent } from '../../shared/short-term/events.ts';
 import { Keys } from '../../shared/short-term/keys.ts';
 import { eventually } from '../support/faults/eventually.ts';
+import { lapseLocks, lapseTakeover } from '../support/faults/lapsed-locks.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
 import { idsOf, turn, turns } from '../support/inputs/turns.ts';
 import { kill, startWorkerProcess } from '../support/clients/worker-process.ts';
@@ -76,18 +77,15 @@ test('what is told as committed is what Supabase has, also when a flush worker d
   await kill(dying);
   expect(await events('records.committed')).toEqual([]);
   stack.proxy.beforeAnswer = () => null;
-  // Another takes over what a dead one holds after a minute: as if that had passed.
-  const held = (await stack.client.xpending('memory:pending', 'flush', '-', '+', 100)) as [string, string][];
-  for (const [entry, consumer] of held) {
-    await stack.client.call('XCLAIM', 'memory:pending', 'flush', consumer, 0, entry, 'IDLE', 120_000, 'JUSTID');
-  }
+  await lapseLocks(stack, 'flush');
+  await lapseTakeover(stack);
   await stack.startWorkers('flush');
-  await eventually(async () => (await stack.memory.getStats()).pendingQueueLength === 0, 120_000);
+  await eventually(async () => (await stack.memory.getStats()).pendingQueueLength === 0);
   const told = (await events('records.committed')).flatMap(({ data }) => data.records.map(({ id }) => id));
   expect(told.toSorted()).toEqual(ids.toSorted());
   const { data } = await stack.supabase.from('memories').select('id').eq('context_id', contextId);
   expect((data ?? []).map(({ id }) => id as string).toSorted()).toEqual(told.toSorted());
-}); // the dead worker's job is taken up when its lock has run out
+});
 
 test('a refused record is told as quarantined, with the code, and as committed once it is mended', async () => {
   await stack.startWorkers('chat', 'flush');

@@ -6,6 +6,7 @@ import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type McpDoor, startMcpHttp } from '../../doors/mcp/http-door.ts';
 import { startCli } from '../support/clients/cli.ts';
+import { runCommand } from '../support/clients/command.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { ODD_IDS } from '../support/inputs/odd-ids.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
@@ -458,7 +459,7 @@ describe('as a process', () => {
     [['mcp', '--http', '--user', 'alice'], 'not --user'],
     [['mcp', '--user', ''], '--user'],
   ])('%j is refused', async (args, said) => {
-    const { code, stderr, stdout } = await startCli(args, { environment: stack.environment }).ended;
+    const { code, stderr, stdout } = await runCommand(args, { environment: stack.environment });
     expect([code, stdout]).toEqual([2, '']);
     expect(stderr).toContain(said);
   });

@@ -10,6 +10,7 @@ import { type ArchivedDocument, createPage, readArchive } from '../../shared/pin
 import { type Block, computeCid, Ipfs, splitIntoBlocks } from '../../shared/pinning/ipfs.ts';
 import { Signer } from '../../shared/secrets/signing.ts';
 import { runCli } from '../support/clients/cli.ts';
+import { runCommand } from '../support/clients/command.ts';
 import { startFaultProxy } from '../support/faults/fault-proxy.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
 import { CHOSEN_SUPABASE } from '../support/services/supabase-service.ts';
@@ -60,7 +61,7 @@ describe.each([CHOSEN_SUPABASE])('pinned documents on the %s Supabase', (supabas
     return { file, root, missing };
   };
   const exportByCommand = async (name: string, ...more: string[]) =>
-    runCli(['export', '--car', fileOf(name), '--user', userId, ...more], { environment: stack.environment });
+    runCommand(['export', '--car', fileOf(name), '--user', userId, ...more], { environment: stack.environment });
 
   test('are archived whole, in order, the same file each time, readable by anybody’s CAR reader', async () => {
     const { code, stdout, stderr } = await exportByCommand('whole');

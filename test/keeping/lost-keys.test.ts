@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { MemoryCore } from '../../producers/index.ts';
-import { runCli } from '../support/clients/cli.ts';
+import { runCommand } from '../support/clients/command.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { startFaultProxy } from '../support/faults/fault-proxy.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
@@ -78,7 +78,7 @@ describe('a lost key', () => {
     await stack.client.flushall();
     expect(await outcomes(id, settings)).toEqual(everyRead(named));
     expect(await rowsOf()).toEqual(before);
-    const ended = await runCli(['context', contextId], { environment: { ...stack.environment, ...settings } });
+    const ended = await runCommand(['context', contextId], { environment: { ...stack.environment, ...settings } });
     expect(ended).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(/^error: tokens:.* key "k1"/) });
     expect(await outcomes(id, {})).toEqual(everyRead('read'));
   });

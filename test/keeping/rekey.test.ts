@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { MemoryCore, type RekeyOptions, type RekeyProgress } from '../../producers/index.ts';
-import { runCli } from '../support/clients/cli.ts';
+import { runCommand } from '../support/clients/command.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { type OwnSupabase, startOwnSupabase } from '../support/services/own-supabase.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
@@ -229,7 +229,7 @@ test('the command tells what is done and what is left, and its exit code whether
     await stack.memory.saveChat(turn(stack.newContextId(), 1), { wait: true });
     await stack.memory.flushRedisToSupabase();
     const keys = { ...stack.environment, MEMORY_ENCRYPTION_KEYS: keyed('n_w', 'old') };
-    const command = async (...args: string[]) => runCli(['rekey', ...args], { environment: keys });
+    const command = async (...args: string[]) => runCommand(['rekey', ...args], { environment: keys });
     const counted = await command('--dry-run');
     expect(counted).toMatchObject({ code: 1, stdout: '✗ 2 values sealed with key old\n' });
     const done = await command();
@@ -239,7 +239,7 @@ test('the command tells what is done and what is left, and its exit code whether
     );
     const json = await command('--dry-run', '--json');
     expect([json.code, json.stderr, JSON.parse(json.stdout).left]).toEqual([0, '', {}]);
-    const none = await runCli(['rekey'], { environment: { ...keys, MEMORY_ENCRYPTION_KEYS: '' } });
+    const none = await runCommand(['rekey'], { environment: { ...keys, MEMORY_ENCRYPTION_KEYS: '' } });
     expect(none).toMatchObject({ code: 2, stderr: expect.stringMatching(/MEMORY_ENCRYPTION_KEYS: expected keys/) });
   } finally {
     await stack.stop();

@@ -7,7 +7,7 @@ import { writeCar } from '../../cli/commands/keeping/car-file.ts';
 import { type ArchiveOptions, MemoryCore } from '../../producers/index.ts';
 import { Ipfs } from '../../shared/pinning/ipfs.ts';
 import { Signer } from '../../shared/secrets/signing.ts';
-import { runCli } from '../support/clients/cli.ts';
+import { runCommand } from '../support/clients/command.ts';
 import { startFaultProxy } from '../support/faults/fault-proxy.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
 import { CHOSEN_SUPABASE } from '../support/services/supabase-service.ts';
@@ -101,7 +101,7 @@ describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
       const late = { ...turn(contextId, 99), createdAt: new Date(Date.parse(from) + 99_000).toISOString() };
       const { id } = await stack.memory.saveChat(late, WAIT);
       const args = ['restore', '--from', from, '--json'];
-      const { code, stdout, stderr } = await runCli(args, { environment: stack.environment });
+      const { code, stdout, stderr } = await runCommand(args, { environment: stack.environment });
       expect([code, stderr, JSON.parse(stdout)]).toMatchObject([0, '', { conversations: 3, records: 2 + 3 + 5 }]);
       expect((await stack.memory.loadRecentContext(contextId)).items.at(-1)).toMatchObject({ id });
       await stack.memory.flushRedisToSupabase();
@@ -149,7 +149,7 @@ describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
       await loseRows(userId);
       expect(await rowsOf(userId)).toEqual({ memories: [], reflections: [] });
       const args = ['restore', '--car', file, '--json'];
-      const { code, stdout, stderr } = await runCli(args, { environment: stack.environment });
+      const { code, stdout, stderr } = await runCommand(args, { environment: stack.environment });
       const counts = { documents: 4, restored: 4, present: 0, missing: 0, refused: 0, unreadable: 0, erased: 0 };
       expect([code, stderr, JSON.parse(stdout)]).toEqual([0, '', { ...counts, failures: [] }]);
       expect(comparable(await rowsOf(userId))).toEqual(comparable(before));
@@ -187,7 +187,7 @@ describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
     test('without keys only what is public comes back, and the rest is told', async () => {
       const bare = await archive('bare', { userId });
       await loseRows(userId);
-      const { code, stdout, stderr } = await runCli(['restore', '--car', bare], { environment: stack.environment });
+      const { code, stdout, stderr } = await runCommand(['restore', '--car', bare], { environment: stack.environment });
       expect([code, stdout]).toEqual([1, '1 of 4 documents restored, 3 unreadable\n']);
       expect(stderr).toContain('unreadable: private, and its wrapped key did not come with it');
       const { data } = await stack.supabase.from('memories').select('*').eq('context_id', contextId);
@@ -200,7 +200,7 @@ describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
       const list = path.join(dir, `${supabase}-cids`);
       writeFileSync(list, `# what was published\n\n${cidsOf().join('\n')}\n`);
       const args = ['restore', '--cids', list, '--json'];
-      const { code, stdout } = await runCli(args, { environment: stack.environment });
+      const { code, stdout } = await runCommand(args, { environment: stack.environment });
       expect([code, JSON.parse(stdout)]).toMatchObject([1, { documents: 4, restored: 1, unreadable: 3 }]);
       await stack.supabase.from('memories').delete().eq('context_id', contextId);
     });

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { v7 as uuidv7 } from 'uuid';
-import { runCli } from '../support/clients/cli.ts';
+import { runCommand } from '../support/clients/command.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
 import { idsOf, moment, turn, turns } from '../support/inputs/turns.ts';
@@ -155,7 +155,7 @@ describe('a worker', () => {
 
   test('refuses to start on a Redis that may evict pending records: it ends with 2 and says what to set', async () => {
     await stack.client.config('SET', 'maxmemory-policy', 'allkeys-lru');
-    const { code, stderr } = await runCli(['worker', 'chat'], { environment: stack.environment });
+    const { code, stderr } = await runCommand(['worker', 'chat'], { environment: stack.environment });
     expect([code, stderr]).toEqual([
       2,
       expect.stringMatching(/^error: REDIS_URL: .*config set maxmemory-policy noevic/),

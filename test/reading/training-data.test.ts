@@ -7,7 +7,8 @@ import { z } from 'zod';
 import { startApi } from '../../doors/http/server.ts';
 import type { MemoryCore } from '../../producers/index.ts';
 import { type MemoryRecord, MODULES, toRow } from '../../shared/records/records.ts';
-import { runCli, startCli } from '../support/clients/cli.ts';
+import { startCli } from '../support/clients/cli.ts';
+import { runCommand } from '../support/clients/command.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
 import { CHOSEN_SUPABASE } from '../support/services/supabase-service.ts';
@@ -178,7 +179,7 @@ describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
       let pages = 0;
       stack.proxy.fault = ({ url }) =>
         url.includes('select=id%2Cuser_id') && ++pages === 2 ? { status: 500, body: { message: 'down' } } : null;
-      const failed = await runCli(command, { environment });
+      const failed = await runCommand(command, { environment });
       expect([failed.code, failed.stderr, existsSync(file)]).toEqual([3, expect.stringContaining('reading'), false]);
 
       pages = 0;
@@ -191,11 +192,11 @@ describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
       expect([end.code, end.stderr, existsSync(file)]).toEqual([1, expect.stringContaining('no file is kept'), false]);
 
       stack.proxy.fault = () => null;
-      const done = await runCli(command, { environment });
+      const done = await runCommand(command, { environment });
       expect([done.code, done.stderr]).toEqual([0, expect.stringMatching(/exporting +1500\/1500\n1500 lines written/)]);
       const written = readFileSync(file, 'utf8');
       expect(written.trimEnd().split('\n')).toHaveLength(1500);
-      const again = await runCli(command, { environment });
+      const again = await runCommand(command, { environment });
       expect([again.code, readFileSync(file, 'utf8') === written]).toEqual([1, true]);
     } finally {
       stack.proxy.fault = () => null;

@@ -5,7 +5,7 @@ import { MemoryCore, type Verification } from '../../producers/index.ts';
 import { computeCid, Ipfs } from '../../shared/pinning/ipfs.ts';
 import { fromBytes, type ReflectionDocument, toBytes } from '../../shared/pinning/reflection-document.ts';
 import { Signer } from '../../shared/secrets/signing.ts';
-import { runCli } from '../support/clients/cli.ts';
+import { runCommand } from '../support/clients/command.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { type FaultProxy, startFaultProxy } from '../support/faults/fault-proxy.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
@@ -280,7 +280,7 @@ describe('verifying all', () => {
 
   test('as a command lists those that fail with the link, tells those that are not pinned, and ends with 1', async () => {
     const command = async (...more: string[]) =>
-      runCli(['verify', '--all', '--context', contextId, ...more], { environment: stack.environment });
+      runCommand(['verify', '--all', '--context', contextId, ...more], { environment: stack.environment });
     const fine = await command('--json');
     expect([fine.code, fine.stderr, JSON.parse(fine.stdout)]).toEqual([
       0,
@@ -315,7 +315,7 @@ describe('verifying all', () => {
   test.each([[['verify']], [['verify', '--all', 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku']]])(
     '%j is told to give one of the two',
     async (args) => {
-      const ended = await runCli(args, { environment: stack.environment });
+      const ended = await runCommand(args, { environment: stack.environment });
       expect([ended.code, ended.stderr]).toEqual([2, 'error: expected a CID or --all\n']);
     },
   );

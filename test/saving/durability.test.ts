@@ -5,6 +5,7 @@ import { Redis } from 'ioredis';
 import { startRedis } from '../../embedded/redis.ts';
 import { MemoryCore } from '../../producers/index.ts';
 import { eventually } from '../support/faults/eventually.ts';
+import { lapseLocks, lapseTakeover } from '../support/faults/lapsed-locks.ts';
 import { redisPrograms } from '../support/services/redis-programs.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
 import { idsOf, turn, turns } from '../support/inputs/turns.ts';
@@ -61,7 +62,7 @@ describe.each(redisPrograms())('what was acknowledged by %s', (_name, program) =
   test('is cached and committed once each when chat and flush workers are killed in the middle', async () => {
     stack = await startStack({ redis: { program } });
     const contextId = stack.newContextId();
-    const ids = idsOf(await stack.memory.saveChats(turns(contextId, 500)));
+    const ids = idsOf(await stack.memory.saveChats(turns(contextId, 300)));
     const [chat, flush] = await Promise.all([startProcess('chat'), startProcess('flush')]);
     await eventually(async () => (await stack.client.xlen('memory:pending')) > 50);
     await kill(chat);
@@ -69,10 +70,11 @@ describe.each(redisPrograms())('what was acknowledged by %s', (_name, program) =
     await eventually(async () => (await idsInSupabase(contextId)).length > 20);
     await kill(flush);
 
-    // BullMQ looks for jobs without a lock every 30 s and frees those it has seen so twice; a look that comes a moment too
-    // early is left out, so it may take three.
+    await lapseLocks(stack, 'chat');
+    await lapseLocks(stack, 'flush');
+    await lapseTakeover(stack);
     await stack.startWorkers('chat', 'flush');
-    await stack.idle('chat', 150_000);
+    await stack.idle('chat');
     expect((await stack.memory.flushRedisToSupabase()).success).toBe(true);
     expect(await idsInSupabase(contextId)).toEqual(ids.toSorted());
     expect((await stack.queue('chat').getJobCounts('failed'))['failed']).toBe(0);

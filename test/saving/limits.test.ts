@@ -26,6 +26,8 @@ const LIMIT = 20;
 
 /** Less than the large ones of the backlog have together: a worker that holds them all, or a batch by count, dies of it. */
 const WORKER_HEAP_MB = 96;
+/** Small records before and after the large ones. */
+const PENDING = Number(process.env['LIMITS_PENDING'] ?? 1_000);
 
 let postgrest: Postgrest;
 let proxy: FaultProxy;
@@ -207,9 +209,9 @@ describe('a flush worker of little memory', () => {
     if (worker) await kill(worker);
   });
 
-  test('flushes 10,000 pending records with 150 of a megabyte each in between', async () => {
+  test(`flushes ${PENDING} pending records with 150 of a megabyte each in between`, async () => {
     await stack.client.flushall();
-    const [half, large] = [5_000, 150];
+    const [half, large] = [PENDING / 2, 150];
     const textCache = 'x'.repeat(1_000_000);
     await remember(half, (n) => record(`small ${n % 100}`, n));
     await remember(large, (n) => record(`large ${n % 10}`, n, { textCache }));

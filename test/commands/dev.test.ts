@@ -1,0 +1,89 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { type RunningCli, startCli } from '../support/clients/cli.ts';
+import { type CommandResult, runCommand } from '../support/clients/command.ts';
+import { eventually } from '../support/faults/eventually.ts';
+import { turns } from '../support/inputs/turns.ts';
+
+let dir: string;
+let dev: RunningCli;
+beforeAll(() => {
+  dir = mkdtempSync(path.join(tmpdir(), 'mnemoq-dev-'));
+});
+afterAll(async () => {
+  dev.process.kill('SIGKILL');
+  await dev.ended;
+  await eventually(() => livingDescendants([dev.process.pid ?? 0]).length === 0);
+  rmSync(dir, { recursive: true });
+});
+
+async function startDev(environment: Record<string, string> = {}): Promise<number[]> {
+  dev = startCli(['dev'], { cwd: dir, environment });
+  await Promise.race([
+    eventually(() => dev.said.stdout.includes('Ctrl-C stops it')),
+    dev.ended.then(({ stderr }) => Promise.reject(new Error(stderr))),
+  ]);
+  return livingDescendants([dev.process.pid ?? 0]);
+}
+
+/** In the folder where dev runs, and without any setting. */
+async function cli(args: readonly string[], input = ''): Promise<CommandResult> {
+  return runCommand(args, { cwd: dir, input });
+}
+
+function processes(): { pid: number; ppid: number; args: string }[] {
+  const { stdout } = spawnSync('ps', ['-A', '-o', 'pid=,ppid=,stat=,args='], { encoding: 'utf8' });
+  const lines = [...stdout.matchAll(/^ *(\d+) +(\d+) +(\S+) +(.*)$/gm)];
+  const living = lines.filter(([, , , state]) => !state?.startsWith('Z'));
+  return living.map(([, pid, ppid, , args = '']) => ({ pid: Number(pid), ppid: Number(ppid), args }));
+}
+
+function livingDescendants(parents: readonly number[]): number[] {
+  const children = processes().filter(({ ppid }) => parents.includes(ppid));
+  const pids = children.map(({ pid }) => pid).filter((pid) => !parents.includes(pid));
+  return pids.length === 0 ? [] : [...pids, ...livingDescendants(pids)];
+}
+
+const living = (pids: readonly number[]) => processes().filter(({ pid }) => pids.includes(pid));
+const environmentFile = () => path.join(dir, '.mnemoq', 'dev.env');
+
+test('dev runs everything, commands beside it find it, and Ctrl-C leaves no process and keeps the data', async () => {
+  const pids = await startDev();
+  expect(pids.length).toBeGreaterThanOrEqual(6); // Redis, Supabase, three workers, the dashboard
+  const [, url = ''] = /dashboard {2}(http:\S+)/.exec(dev.said.stdout) ?? [];
+  expect((await fetch(url)).status).toBe(401);
+  const secrets = readFileSync(environmentFile(), 'utf8').match(/(?<=KEYS?=").*(?=")/g) ?? [];
+  expect(secrets).toHaveLength(4);
+  for (const { args } of living(pids)) expect(secrets.filter((secret) => args.includes(secret))).toEqual([]);
+
+  const jsonl = turns('kept', 3).map((turn) => JSON.stringify(turn));
+  expect(await cli(['import', '-', '--wait'], jsonl.join('\n'))).toMatchObject({ code: 0 });
+  expect(await cli(['flush'])).toMatchObject({ code: 0, stdout: '✓ 3 of 3 committed in 1 batch\n' });
+  expect(await cli(['doctor'])).toMatchObject({ code: 0, stderr: '' });
+  const second = await cli(['dev']);
+  expect(second).toMatchObject({ code: 2, stderr: expect.stringContaining(`in use by process ${dev.process.pid}`) });
+
+  dev.process.kill('SIGINT');
+  expect(await dev.ended).toMatchObject({ code: 0, signal: null, stderr: expect.stringMatching(/stopping …\n$/) });
+  expect(living(pids)).toEqual([]);
+  expect(existsSync(environmentFile())).toBe(false);
+  expect(await cli(['stats'])).toMatchObject({ code: 2, stderr: expect.stringContaining('run `mnemoq dev`') });
+});
+
+test.each([
+  ['Ctrl-C', 'SIGINT', { code: 1, signal: null, stderr: expect.stringMatching(/stopped before everything was up\n$/) }],
+  ['kill -9', 'SIGKILL', { code: null, signal: 'SIGKILL' }],
+] as const)('%s while it starts leaves no process', async (_name, signal, end) => {
+  dev = startCli(['dev'], { cwd: dir });
+  const started = () => livingDescendants([dev.process.pid ?? 0]);
+  await eventually(() => started().length >= 2);
+  const pids = started();
+  dev.process.kill(signal);
+  expect(await dev.ended).toMatchObject(end);
+  // Ctrl-C waits for what it has started; after kill -9 each of them ends when it sees that nobody is there.
+  await eventually(() => signal === 'SIGINT' || living(pids).length === 0);
+  expect(living(pids)).toEqual([]);
+});
