@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import {
   createServer,
@@ -303,20 +303,22 @@ describe('an erasure', () => {
       return ofText('too late');
     };
     await stack.memory.saveChat(turn(contextId, 1, { userId: 'ben' }), { wait: true });
-    for (const each of turns(contextId, 2)) await stack.memory.saveChat(each, { wait: true });
+    // A user of this test alone: the database is shared with other test files, whose rows must stay.
+    const userId = `forgotten ${randomUUID()}`;
+    for (const each of turns(contextId, 2)) await stack.memory.saveChat({ ...each, userId }, { wait: true });
     await underWay.promise;
-    await stack.memory.requestReflection({ contextId, userId: 'user-1', focus: 'a secret' });
-    const forgetting = stack.memory.forget({ userId: 'user-1' });
+    await stack.memory.requestReflection({ contextId, userId, focus: 'a secret' });
+    const forgetting = stack.memory.forget({ userId });
     await eventually(async () => (await stack.client.hlen('memory:erased')) === 1);
     held.resolve();
     await forgetting;
     const state = await stack.client.hgetall(`memory:reflector:${contextId}`);
-    expect(Object.keys(state).filter((field) => field.endsWith(':user-1'))).toEqual([]);
+    expect(Object.keys(state).filter((field) => field.endsWith(`:${userId}`))).toEqual([]);
     expect(state).toMatchObject({ 'turns:ben': '1' });
     // What ended while it was looked for is there still, without what it carried.
     for (const { id, data } of await reflectorJobs()) expect(data).toEqual({ id });
     expect(await reflectionsOf(contextId)).toEqual([]);
-    const again = stack.memory.requestReflection({ contextId, userId: 'user-1' });
+    const again = stack.memory.requestReflection({ contextId, userId });
     await expect(again).rejects.toMatchObject({ code: 'erased' });
   });
 });

@@ -126,7 +126,7 @@ describe.each(['embedded', 'postgrest'] as const)('what is saved, on the %s Supa
       from: moment(0),
       to: moment(86_400),
     });
-    expect(buckets).toMatchObject([{ start: moment(0), turns: 2, meanGapSeconds: 1 }]);
+    expect(buckets).toMatchObject([{ from: moment(0), turns: 2, meanGapSeconds: 1 }]);
     const lines = await Array.fromAsync(stack.memory.exportTrainingData({ contextId, format: 'tokens' }));
     expect(lines.map((line) => JSON.parse(line).id)).toEqual([first.id, second.id]);
   });
