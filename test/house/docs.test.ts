@@ -145,6 +145,15 @@ test('RELIABILITY.md counts the mutants', () => {
   expect(told).toBe(String(MUTANTS.length));
 });
 
+test('what is strong in Chinese ends before its punctuation, or Markdown does not end it', () => {
+  const broken = pages
+    .filter((file) => file.includes('zh-TW'))
+    .flatMap((file) =>
+      [...read(file).matchAll(/\*\*[^*\n]+\p{P}\*\*(?=[\p{L}\p{N}])/gu)].map(([text]) => [file, text]),
+    );
+  expect(broken).toEqual([]);
+});
+
 test('every page is in the table of contents, in its language', () => {
   const inFolder = (folder: string) =>
     readdirSync(path.join(ROOT, folder)).filter((file) => file.endsWith('.md') && file !== 'README.md');
