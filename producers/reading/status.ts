@@ -1,5 +1,8 @@
 import type { Job } from 'bullmq';
 import { MnemoqError } from '../../shared/errors.ts';
+import { recordId } from '../../shared/identifiers.ts';
+import { validate } from '../../shared/validate.ts';
+import { inReadTime, type ReadOptions, userOf } from './reading.ts';
 import type { QueueName } from '../../shared/queues.ts';
 import { addedAt } from '../../shared/redis/stream-entries.ts';
 import type { MemoryRecord } from '../../shared/records/records.ts';
@@ -30,10 +33,15 @@ type Found = Pick<RecordStatus, 'status'> & Partial<RecordStatus> & { owner: unk
 const RECORD_QUEUES: readonly QueueName[] = ['chat', 'reflection'];
 
 /**
- * Looks where the record is, first where no Supabase is needed to tell. Throws `not_found` when no tier has it and
- * `supabase_unavailable` when only Supabase could tell. With a user, a record of another is not found.
+ * Looks where the record is, and asks Supabase only when nothing else can tell. Throws `not_found` when no tier has the record,
+ * and `supabase_unavailable` when only Supabase could tell. With a `userId`, the record of another user is not found.
  */
-export async function findStatus(id: string, userId: string | undefined, parts: StatusParts): Promise<RecordStatus> {
+export async function readStatus(id: string, options: ReadOptions, parts: CallParts): Promise<RecordStatus> {
+  const known = validate(recordId, id, 'id');
+  return inReadTime(findStatus(known, userOf(options), parts), parts);
+}
+
+async function findStatus(id: string, userId: string | undefined, parts: StatusParts): Promise<RecordStatus> {
   const jobs = await Promise.all(RECORD_QUEUES.map((name) => findJob(name, id, parts)));
   const job = jobs.find((found) => found !== undefined);
   const found = (await findInRedis(id, job, parts)) ?? (await findInSupabase(id, job, parts)) ?? jobStatus(job);
