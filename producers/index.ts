@@ -1,6 +1,6 @@
 /**
- * **producers/**: what services call. `MemoryCore` has one method for each call; each call is a function of its own in
- * the room of what the caller wants. How others reach it over a network is the matter of `doors/`.
+ * **producers/**: what services call. `MemoryCore` has one method for each call, and each call is a function in the
+ * folder of what its caller wants. How others reach it over a network belongs into `doors/`.
  */
 /** What `import … from 'mnemoq'` gives. */
 export type { ArchiveFailure, ArchiveOptions, ArchivePart } from './keeping/archive.ts';

@@ -1,6 +1,4 @@
-/**
- * **producers/parts/**: what all calls work with: connections, queues, limits, events. No call stands here.
- */
+/** **producers/parts/**: what calls work with: connections, queues, limits, events, pages. No call belongs here. */
 import { connectProcess, type ProcessParts } from '../../shared/process/process-parts.ts';
 import { exposeState } from '../../shared/process/state-metrics.ts';
 import { type Environment, loadConfig, STORE_SETTINGS } from '../../shared/settings/config.ts';
@@ -24,7 +22,7 @@ export interface CallParts extends ProcessParts {
   close(): Promise<void>;
 }
 
-/** Throws `invalid_configuration` naming what is missing or wrong. */
+/** Connects everything. Throws `invalid_configuration`, which names every setting that is missing or wrong. */
 export function connectCalls(environment: Environment): CallParts {
   // Without the keys this process could not tell what must be encrypted from what already is.
   const config = loadConfig(environment, ({ encryptTokens }) => [

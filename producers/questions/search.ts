@@ -1,6 +1,6 @@
 /**
- * **producers/questions/**: answers that are computed out of many records: what fits some words, how much there was when,
- * what to train with.
+ * **producers/questions/**: answers that are computed out of many records: what fits some words, how much there was at
+ * what time, what to train a model with.
  */
 import { z } from 'zod';
 import { MnemoqError } from '../../shared/errors.ts';
@@ -30,9 +30,15 @@ import { readUncommitted } from '../reading/uncommitted.ts';
 
 const LIMIT = 10;
 const MOST_HITS = 100;
-/** Records that Supabase gives for ranking: it knows that they have a term, not how often. docs/search.md has what more would bring. */
+/**
+ * Records that Supabase gives for ranking. It knows that they have a term, and not how often. docs/search.md says what
+ * a larger number would bring.
+ */
 const CANDIDATES = 200;
-/** BM25's two, as everybody has them: how soon the same word again says nothing more, and how much a long record has to. */
+/**
+ * The two parameters of BM25 with their usual values: K1 says how soon another occurrence of a word adds nothing, and B
+ * how much the length of a record counts.
+ */
 const K1 = 1.2;
 const B = 0.75;
 
@@ -43,26 +49,29 @@ export const searchOptions = scope.extend({
 });
 export type SearchOptions = z.input<typeof searchOptions>;
 
-/** A record that has some of the query's terms. */
+/** A record that has some of the terms of the query. */
 export interface SearchHit extends ContextRecord {
-  /** BM25; says nothing but which of two hits of the same search is better. */
+  /** The score by BM25. It only says which of two hits of the same search is better. */
   score: number;
 }
 
-/** Best first; of equal ones the newest. Not complete where records were passed over or not all uncommitted ones were looked through. */
+/**
+ * Best first, and of hits with the same score the newest first. Not complete when records were passed over, or when not
+ * all uncommitted records were looked through.
+ */
 export interface SearchResult extends Page<SearchHit> {
-  /** Records that were passed over, for their tokens are encrypted; counted up to 1000. */
+  /** How many records were passed over because their tokens are encrypted; counted up to 1000. */
   sealed: number;
   nextCursor: null;
 }
 
 interface Statistics {
   meanLength: number;
-  /** How much each term of the query says. */
+  /** How rare each term of the query is, which is how much it says about a record. */
   weights: Map<string, number>;
 }
 
-/** A record with its text, and how often it has which terms. */
+/** A record with its text, and how often each of its terms is in it. */
 interface Read {
   record: MemoryRecord;
   body: string;
@@ -70,9 +79,9 @@ interface Read {
 }
 
 /**
- * The records that have most of a query's words, by BM25, uncommitted ones too: no model and no embedding, and no words to
- * be told where a script has no spaces. Throws `invalid_configuration` where tokens are encrypted, or where the database
- * lacks the optional search file.
+ * The records that have most words of a query, by BM25, the uncommitted ones among them. It needs no model and no
+ * embedding, and it finds words also in scripts that put no spaces between them. Throws `invalid_configuration` when
+ * tokens are encrypted, and when the database lacks the optional part of the schema for searching.
  */
 export async function search(options: SearchOptions, parts: CallParts): Promise<SearchResult> {
   const { query, limit = LIMIT, ...where } = validate(searchOptions, options, 'the options');
@@ -88,7 +97,7 @@ export async function search(options: SearchOptions, parts: CallParts): Promise<
 
 type Where = Pick<z.output<typeof searchOptions>, 'userId' | 'contextId'>;
 
-/** Redis first: a record that is committed in between is seen in one of the two. */
+/** Redis is read first, so a record that is committed in between is seen in one of the two. */
 async function find(query: string, where: Where, limit: number, parts: CallParts): Promise<SearchResult> {
   const terms = queryTerms(query);
   const uncommitted = await readUncommitted(where, parts);
@@ -109,7 +118,10 @@ async function find(query: string, where: Where, limit: number, parts: CallParts
   return { items, nextCursor: null, complete: uncommitted.isWhole && sealed === 0, sealed };
 }
 
-/** Once more where records have other encodings than the one that is written. */
+/**
+ * Asks Supabase for candidates. It asks a second time when there are records with other encodings than the one in use
+ * now.
+ */
 async function askLongTerm(terms: SearchTerm[], where: Where, limit: number, parts: CallParts): Promise<SearchAnswer> {
   const ask = async (encodings: readonly Encoding[]) =>
     parts.longTerm.questions.search({
@@ -134,7 +146,7 @@ function read(record: MemoryRecord): Read {
   return { record, body: normalized(whole), counts: textTerms(whole) };
 }
 
-/** Those of Supabase, and the uncommitted ones beside them. */
+/** The statistics of Supabase, with those of the uncommitted records added. */
 function statisticsOf(terms: readonly SearchTerm[], answer: SearchAnswer, fresh: readonly Read[]): Statistics {
   const total = answer.total + fresh.length;
   const freshLength = fresh.reduce((sum, { record }) => sum + countTokens(record.tokens), 0);
@@ -156,7 +168,10 @@ function score({ record, counts }: Read, { weights, meanLength }: Statistics): n
   return sum;
 }
 
-/** What is in the text as it was asked for counts once more: its words, in their order, with nothing between them. */
+/**
+ * The score of phrases: when a text has the words of the query in their order, with nothing between them, they count
+ * once more.
+ */
 function phraseScore({ body }: Read, phrases: readonly SearchPhrase[], { weights }: Statistics): number {
   return phrases
     .filter(({ text }) => body.includes(text))

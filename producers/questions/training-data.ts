@@ -10,14 +10,14 @@ import { validate } from '../../shared/validate.ts';
 import type { CallParts } from '../parts/call-parts.ts';
 import { inReadTime } from '../reading/reading.ts';
 
-/** What a text that is no reply answers to, where a format needs a question. */
+/** The instruction to which a text that is no reply answers, for formats that need a question. */
 const INSTRUCTIONS: Record<PinnedModule, string> = {
   reflection: 'Reflect on the conversation so far.',
   finetune: 'Report what the training produced.',
   knowledge: 'Share something worth knowing.',
 };
 
-/** Tokens read at once, about 8 MB of JSON, whatever the records' sizes. */
+/** Tokens read at once, whatever the size of the records. They are about 8 MB of JSON. */
 const PAGE_TOKENS = 1_000_000;
 
 export const exportOptions = z.strictObject({
@@ -32,16 +32,17 @@ export type ExportOptions = z.input<typeof exportOptions>;
 type Format = z.output<typeof exportOptions>['format'];
 
 /**
- * Committed records as JSON lines without line ends, oldest first, ties by id; page by page, so any size takes the same
- * memory. Records that are only in Redis yet are not in it: flush first. Nothing of an erased user or conversation is in it,
- * also while the erasure is under way. Checks the options before the first line.
+ * Committed records as lines of JSON without line ends, oldest first, ties by id. They are read page by page, so any
+ * number of them takes the same memory. Records that are only in Redis yet are left out, so a caller who wants them
+ * flushes first. Nothing of an erased user or conversation is given, also while the erasure is under way. The options
+ * are checked before the first line.
  */
 export function exportTrainingData(options: ExportOptions, parts: CallParts): AsyncIterableIterator<string> {
   const { format, ...filter } = validate(exportOptions, options, 'the options');
   return lines(format, filter, parts);
 }
 
-/** How many lines there will be, for a progress bar: records may come and go meanwhile. */
+/** How many lines there will be, for a progress bar. Records may come and go until they are read. */
 export async function countTrainingData(options: ExportOptions, parts: CallParts): Promise<number> {
   const { format: _any, ...filter } = validate(exportOptions, options, 'the options');
   return inReadTime(parts.longTerm.memories.count(filter), parts);
@@ -64,14 +65,15 @@ async function* lines(
 }
 
 const FORMATTERS: Record<Format, (record: MemoryRecord, keyring: Keyring | null) => object> = {
-  /** Token ids with their encoding, and all that is known of the record. */
+  /** The token ids with their encoding, and all that is known of the record. */
   tokens(record, keyring) {
     const { id, module, userId, contextId, createdAt } = record;
     return { id, module, userId, contextId, createdAt, ...openTokens(record.tokens, keyring, id) };
   },
   /**
-   * OpenAI's chat fine-tuning format, https://platform.openai.com/docs/guides/supervised-fine-tuning; its schema
-   * (FineTuneChatRequestInput) leaves room for other fields than its own, and `metadata` is where OpenAI's other files have ids.
+   * OpenAI's format for fine-tuning with chats, https://platform.openai.com/docs/guides/supervised-fine-tuning. Its
+   * schema (FineTuneChatRequestInput) leaves room for further fields, and `metadata` is where other files of OpenAI
+   * have ids.
    */
   openai(record, keyring) {
     const [question, answer] = asPair(record, keyring);
@@ -81,7 +83,7 @@ const FORMATTERS: Record<Format, (record: MemoryRecord, keyring: Keyring | null)
     ];
     return { messages, metadata: { id: record.id } };
   },
-  /** ShareGPT's conversations, as fine-tuning tools read them: `from` human or gpt, and `value`. */
+  /** The conversations of ShareGPT as fine-tuning tools read them: `from` is human or gpt, and `value` the text. */
   sharegpt(record, keyring) {
     const [question, answer] = asPair(record, keyring);
     const conversations = [
@@ -92,7 +94,7 @@ const FORMATTERS: Record<Format, (record: MemoryRecord, keyring: Keyring | null)
   },
 };
 
-/** A turn as it was said; any other text as the answer to an instruction. */
+/** A turn as it was said. Any other text is the answer to an instruction. */
 function asPair(record: MemoryRecord, keyring: Keyring | null): [question: string, answer: string] {
   const text = decodeTokens(openTokens(record.tokens, keyring, record.id));
   return 'text' in text ? [INSTRUCTIONS[record.module as PinnedModule], text.text] : [text.user, text.assistant];

@@ -35,16 +35,16 @@ export interface TrendBucketFigures {
   turns: number;
   userTokenCount: number;
   assistantTokenCount: number;
-  /** Mean tokens of a user's message, and of a reply; null without turns. */
+  /** Mean number of tokens of a user's message; null without turns. `meanAssistantTokens` is that of a reply. */
   meanUserTokenCount: number | null;
   meanAssistantTokenCount: number | null;
   reflections: number;
   reflectionTokenCount: number;
-  /** Mean seconds between turns that follow each other; null with fewer than two. */
+  /** Mean seconds between turns that follow each other; null with fewer than two turns. */
   meanGapSeconds: number | null;
 }
 
-/** Oldest first; buckets without any record are left out. */
+/** The buckets, oldest first. Those without any record are left out. */
 export interface Trends extends Page<TrendBucketFigures> {
   from: string;
   to: string;
@@ -53,7 +53,7 @@ export interface Trends extends Page<TrendBucketFigures> {
   nextCursor: null;
 }
 
-/** Committed records, counted in the database in one round trip. */
+/** Counts committed records in the database, in one round trip. */
 export async function readTrends(options: TrendsOptions, parts: CallParts): Promise<Trends> {
   const { timeZone: zone = 'UTC', ...question } = validate(trendsOptions, options, 'the options');
   const { from, to, bucket } = question;

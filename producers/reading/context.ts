@@ -8,7 +8,7 @@ import type { Encoding } from '../../shared/records/tokenizer.ts';
 import { countTokens, decodeTokens, openTokens } from '../../shared/records/tokens.ts';
 import { notACursor } from '../parts/page.ts';
 
-/** A record as text. A turn has `userMessage` and `assistantMessage`, everything else `text`. */
+/** A record as text. A turn has `userMessage` and `assistantMessage`, and every other record has `text`. */
 export interface ContextRecord {
   id: string;
   contextId: string;
@@ -50,7 +50,7 @@ export function toContextRecord(record: MemoryRecord, keyring: Keyring | null): 
   return 'text' in text ? { ...head, ...text } : { ...head, userMessage: text.user, assistantMessage: text.assistant };
 }
 
-/** A page's end as an opaque word, and back. */
+/** The end of a page as an opaque word. `fromCursor` gives back the position that it stands for. */
 export function toCursor(record: Pick<MemoryRecord, 'createdAt' | 'id'>): string {
   return Buffer.from(positionOf(record)).toString('base64url');
 }

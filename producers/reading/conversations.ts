@@ -18,17 +18,20 @@ export type ConversationsOptions = z.input<typeof conversationsOptions>;
 
 export interface Conversation {
   contextId: string;
-  /** Of its newest committed record; null when none is committed yet. */
+  /** The time of its newest committed record; null when none is committed yet. */
   lastCreatedAt: string | null;
 }
 
-/** In the order of their ids, byte by byte: the conversations whose id begins with a prefix: those in Supabase, and those that are only in Redis yet. */
+/**
+ * The conversations whose id begins with a prefix, in the order of their ids, byte by byte. Those that are only in
+ * Redis yet are among them.
+ */
 export async function listConversations(options: ConversationsOptions, parts: CallParts): Promise<Page<Conversation>> {
   const { prefix = '', cursor = '', limit = PAGE, userId } = validate(conversationsOptions, options, 'the options');
   return inReadTime(list({ prefix, after: cursor, limit }, userId, parts), parts);
 }
 
-/** Redis first: a conversation that is committed in between is seen in one of the two. */
+/** Redis is read first, so a conversation that is committed in between is seen in one of the two. */
 async function list(
   page: { prefix: string; after: string; limit: number },
   userId: string | undefined,
@@ -48,7 +51,7 @@ async function list(
   return { items, nextCursor: last && items.length === page.limit ? last.contextId : null, complete: true };
 }
 
-/** As PostgreSQL's collation C does. */
+/** Compares as the collation C of PostgreSQL does. */
 function compareBytes(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }

@@ -1,6 +1,6 @@
 /**
- * **producers/reading/**: records given back as they are: conversations, pages, states. What is computed out of many
- * records is the matter of `producers/questions/`.
+ * **producers/reading/**: records that are given back as they are: conversations, pages, states. What is computed out
+ * of many records belongs into `producers/questions/`.
  */
 import { z } from 'zod';
 import { MnemoqError } from '../../shared/errors.ts';
@@ -26,12 +26,12 @@ import type { CallParts } from '../parts/call-parts.ts';
 
 /** Records of a page when no limit is given. */
 const PAGE = 100;
-/** Records looked at for a token budget when no limit is given: more than that is a history, not a context. */
+/** Records to look at for a token budget when no limit is given. More than that is a history and not a context. */
 const BUDGET_RECORDS = MAX_ROWS;
 
 /** Whose records a read may see. */
 export interface ReadOptions {
-  /** Only this user's records: anybody else's are as if they did not exist. Everybody's without it. */
+  /** Only the records of this user, as if no others existed; without it the records of everybody. */
   userId?: string;
 }
 
@@ -40,11 +40,13 @@ export interface ContextPage extends Page<ContextRecord> {
   contextId: string;
 }
 
-/** The newest records that fit, oldest first. Always the only page: what does not fit was not asked for. */
+/**
+ * The newest records that fit, oldest first. This is always the only page, because what does not fit was not asked for.
+ */
 export interface RecentContext<F extends ContextFormat> extends Page<Formatted[F]> {
   contextId: string;
   format: F;
-  /** Of all records in it. */
+  /** The tokens of all records in `items`. */
   tokenCount: number;
   nextCursor: null;
 }
@@ -52,7 +54,7 @@ export interface RecentContext<F extends ContextFormat> extends Page<Formatted[F
 export interface Inspection {
   record: ContextRecord;
   tokens: Formatted['tokens'];
-  /** Where it was found. */
+  /** The tier in which the record was found. */
   foundIn: 'redis' | 'supabase';
 }
 
@@ -73,12 +75,15 @@ export type RecentOptions<F extends ContextFormat> = Omit<z.input<typeof recentO
   format?: F | undefined;
 };
 
-/** Whose records `options` allow. */
+/** The user whose records the options allow to be read; undefined when they allow everybody's. */
 export function userOf(options: ReadOptions): string | undefined {
   return validate(scope, options, 'the options').userId;
 }
 
-/** Reads are bounded by Redis's time and, where Supabase is asked, by Supabase's. */
+/**
+ * Bounds a read by the time that Redis may take and the time that Supabase may take. Throws `redis_unavailable` when it
+ * takes longer than both.
+ */
 export async function inReadTime<T>(work: Promise<T>, { config }: Pick<CallParts, 'config'>): Promise<T> {
   return withinTime(work, config.redisTimeoutMs + config.supabaseTimeoutMs, 'reading');
 }
@@ -128,13 +133,13 @@ async function readBudget(
 ) {
   const first = await read(limit ?? cachedLimit);
   const fitting = withinBudget(first.records, maxTokens);
-  // Everything in the cache fits and there may be more: only then is the long term worth asking.
+  // Only when everything in the cache fits may more records fit, and only then is Supabase asked.
   const roomLeft = limit === undefined && fitting.length === cachedLimit;
   const all = roomLeft ? await read(BUDGET_RECORDS) : first;
   return { records: withinBudget(all.records, maxTokens), isWhole: all.isWhole };
 }
 
-/** A record with its text and token ids, from Redis while it is there, else from Supabase. */
+/** A record with its text and its token ids. It is read from Redis while it is there, and otherwise from Supabase. */
 export async function inspectRecord(id: string, options: ReadOptions, parts: CallParts): Promise<Inspection> {
   const known = validate(recordId, id, 'id');
   const userId = userOf(options);

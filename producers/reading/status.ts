@@ -15,10 +15,13 @@ export type RecordState = 'queued' | 'cached' | 'committed' | 'pinned' | 'quaran
 export interface RecordStatus {
   id: string;
   status: RecordState;
-  /** Why it failed, is quarantined, or is not further yet; null when there is nothing to say. */
+  /** Why the record failed, is in quarantine, or is not further yet; null when there is nothing to say. */
   reason: string | null;
   cid: string | null;
-  /** ISO 8601; null where not known (a finished job is kept for an hour). */
+  /**
+   * When the record was queued, in ISO 8601; null when it is not known any more, because a finished job is kept for an
+   * hour. The same holds for the two times that follow.
+   */
   queuedAt: string | null;
   cachedAt: string | null;
   pinnedAt: string | null;
@@ -26,10 +29,10 @@ export interface RecordStatus {
 
 type StatusParts = Pick<CallParts, 'pending' | 'pins' | 'shortTerm' | 'longTerm' | 'queue'>;
 
-/** `owner` is whose it is, as its tier knows it. */
+/** `owner` is the user of the record, as the tier says in which it was found. */
 type Found = Pick<RecordStatus, 'status'> & Partial<RecordStatus> & { owner: unknown };
 
-/** The queues a record's own job may be in. */
+/** The queues that may have the job of a record. */
 const RECORD_QUEUES: readonly QueueName[] = ['chat', 'reflection'];
 
 /**
@@ -67,7 +70,7 @@ async function findInRedis(id: string, job: Job | undefined, parts: StatusParts)
   }
   const pin = await parts.pins.find(id);
   if (pin && 'userId' in pin) return { status: 'pinned', cid: pin.cid, pinnedAt: pin.pinnedAt, owner: pin.userId };
-  // A job that was never begun is in no further tier; one that was may have got as far as Supabase.
+  // The record of a job that was never begun is in no further tier. One whose job was begun may be in Supabase already.
   return job?.attemptsStarted === 0 ? { status: 'queued', reason: 'waits for a worker', owner: ownerOf(job) } : null;
 }
 
@@ -93,7 +96,7 @@ function jobStatus(job: Job | undefined): Found | null {
     : { status: 'failed', reason, owner };
 }
 
-/** Any client may have added the job, with any data. */
+/** The user that the data of a job names. Any client may have added the job, with any data. */
 function ownerOf({ data }: Job): unknown {
   return (data as { userId?: unknown } | null)?.userId;
 }

@@ -17,7 +17,7 @@ import { cidText } from './reflections.ts';
 import { type Receipt, receiptOf, type SaveOptions } from '../saving/receipt.ts';
 import { savePinned } from '../saving/saving.ts';
 
-/** As documents carry it. */
+/** A public key in the form in which documents carry it. */
 export const publicKey = z.string().regex(/^[\w-]{43}$/, 'an Ed25519 public key, 32 bytes in base64url');
 
 export const importOptions = z.strictObject({
@@ -28,8 +28,9 @@ export const importOptions = z.strictObject({
 export type KnowledgeImportOptions = z.input<typeof importOptions>;
 
 /**
- * Takes over a knowledge item that another Mnemoq has published, from its CID alone. CID, document, signature and digest are
- * checked before anything is stored; `unverified` names the link that does not hold. The worker checks them once more.
+ * Takes over a knowledge item that another Mnemoq has published, from its CID alone. CID, document, signature and
+ * digest are checked before anything is stored, and `unverified` names the link that does not hold. The worker checks
+ * them once more, because anybody may add a job.
  */
 export async function importKnowledge(
   cid: string,
@@ -48,7 +49,7 @@ export async function importKnowledge(
   return savePinned(job, saveOptions, parts);
 }
 
-/** What is here already, imported before or published here, stays as it is. */
+/** The receipt of an item that is here already, because it was imported before or published here. It stays as it is. */
 async function findImported(cid: string, { longTerm }: CallParts): Promise<Receipt | null> {
   const row = await longTerm.reflections.find({ cid });
   const record = row?.pinned_at ? await longTerm.memories.find(row.id) : null;
@@ -70,7 +71,7 @@ function jobOf(
   if (doc.text === undefined) throw unproven('document', 'a public one', 'a private one');
   const author = { signingKey, signature, ...(previousCid !== undefined && { previousCid }) };
   const job = { ...toJob(doc, proveText(doc, null), filed), imported: { cid, contextId, ...author } };
-  // A text that is not well-formed would become another document here.
+  // A text that is not well-formed Unicode would become another document here.
   const same = Buffer.compare(
     toBytes(createReflectionDocument(job, null, signerOnce(signingKey, signature))),
     toBytes(doc),

@@ -11,7 +11,7 @@ import type { CallParts } from '../parts/call-parts.ts';
 import { inReadTime, scope } from '../reading/reading.ts';
 
 const PAGE = 100;
-/** Items looked through for one page of a query: what matches beyond them comes with the next page. */
+/** Items to look through for one page of a query. What matches beyond them comes with the next page. */
 const LOOKED_THROUGH = 10 * MAX_ROWS;
 
 export const knowledgeOptions = scope.extend({
@@ -21,20 +21,23 @@ export const knowledgeOptions = scope.extend({
 });
 export type KnowledgeOptions = z.input<typeof knowledgeOptions>;
 
-/** Something everybody may read, by its CID. */
+/** Something that everybody may read, by its CID. */
 export interface KnowledgeItem {
   id: string;
   contextId: string;
   userId: string | null;
   cid: string;
-  /** Hex SHA-256 of the text. */
+  /** The SHA-256 of the text, in hex. */
   sha256: string;
   text: string;
   createdAt: string;
   pinnedAt: string;
 }
 
-/** Pinned knowledge, newest first; with a query what contains it, whatever the case of its letters. A page may be empty and not the last. */
+/**
+ * Pinned knowledge, newest first. With a query only what contains it, whatever the case of its letters; such a page may
+ * be empty without being the last.
+ */
 export async function listKnowledge(options: KnowledgeOptions, parts: CallParts): Promise<Page<KnowledgeItem>> {
   const { query, cursor, limit = PAGE, userId } = validate(knowledgeOptions, options, 'the options');
   const start = cursor === undefined ? null : fromCursor(cursor);
@@ -71,7 +74,7 @@ async function withTexts(rows: readonly ReflectionRow[], { longTerm, keyring }: 
   );
   return rows.flatMap((row) => {
     const record = records.get(row.id);
-    if (!record) return []; // erased in between
+    if (!record) return []; // erased since its row was read
     const { text = '' } = toContextRecord(record, keyring);
     const { id, contextId, userId, createdAt } = record;
     const pinnedAt = toMoment(row.pinned_at ?? row.created_at);

@@ -9,7 +9,7 @@ import type { CallParts } from '../parts/call-parts.ts';
 import { inReadTime, scope } from '../reading/reading.ts';
 import { ASKED_AT_ONCE, cidText, type ListedReflection, withPrevious } from './reflections.ts';
 
-/** Links followed when no limit is given, and at most: each is a request or two. */
+/** Reflections to follow back when no limit is given. Each of them takes a request or two. */
 const LINKS = 20;
 const MOST_LINKS = 100;
 
@@ -19,13 +19,13 @@ export const traceOptions = scope.extend({
 });
 export type TraceOptions = z.input<typeof traceOptions>;
 
-/** What a reflection is asked for by: its CID, or its record's id. */
+/** A reflection is named by its CID or by the id of its record. */
 const reflectionAddress = z.union([recordId, cidText], 'a CID such as bafkrei…, or a UUID');
 
-/** A record that a reflection came from; `inspect` gives its text. */
+/** A record from which a reflection was made; `inspect` gives its text. */
 export interface Source {
   id: string;
-  /** Whether nobody has it any more, as after an erasure; then nothing else is known of it. */
+  /** True when no tier has the record any more, for example after an erasure. Then nothing else is known of it. */
   missing: boolean;
   contextId: string | null;
   userId: string | null;
@@ -36,17 +36,20 @@ export interface Source {
 /** One reflection of a chain. */
 export interface Link {
   cid: string;
-  /** Whether it has no row any more; then nothing else is known of it, and the chain ends here. */
+  /** True when the reflection has no row any more. Then nothing else is known of it, and the chain ends here. */
   missing: boolean;
   reflection: ListedReflection | null;
-  /** In the order of its `sourceIds`. */
+  /** The records from which it was made, in the order of its `sourceIds`. */
   sources: Source[];
 }
 
-/** Newest first: the one asked for, the one before it, and so on. Complete where every link and every source is there. */
+/**
+ * Newest first: the reflection that was asked for, the one before it, and so on. Complete when every reflection and
+ * every source of them is there.
+ */
 export type Trace = Page<Link>;
 
-/** Where a reflection comes from: its sources, the reflection before it, that one's sources, and so on. */
+/** Follows where a reflection comes from: its sources, the reflection before it, the sources of that one, and so on. */
 export async function traceReflection(address: string, options: TraceOptions, parts: CallParts): Promise<Trace> {
   const known = validate(reflectionAddress, address, 'the reflection');
   const { cursor = null, limit = LINKS, userId } = validate(traceOptions, options, 'the options');
@@ -89,7 +92,10 @@ async function toLink(row: ReflectionRow, userId: string | undefined, parts: Cal
   return { cid: row.cid, missing: false, reflection: reflections[0] ?? null, sources };
 }
 
-/** Redis first, as every read: a turn may be committed in between. Most sources are of the reflection's conversation. */
+/**
+ * The heads of the sources of a reflection. Redis is read first, as in every read, because a turn may be committed in
+ * between. Most sources are in the conversation of the reflection, so only that one is looked up in Redis.
+ */
 async function headsOf(row: ReflectionRow, { shortTerm, longTerm }: CallParts): Promise<Map<string, RecordHead>> {
   const heads = new Map<string, RecordHead>();
   for (let from = 0; from < row.source_ids.length; from += ASKED_AT_ONCE) {

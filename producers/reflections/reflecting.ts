@@ -10,7 +10,7 @@ import type { CallParts } from '../parts/call-parts.ts';
 
 export interface ReflectionRequestReceipt {
   success: true;
-  /** Names the request, in the reflector's queue and nowhere else. */
+  /** Names the request. It is known in the reflector's queue and nowhere else. */
   id: string;
   contextId: string;
   userId: string | null;
@@ -22,10 +22,10 @@ const reflector = z.custom<Reflector>((value) => typeof value === 'function', 'a
 export const reflectorOptions = z.strictObject({ concurrency: z.int().min(1).max(1_000).optional() });
 export type ReflectorOptions = z.input<typeof reflectorOptions>;
 
-/** Reflections under way at once in one process, unless told otherwise. */
+/** Reflections under way at once in one process, by default. */
 const AT_ONCE = 5;
 
-/** One waits for a user in a conversation: the latest request takes the place of one that was not begun yet. */
+/** Keeps one request for a user in a conversation. The latest request takes the place of one that was not begun yet. */
 export async function requestReflection(input: ReflectionRequest, parts: CallParts): Promise<ReflectionRequestReceipt> {
   const { focus = null, contextId, userId } = validate(reflectionRequest, input, 'the request');
   const { admission, config, reflectorState, submission } = parts;
@@ -47,7 +47,10 @@ export async function requestReflection(input: ReflectionRequest, parts: CallPar
   };
 }
 
-/** Runs the queue in this process; the function it gives lets what is in hand end, within `redisTimeoutMs`. */
+/**
+ * Runs the queue of the reflector in this process. Gives a function that stops it and lets what is in hand end, within
+ * MEMORY_REDIS_TIMEOUT_MS.
+ */
 export function reflectWith(reflect: Reflector, options: ReflectorOptions, parts: CallParts): () => Promise<void> {
   validate(reflector, reflect, 'the reflector');
   const { concurrency = AT_ONCE } = validate(reflectorOptions, options, 'the options');

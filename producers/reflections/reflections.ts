@@ -1,6 +1,6 @@
 /**
- * **producers/reflections/**: reflections and knowledge: asking for them, finding them, where they come from, whether
- * they are what they say.
+ * **producers/reflections/**: what callers do with reflections and knowledge. They ask for them, find them, and see
+ * where they come from and whether they are what they say.
  */
 import { z } from 'zod';
 import { isCid } from '../../shared/pinning/ipfs.ts';
@@ -17,7 +17,7 @@ import { inReadTime, scope, type ReadOptions, userOf } from '../reading/reading.
 
 /** Reflections of a page when no limit is given. */
 const PAGE = 100;
-/** CIDs and ids in one request: they stand in its URL, which proxies cut at 8 kB. */
+/** CIDs or ids in one request. They stand in its URL, which proxies cut at 8 kB. */
 export const ASKED_AT_ONCE = 100;
 
 export interface Reflection {
@@ -28,18 +28,21 @@ export interface Reflection {
   signature: string;
   visibility: Visibility;
   sourceIds: string[];
-  /** Of the newest one of the same module, conversation and user that was there before; null where there was none. */
+  /**
+   * The CID of the newest reflection of the same module, conversation and user that was there before; null when there
+   * was none.
+   */
   previousCid: string | null;
-  /** Null while the pin is still to come; then `cid` is the one computed for it. */
+  /** Null until the document is pinned. Until then `cid` is the one that was computed for it. */
   pinnedAt: string | null;
   createdAt: string;
 }
 
-/** A reflection among those of other conversations. */
+/** A reflection in a list of several conversations. */
 export interface ListedReflection extends Reflection {
   contextId: string;
   module: PinnedModule;
-  /** Whether the one before it has no row any more; null where there was none before. */
+  /** True when the reflection before it has no row any more; null when there was none before it. */
   previousMissing: boolean | null;
 }
 
@@ -74,7 +77,7 @@ export async function readReflections(
   return { contextId, ...(await listReflections({ ...checked, contextId, module: 'reflection' }, parts)) };
 }
 
-/** Of the newest reflection that is pinned; null when there is none. */
+/** The CID of the newest reflection that is pinned; null when there is none. */
 export async function newestCid(contextId: string, options: ReadOptions, parts: CallParts): Promise<string | null> {
   const userId = userOf(options);
   const whose = userId === undefined ? {} : { userId };
@@ -87,7 +90,7 @@ export async function newestCid(contextId: string, options: ReadOptions, parts: 
   return null;
 }
 
-/** One page of the index of everything pinned or to be pinned, newest first. */
+/** One page of everything that is pinned or will be, newest first. */
 export async function listReflections(options: ReflectionsOptions, parts: CallParts): Promise<Page<ListedReflection>> {
   const { cursor, limit = PAGE, ...filter } = validate(reflectionsOptions, options, 'the options');
   const position = cursor === undefined ? null : fromCursor(cursor);
@@ -97,7 +100,10 @@ export async function listReflections(options: ReflectionsOptions, parts: CallPa
   return { items, nextCursor: last && items.length === limit ? toCursor(last) : null, complete: true };
 }
 
-/** Most have the one before them among the same rows; only for the others Supabase is asked. */
+/**
+ * Adds whether the reflection before each one still has a row. Most have it among the same rows, so Supabase is asked
+ * only for the others.
+ */
 export async function withPrevious(
   rows: readonly ReflectionRow[],
   { longTerm }: Pick<CallParts, 'longTerm'>,

@@ -3,31 +3,32 @@ import type { ReflectionRow } from '../../shared/long-term/reflections.ts';
 import { identifier } from '../../shared/identifiers.ts';
 import { validate } from '../../shared/validate.ts';
 import type { CallParts } from '../parts/call-parts.ts';
+import { portionsOf } from '../parts/portions.ts';
 import { inReadTime } from '../reading/reading.ts';
 import { type Verification, verifyCid, type VerifyParts, verifyParts } from './verify.ts';
 
-/** Rows read at once. */
+/** Rows of one page. */
 const PAGE = 200;
-/** Reflections followed at once: each waits for IPFS and Supabase more than it computes. */
+/** Reflections followed at once. Each of them waits for IPFS and Supabase more than it computes. */
 const AT_ONCE = 8;
 
 /** Exported because docs/calls.md is made from it. @public */
 export const verifyAllOptions = z.strictObject({ userId: identifier.optional(), contextId: identifier.optional() });
 export type VerifyAllOptions = z.input<typeof verifyAllOptions>;
 
-/** One reflection of all. */
+/** What was found of one of the reflections. */
 export interface VerifiedReflection extends Verification {
   id: string;
   contextId: string;
-  /** False while the pin is still to come: then nothing was checked, and nothing has failed. */
+  /** False until the document is pinned. Until then nothing is checked, and nothing has failed. */
   pinned: boolean;
-  /** How many there are, as far as is known by now. */
+  /** How many reflections there are to check, as far as is known by now. */
   total: number;
 }
 
 /**
- * Follows every reflection, or a user's or a conversation's, in the order of their ids; page by page, so any number takes
- * the same memory. Checks the options and the configuration before the first.
+ * Follows every reflection, or those of a user or a conversation, in the order of their ids. It reads page by page, so
+ * any number of them takes the same memory. Options and configuration are checked before the first reflection.
  */
 export function verifyAll(options: VerifyAllOptions, parts: CallParts): AsyncIterableIterator<VerifiedReflection> {
   return followAll(validate(verifyAllOptions, options, 'the options'), verifyParts(parts), parts);
@@ -42,10 +43,8 @@ async function* followAll(
   let done = 0;
   for (let after: string | null = null; ;) {
     const rows: ReflectionRow[] = await inReadTime(parts.longTerm.reflections.afterId(scope, after, PAGE), parts);
-    for (let from = 0; from < rows.length; from += AT_ONCE) {
-      const followed = await Promise.all(
-        rows.slice(from, from + AT_ONCE).map((row) => followRow(row, verifying, parts)),
-      );
+    for (const portion of portionsOf(rows, AT_ONCE)) {
+      const followed = await Promise.all(portion.map((row) => followRow(row, verifying, parts)));
       for (const reflection of followed) if (reflection) yield { ...reflection, total: Math.max(total, (done += 1)) };
     }
     after = rows.at(-1)?.id ?? null;
@@ -53,7 +52,10 @@ async function* followAll(
   }
 }
 
-/** Null for one that was erased since its row was read. What fails is looked at once more, for its row may be new by now. */
+/**
+ * Null for a reflection that was erased after its row was read. When a check fails, the reflection is followed once
+ * more, because its row may have changed since then.
+ */
 async function followRow(
   row: ReflectionRow,
   verifying: VerifyParts,

@@ -6,7 +6,7 @@ import { validate } from '../../shared/validate.ts';
 import type { CallParts } from '../parts/call-parts.ts';
 import { progressHandler } from '../parts/progress.ts';
 
-/** A flush moves whatever is pending, which can be a lot. */
+/** How long a flush is waited for. It moves everything that is pending, which can be a lot. */
 const FLUSH_WAIT_MS = 600_000;
 
 export const flushOptions = z.strictObject({
@@ -16,7 +16,7 @@ export const flushOptions = z.strictObject({
 });
 export type FlushOptions = z.input<typeof flushOptions>;
 
-/** Asks for a flush and waits for its end; null is no reason. */
+/** Asks for a flush and waits for its end. `reason` is null when everything was committed or set aside. */
 export async function flushNow(
   options: FlushOptions,
   { submission, pending }: CallParts,
