@@ -4,15 +4,10 @@
 import type { McpServer, ToolAnnotations } from '@modelcontextprotocol/server';
 import { MnemoqError } from '../../shared/errors.ts';
 import { type Caller, requireService, userFor } from '../web/auth.ts';
-import {
-  conversationPage,
-  recentContext,
-  receipt,
-  reflectionIndex,
-  searchResult,
-  stats,
-  verification,
-} from '../wire/answers.ts';
+import { stats } from '../wire/answers/operating.ts';
+import { conversationPage, searchResult } from '../wire/answers/questions.ts';
+import { recentContext, receipt } from '../wire/answers/records.ts';
+import { reflectionIndex, verification } from '../wire/answers/reflections.ts';
 import {
   conversationsRequest,
   RECALLED_TOKENS,

@@ -1,3 +1,7 @@
+/**
+ * **doors/wire/**: names and shapes as they travel: snake_case, requests, answers, pages. The servers that send and receive
+ * them stand in the folders beside this one.
+ */
 import { z } from 'zod';
 import {
   chatInput,

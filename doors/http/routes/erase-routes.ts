@@ -2,7 +2,7 @@ import type { MemoryCore } from '../../../producers/index.ts';
 import { userFor } from '../../web/auth.ts';
 import { callerOf } from '../../web/guard.ts';
 import type { ProblemCode } from '../../web/problem.ts';
-import { erasureReceipt } from '../../wire/answers.ts';
+import { erasureReceipt } from '../../wire/answers/operating.ts';
 import { contextPath, scopeQuery, userPath } from '../../wire/requests.ts';
 import { type Route, route } from '../route.ts';
 

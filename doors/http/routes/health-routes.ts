@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { withinTime } from '../../../shared/redis/within-time.ts';
 import type { MemoryCore } from '../../../producers/index.ts';
-import { live, ready } from '../../wire/answers.ts';
+import { live, ready } from '../../wire/answers/operating.ts';
 import { addRoutes, route } from '../route.ts';
 
 /** How long Redis may take to answer a health question. */

@@ -1,5 +1,6 @@
 import type { MemoryCore } from '../../../producers/index.ts';
-import { conversationPage, knowledgePage, searchResult, trends } from '../../wire/answers.ts';
+import { conversationPage, searchResult, trends } from '../../wire/answers/questions.ts';
+import { knowledgePage } from '../../wire/answers/reflections.ts';
 import { conversationsQuery, knowledgeQuery, searchQuery, trendsQuery } from '../../wire/requests.ts';
 import { READ_PROBLEMS } from '../operation.ts';
 import { type Route, route } from '../route.ts';

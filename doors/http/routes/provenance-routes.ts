@@ -1,5 +1,5 @@
 import type { MemoryCore } from '../../../producers/index.ts';
-import { askedReflection, reflectionIndex, trace } from '../../wire/answers.ts';
+import { askedReflection, reflectionIndex, trace } from '../../wire/answers/reflections.ts';
 import { reflectionRequestBody, reflectionsQuery, tracePath, traceQuery } from '../../wire/requests.ts';
 import { READ_PROBLEMS } from '../operation.ts';
 import { type Route, route } from '../route.ts';

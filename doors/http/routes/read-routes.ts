@@ -3,7 +3,7 @@
  * `MemoryCore` and puts the answer into its wire form.
  */
 import type { MemoryCore } from '../../../producers/index.ts';
-import { contextPage, inspection, recentContext, recordStatus } from '../../wire/answers.ts';
+import { contextPage, inspection, recentContext, recordStatus } from '../../wire/answers/records.ts';
 import { contextPath, pageQuery, recentQuery, recordPath, scopeQuery } from '../../wire/requests.ts';
 import { READ_PROBLEMS } from '../operation.ts';
 import { type Route, route } from '../route.ts';

@@ -1,5 +1,5 @@
 import type { MemoryCore } from '../../../producers/index.ts';
-import { newestCid, reflectionPage, verification } from '../../wire/answers.ts';
+import { newestCid, reflectionPage, verification } from '../../wire/answers/reflections.ts';
 import { cidPath, contextPath, conversationReflectionsQuery, scopeQuery } from '../../wire/requests.ts';
 import { READ_PROBLEMS } from '../operation.ts';
 import { type Route, route } from '../route.ts';

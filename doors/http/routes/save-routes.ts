@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import { MnemoqError } from '../../../shared/errors.ts';
 import type { MemoryCore, Receipt, SaveOptions } from '../../../producers/index.ts';
-import { receipt } from '../../wire/answers.ts';
+import { receipt } from '../../wire/answers/records.ts';
 import { callerOf } from '../../web/guard.ts';
 import { APPLIED, BODY_PROBLEMS } from '../operation.ts';
 import { type Route, route } from '../route.ts';
