@@ -107,7 +107,14 @@ describe('the memory page', () => {
     const contextId = stack.newContextId();
     const [id = ''] = await save(turn(contextId, 1, { userMessage: text, assistantMessage: 'yes' }));
     const page = await open(contextId);
-    await record(page, id).locator('.peek').click();
+    const button = record(page, id).locator('.peek');
+    // Who speaks to a computer says what is written on the button.
+    const written = (await button.textContent())?.trim().replaceAll(/\s+/g, ' ');
+    expect([written, await button.getAttribute('aria-label')]).toEqual([
+      expect.stringMatching(/^\d+ Tokens$/),
+      expect.stringContaining(`${written}: `),
+    ]);
+    await button.click();
     await record(page, id).locator('.piece').first().waitFor();
     const user = record(page, id).locator('.part').first();
     const glyphs = await user.locator('.glyph').evaluateAll((all) => all.map(({ textContent }) => textContent));

@@ -91,7 +91,7 @@ function recordView(record, isCurrent) {
               tabindex=${isCurrent ? 0 : -1}
               aria-expanded=${opened ? 'true' : 'false'}
               aria-controls=${`tokens-${id}`}
-              aria-label=${`${t('record.show.label', { time })} (${number(tokenCount)})`}
+              aria-label=${`${number(tokenCount)} ${t('record.show')}: ${t('record.show.label', { time })}`}
               @click=${() => toggle(id)}
               @focus=${() => update({ current: id })}
             >
