@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Form } from '../../deep/runner/forms.ts';
-import { debianPackage, type Need, npmPackages } from './needs.ts';
+import { chromium, debianPackage, type Need, npmPackages } from './needs.ts';
 
 /** A program of others that judges Mnemoq, and the test file that lets it. It is run like a long form of the tests. */
 export interface Judge extends Form {
@@ -43,6 +43,18 @@ export const JUDGES: readonly Judge[] = [
   judge('nginx', 'the gateway of docker compose: what it lets through to PostgREST, and how', {
     who: 'nginx of the distribution',
     needs: [debianPackage('nginx')],
+  }),
+  judge('mcp', 'the MCP server over HTTP, by the conformance suite of the protocol', {
+    who: pinned('@modelcontextprotocol/conformance'),
+    needs: [PACKAGES],
+  }),
+  judge('prism', 'requests and answers of the HTTP API agree with its OpenAPI document', {
+    who: pinned('@stoplight/prism-cli'),
+    needs: [PACKAGES],
+  }),
+  judge('axe', 'the memory page, the board of queues and /docs can be used by everybody (WCAG 2.2 A and AA)', {
+    who: pinned('axe-core'),
+    needs: [PACKAGES, chromium],
   }),
   judge('js-ipfs', 'pins, reads and verdicts on a second implementation of the RPC of IPFS', {
     who: pinned('ipfs', 'js-ipfs'),
