@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { MemoryCore, type RekeyOptions, type RekeyProgress } from '../../producers/index.ts';
+import { SealedCache } from '../../producers/keeping/sealed-cache.ts';
+import { Keys } from '../../shared/short-term/keys.ts';
 import { runCommand } from '../support/clients/command.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { type OwnSupabase, startOwnSupabase } from '../support/services/own-supabase.ts';
@@ -157,6 +159,27 @@ describe.each([CHOSEN_SUPABASE])('sealing anew, on the %s Supabase', () => {
     await running;
     const { data } = await stack.supabase.from('memories').select('id,text_cache').eq('context_id', contextId);
     expect(data).toEqual([{ id: changed, text_cache: sealedAnew }]);
+  });
+
+  test('what is changed or goes between reading and writing stays so in Redis as well', async () => {
+    await stack.startWorkers('chat');
+    const [changed = '', gone = ''] = idsOf(await stack.memory.saveChats(turns(contextId, 2)));
+    await stack.idle('chat');
+    const key = `memory:conversation:${contextId}`;
+    const rows = (await Array.fromAsync(new SealedCache(stack.client, new Keys(false)).conversations())).flat();
+    const [json, other] = [await stack.client.hget(key, changed), '{"changed":"since"}'];
+    expect(rows.map(({ id }) => id).toSorted()).toEqual([changed, gone].toSorted());
+    await stack.client.hset(key, changed, other);
+    await stack.client.hdel(key, gone);
+    const exchange = (id: string) => {
+      const row = rows.find((each) => each.id === id);
+      return row?.exchange({ tokens: row.tokens, textCache: null });
+    };
+    expect([await exchange(changed), await exchange(gone)]).toEqual([false, false]);
+    expect(await stack.client.hgetall(key)).toEqual({ [changed]: other });
+    // As it was read, it is exchanged.
+    await stack.client.hset(key, changed, json ?? '');
+    expect(await exchange(changed)).toBe(true);
   });
 
   test('a run that was stopped goes on where it was', async () => {

@@ -2,7 +2,7 @@ import { expect } from '@jest/globals';
 import type { ContextRecord } from '../../producers/index.ts';
 import { decodeTokens } from '../../shared/records/tokens.ts';
 import { type Bench, CONTEXTS, SHORT_TERM_LIMIT } from './bench.ts';
-import type { Model, ModelRecord } from './model.ts';
+import { type Model, type ModelRecord, toMicroseconds } from './model.ts';
 
 /**
  * Everything that must be true after every step. None of this changes anything: `loadRecentContext` would refill the cache
@@ -25,9 +25,9 @@ async function compareStores(model: Model, bench: Bench): Promise<void> {
   expect(rows.map(({ id }) => id).toSorted()).toEqual(model.idsWhere(({ row }) => row));
   for (const { id, context_id, created_at, tokens } of rows) {
     const { contextId, createdAt, text } = model.find(id);
-    expect({ context_id, createdAt: new Date(created_at).toISOString(), text: texts(decodeTokens(tokens)) }).toEqual({
+    expect({ context_id, createdAt: toMicroseconds(created_at), text: texts(decodeTokens(tokens)) }).toEqual({
       context_id: contextId,
-      createdAt,
+      createdAt: toMicroseconds(createdAt),
       text: Object.values(text),
     });
   }

@@ -1,22 +1,19 @@
 import { expect } from '@jest/globals';
 import * as fc from 'fast-check';
 import type { ChatJob } from '../../shared/records/jobs.ts';
-import { moment } from '../support/inputs/turns.ts';
 import { type Bench, CONTEXTS, isInsert } from './bench.ts';
 import { always, command, type ModelCommand, pick } from './command.ts';
 import type { Model, ModelRecord } from './model.ts';
-import { kept, KINDS_OF_TEXT, textOf, tokensOf } from './texts.ts';
+import { kept, KINDS_OF_TEXT, KINDS_OF_TIME, textOf, tokensOf, whenOf } from './texts.ts';
 
 const USER = 'user-1';
 /** Few, so that saving the same again is common. */
 const NAMES = 8;
-/** Fewer moments than records, so that equal times and late arrivals are common. */
-const MOMENTS = 6;
 
 const conversation = fc.constantFrom(...CONTEXTS);
 const which = fc.nat({ max: 1000 });
 const textKind = fc.nat({ max: KINDS_OF_TEXT - 1 });
-const time = fc.nat({ max: MOMENTS - 1 });
+const time = fc.nat({ max: KINDS_OF_TIME - 1 });
 const name = fc.nat({ max: NAMES - 1 });
 
 /** The same id for the same name in every run; ids in no particular order with their names. */
@@ -40,10 +37,11 @@ const save = command(
     const called = `${by} ${name} of ${contextId}`;
     const known = model.records.get(model.ids.get(called) ?? '');
     // Saved again while the queue knows the job, anything may differ; later it is the same turn, sent once more.
+    const when = whenOf(time);
     const fresh = {
       userMessage: textOf(text, `question ${name} ${model.steps}`),
       assistantMessage: textOf(text + 1, `answer ${name}`),
-      createdAt: moment(time),
+      createdAt: when.kept,
       important,
     };
     const again = known?.job && !known.jobKept ? known.job : fresh;
@@ -53,7 +51,7 @@ const save = command(
       userId: USER,
       userMessage,
       assistantMessage,
-      createdAt,
+      createdAt: again === fresh ? when.given : createdAt,
       important: again.important ?? false,
       ...(by === 'id' ? { id: explicitId(contextId, name) } : { idempotencyKey: `key ${name}` }),
     });
@@ -131,14 +129,15 @@ const reflect = command(
   (model, { contextId, name }) => !model.ids.has(`reflection ${name} of ${contextId}`),
   async (model, bench, { contextId, name, time, text }) => {
     const reflectionText = textOf(text, `reflection ${name}`);
-    const input = { contextId, reflectionText, createdAt: moment(time), idempotencyKey: `key ${name}` };
+    const when = whenOf(time);
+    const input = { contextId, reflectionText, createdAt: when.given, idempotencyKey: `key ${name}` };
     const { id } = await bench.stack.memory.saveReflection(input);
     await bench.step('reflection', (job) => bench.reflection(job));
     model.ids.set(`reflection ${name} of ${contextId}`, id);
     const record = model.add({
       id,
       contextId,
-      createdAt: moment(time),
+      createdAt: when.kept,
       text: { text: kept(reflectionText) },
       job: null,
     });

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { queryPhrases, queryTerms, textTerms, toTsquery } from '../../producers/questions/search-terms.ts';
 import { tokenize } from '../../shared/records/tokens.ts';
 import { eventually } from '../support/faults/eventually.ts';
+import { moment } from '../support/inputs/turns.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
 import { CHOSEN_SUPABASE } from '../support/services/supabase-service.ts';
 
@@ -136,6 +137,21 @@ describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
     expect(await found({ query: '肉羹湯', contextId, limit: 2 })).toEqual(ids.toReversed().slice(0, 2));
     expect(await found({ query: '?! …', contextId })).toEqual([]);
     expect(await found({ query: 'submarine', contextId })).toEqual([]);
+  });
+
+  test('of records with the same words the one that has them together, as in the query, comes first', async () => {
+    const contextId = stack.newContextId();
+    const say = async (userMessage: string, n: number) => {
+      const turn = { contextId, userId: 'u', userMessage, assistantMessage: 'ok', createdAt: moment(n) };
+      return (await stack.memory.saveChat(turn, { wait: true })).id;
+    };
+    // As long, and older: by words and age alone it would come last.
+    const together = await say('the bread knife is blue and old', 1);
+    const apart = await say('the knife is old and bread blue', 2);
+    expect(await found({ query: 'bread knife', contextId })).toEqual([together, apart]);
+    await stack.memory.flushRedisToSupabase();
+    expect(await found({ query: 'bread knife', contextId })).toEqual([together, apart]);
+    expect(await found({ query: 'knife bread', contextId })).toEqual([apart, together]);
   });
 
   test('a larger conversation is searched by the index, and its rare words are found among many frequent ones', async () => {

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { ProxiedRequest } from '../support/faults/fault-proxy.ts';
 import { eventually } from '../support/faults/eventually.ts';
@@ -209,6 +210,22 @@ describe.each([CHOSEN_SUPABASE])('flush, on the %s Supabase', (supabase) => {
     const { data } = await stack.supabase.from('memories').select('text_cache').eq('id', id);
     expect(data).toEqual([{ text_cache: 'mended' }]);
     expect((await stack.memory.getStats()).quarantined).toBe(0);
+  });
+
+  test('a record in quarantine takes no row of another record or conversation', async () => {
+    const contextId = stack.newContextId();
+    const [id = ''] = await cache(turn(contextId, 1));
+    await spoil(contextId, id);
+    await stack.startWorkers('flush');
+    await stack.memory.flushRedisToSupabase();
+    await eventually(async () => (await stack.memory.getStatus(id)).status === 'quarantined');
+    const { row } = (await stack.queue('quarantine').getJob(id))?.data ?? {};
+    for (const other of [{ id: randomUUID() }, { context_id: stack.newContextId() }]) {
+      const mended = { ...row, text_cache: 'mended', ...other };
+      await expect(stack.memory.retryQuarantined(id, mended)).rejects.toMatchObject({ code: 'invalid_input' });
+    }
+    expect(await idsInSupabase(contextId)).toEqual([]);
+    expect((await stack.queue('quarantine').getJob(id))?.data.row).toEqual(row);
   });
 
   test('a record that is refused once more after it was mended and committed goes to quarantine once more', async () => {

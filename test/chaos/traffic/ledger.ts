@@ -33,7 +33,8 @@ export class Ledger {
     this.#script = script;
     for (let number = 0; number < script.length; number += 1) {
       const line = script.line(number);
-      const { contextId, userId = '', createdAt = '' } = line.input;
+      const { contextId, userId = '', createdAt: given = '' } = line.input;
+      const createdAt = given.endsWith('Z') ? given : new Date(given).toISOString(); // it is kept in UTC
       const id = idOf(line);
       const entry: Entry = {
         number,

@@ -31,6 +31,9 @@ export const POISON = 'poison';
 /** So many lines are due at once: then workers have their hands full when one is killed. */
 const BURST = 80;
 const START = Date.UTC(2025, 9, 19);
+/** Lines that have one moment: with fifty conversations and more, a few of each. */
+const TIED = 40;
+const AHEAD_S = 100 * 365 * 86_400;
 
 /** What the producers say, line by line in the order in which it is due; they and the audit make it from the same seed. */
 export class Script {
@@ -108,10 +111,17 @@ export class Script {
   }
 }
 
-/** Pairs share a moment, so that the id decides; a few come late, with a time long before their neighbours'. */
+/**
+ * Up to a dozen share a moment, so that their ids decide. A few come late, with a time long before their neighbours'; a few
+ * are from a clock that is ahead; some have microseconds, and some are written with the offset of a zone.
+ */
 function momentOf(number: number, pick: number): string {
   const late = pick < 0.03 ? Math.floor(pick * 100 * 900) : 0;
-  return new Date(START + 1_000 * (Math.floor(number / 2) - late)).toISOString();
+  const ahead = pick > 0.998 ? AHEAD_S : 0;
+  const at = START + 1_000 * (Math.floor(number / TIED) - late + ahead);
+  if (pick > 0.9 && pick < 0.95) return new Date(at).toISOString().replace('Z', '999Z');
+  if (pick > 0.85 && pick <= 0.9) return new Date(at + 8 * 3_600_000).toISOString().replace('Z', '+08:00');
+  return new Date(at).toISOString();
 }
 
 /** The id Mnemoq will give to a line, whoever saves it and however often. */

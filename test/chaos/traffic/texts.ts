@@ -22,19 +22,31 @@ const PIECES = [
   '```ts\nconst answer = (n: number) => n * 42;\n```\n',
   '%00 %20 \\x00 \\ / ',
   '   many   spaces   ',
+  'a NUL \0 and a feed \f ',
+  '\u200B\u3000\u00A0',
+  'שלום \u202Egnihtyna\u202C ',
+  '\uFFFE\uFFFF\uE000\u{10FFFF}',
+  `a${'\u0301\u0489'.repeat(40)} `,
 ] as const;
 
 const RUNS = ['a', '記', '🧠', ' ', '=', '-_'] as const;
+/** Bytes of the largest texts: a quarter and a half of what is allowed, for a batch holds many and a commit has a time limit. */
+const HUGE = [512 * 1024, 1024 * 1024] as const;
 
-/** What is said under a name: the same for the same seed, different for every name, so that wrong text shows. */
+/**
+ * What is said under a name: the same for the same seed, and different for every name, so that a wrong text shows. Only the
+ * shortest texts there are are no name's own.
+ */
 export function textOf(seed: string, name: string): string {
   const random = randomOf(`${seed} ${name}`);
+  if (random() < 0.002) return oneOf([' ', '\n', '.', '\u200B'], random);
   const start = random() < 0.2 ? '' : `${name}: `;
   return `${start}${bodyOf(random)}[${name}]`;
 }
 
 function bodyOf(random: Random): string {
   const pick = random();
+  if (pick < 0.0001) return 'every word of it is a token '.repeat(Math.floor(oneOf(HUGE, random) / 28));
   if (pick < 0.01) return oneOf(RUNS, random).repeat(wholeFrom(2_000, 12_000, random));
   if (pick < 0.02) return piecesOf(wholeFrom(100, 400, random), random);
   return piecesOf(wholeFrom(1, 12, random), random);

@@ -74,7 +74,7 @@ export const KEEPING: readonly Mutant[] = [
     text: "if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end",
     instead: '',
     caughtBy: 'test/keeping/rekey.test.ts',
-    test: 'what is erased or changed between reading and writing',
+    test: 'what is changed or goes between reading and writing',
   },
   {
     name: 'rekey-brings-back',

@@ -77,7 +77,8 @@ export const LONG_TERM: readonly Mutant[] = [
     file: 'producers/saving/quarantine-retry.ts',
     text: "validate(z.object({ id: z.literal(known), context_id: z.literal(contextId) }), mended, 'the row');",
     instead: 'void contextId;',
-    caughtBy: 'test/bad-input/jobs.test.ts',
+    caughtBy: 'test/saving/flush.test.ts',
+    test: 'a record in quarantine takes no row of another',
   },
   {
     name: 'quarantine-forgets-its-job',

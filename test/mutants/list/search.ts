@@ -44,5 +44,6 @@ export const SEARCH: readonly Mutant[] = [
     text: 'score(each, statistics) + phraseScore(each, phrases, statistics)',
     instead: 'score(each, statistics) + 0 * phraseScore(each, phrases, statistics)',
     caughtBy: 'test/reading/search.test.ts',
+    test: 'of records with the same words',
   },
 ];
