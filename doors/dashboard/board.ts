@@ -7,12 +7,13 @@ import { callerOf } from '../web/guard.ts';
 import { refuse } from './door.ts';
 import { redact } from './redaction.ts';
 
-/** Where the board is. */
+/** The path of the board. */
 export const BOARD_PATH = '/queues';
 
 /**
- * What the board may do besides looking, by Bull Board's own routes. Nothing that changes, adds or removes jobs: their data
- * is shown without text, so saving it back would destroy it, and an emptied queue is lost memory.
+ * The routes of Bull Board that change something and are allowed. Routes that change, add or remove jobs are not among them: the
+ * board shows the data of a job without its texts, so saving that data back would destroy them, and a queue that is emptied is
+ * memory that is lost.
  */
 export const BOARD_ACTIONS = [
   'PUT /api/queues/pause',
@@ -30,15 +31,15 @@ const POLICY =
   "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'self'";
 
 export interface BoardOptions {
-  /** No action at all. */
+  /** No changes are allowed. */
   readOnly: boolean;
-  /** Shows the texts in the data of jobs. */
+  /** The texts in the data of jobs are shown. */
   showText: boolean;
-  /** Whether there is a memory page to lead back to. */
+  /** There is a memory page, to which the board links. */
   hasPage: boolean;
 }
 
-/** Bull Board over these queues, without the text in their jobs unless told otherwise. */
+/** Adds Bull Board for these queues. It shows the texts in their jobs only when it is told to. */
 export async function registerBoard(
   server: FastifyInstance,
   queues: readonly Queue[],
@@ -62,7 +63,7 @@ export async function registerBoard(
   });
 }
 
-/** The hook stands in the board's own scope, so it is a matter of the route that was found and not of how its address is written. */
+/** A hook of the board's own scope, so it runs for each route of the board, however the address of the request was written. */
 async function letServicesIn(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {
   reply.header('content-security-policy', POLICY);
   if (callerOf(request).userId === null) return undefined;

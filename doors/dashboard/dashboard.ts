@@ -24,28 +24,28 @@ import { guard } from './door.ts';
 import { registerPage } from './page.ts';
 
 export interface Dashboard {
-  /** Of the memory page; without one it leads to the queues. */
+  /** The address of the memory page. Without a memory page it leads to the queues. */
   url: string;
-  /** Of Bull Board. */
+  /** The address of Bull Board. */
   queuesUrl: string;
-  /** Takes the API keys anew, from what `read` gives. */
+  /** Reads the API keys again, from the environment that `read` returns. */
   reloadKeys(read: () => Environment): void;
   stop(): Promise<void>;
 }
 
-/** How long Redis may take to answer a health question. */
+/** How long Redis may take to answer a question about its health. */
 const ANSWER_MS = 2_000;
 
-/** Whatever else the API and the board can change is no business of a page that is for looking. */
+/** The only changes that the dashboard lets through: it is for looking. */
 const CHANGES: ReadonlySet<string> = new Set([...BOARD_ACTIONS, 'POST /memory/flush']);
 
 type DashboardConfig = ConfigWith<'redisUrl' | 'apiKeys'>;
 
 /**
- * The memory page, and Bull Board over all queues at `/queues`. Asks for a name and secret of MEMORY_API_KEYS, listens on
- * MEMORY_DASHBOARD_HOST (loopback) and MEMORY_DASHBOARD_PORT. The page reads memory, so it needs SUPABASE_URL and its key
- * (MEMORY_ENCRYPTION_KEYS and IPFS_API_URL for what is encrypted and pinned); without them there are only the queues, and
- * this process needs nothing but Redis.
+ * Starts the memory page, and Bull Board for all queues at `/queues`. It asks for a name and its secret of MEMORY_API_KEYS and
+ * listens on MEMORY_DASHBOARD_HOST (loopback) and MEMORY_DASHBOARD_PORT. The page reads memory, so it needs SUPABASE_URL and
+ * SUPABASE_SERVICE_ROLE_KEY, and MEMORY_ENCRYPTION_KEYS and IPFS_API_URL for what is encrypted and pinned. Without the first two
+ * only the queues are shown, and this process needs nothing but Redis.
  */
 export async function startDashboard(environment: Environment): Promise<Dashboard> {
   const config = loadConfig(environment, ['redisUrl', 'apiKeys']);
@@ -56,7 +56,7 @@ export async function startDashboard(environment: Environment): Promise<Dashboar
   const queues = QUEUES.map((name) => new Queue(name, { connection: redis, prefix }));
   const memory = hasPage(config) ? new MemoryCore(environment) : null;
   const server = fastify({
-    forceCloseConnections: true, // events are streams without an end
+    forceCloseConnections: true, // event streams never end by themselves
     routerOptions: { maxParamLength: PARAMETER_LENGTH },
   });
   const metrics = memory?.metrics ?? new Metrics();
@@ -93,7 +93,7 @@ function hasPage({ supabaseUrl, supabaseServiceRoleKey }: DashboardConfig): bool
   return supabaseUrl !== undefined && supabaseServiceRoleKey !== undefined;
 }
 
-/** With a page, the routes of the HTTP API bring `/metrics` along. */
+/** Adds the routes that a dashboard without a memory page needs. With one, the routes of the HTTP API include `/metrics`. */
 async function serveQueuesAlone(server: FastifyInstance, metrics: Metrics): Promise<void> {
   server.get('/', async (_request, reply) => reply.redirect(`${BOARD_PATH}/`));
   await server.register(async (scope) => {
@@ -107,6 +107,6 @@ async function readinessOf(redis: RedisClient): Promise<{ ready: boolean }> {
     await withinTime(redis.ping(), ANSWER_MS, 'asking for its health');
     return { ready: true };
   } catch {
-    return { ready: false }; // the connection logs its own outages
+    return { ready: false }; // the connection itself logs that Redis is away
   }
 }

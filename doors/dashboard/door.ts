@@ -19,13 +19,13 @@ const HEADERS = {
 export interface DoorOptions {
   authenticate: (authorization: string | undefined) => Promise<Caller | null>;
   readOnly: boolean;
-  /** The changes that are made here, as `PUT /the/pattern/of/:its/route`. */
+  /** The changes that are let through, each as its method and the pattern of its route. */
   changes: ReadonlySet<string>;
 }
 
 /**
- * Stands before everything the dashboard serves: asks who is there, and refuses the changes that are not made here. Each route
- * that is added to `server` after this is for services unless its own options say that users may use it.
+ * Stands before everything that the dashboard serves. It asks who is there and refuses all changes but a few. Each route that is
+ * added to `server` after this is for services unless its own options say that users may use it.
  */
 export function guard(server: FastifyInstance, { authenticate, readOnly, changes }: DoorOptions): void {
   server.decorateRequest('caller', null);
@@ -45,13 +45,13 @@ export function guard(server: FastifyInstance, { authenticate, readOnly, changes
   });
 }
 
-/** What of the memory the caller may see, as MemoryCore takes it. */
+/** Gives the part of the memory that the caller may see, as an option of the calls of MemoryCore. */
 export function scopeOf(request: FastifyRequest): { userId?: string } {
   const { userId } = callerOf(request);
   return userId === null ? {} : { userId };
 }
 
-/** Why a request that changes something is refused; null when it may go on. */
+/** Gives the reason why a request that changes something is refused, and null when it is allowed. */
 function refusalOf(request: FastifyRequest, readOnly: boolean, changes: ReadonlySet<string>): string | null {
   if (isFromElsewhere(request)) return 'This request was made by the page of another site';
   if (readOnly) return 'This dashboard is for looking only: MEMORY_DASHBOARD_READ_ONLY is true';
@@ -60,9 +60,10 @@ function refusalOf(request: FastifyRequest, readOnly: boolean, changes: Readonly
 }
 
 /**
- * A browser sends the name and secret it knows along with whatever any page makes it send here (CSRF). It also says where
- * from, in headers no page can set: browsers since 2020 in `Sec-Fetch-Site`, older ones in `Origin`. What sends neither is
- * no browser, and has put the secret there itself.
+ * A browser adds the name and secret that it knows to every request for this address, also when a page of another site made it
+ * send that request (CSRF). It says in headers that no page can set where the request comes from: browsers since 2020 in
+ * `Sec-Fetch-Site`, older ones in `Origin`. A client that sends neither header is not a browser, so whoever uses it has given
+ * it the secret on purpose.
  */
 function isFromElsewhere({ headers }: FastifyRequest): boolean {
   const site = headers['sec-fetch-site'];

@@ -1,27 +1,27 @@
 import type { Job, Queue } from 'bullmq';
 import type { FlushResult } from '../../shared/queues.ts';
 
-/** One run that moved pending records to Supabase, or is about to. */
+/** One run that moves pending records to Supabase, or has moved them. */
 export interface FlushRun {
   id: string;
   /** Who or what asked for it. */
   reason: string;
   state: 'running' | 'done' | 'failed';
   started_at: string;
-  /** Null while it runs. */
+  /** It is null while the flush runs. */
   duration_ms: number | null;
   flushed_count: number;
   failed_count: number;
   batches: number;
-  /** Why it failed. */
+  /** The reason why it failed. */
   error: string | null;
 }
 
-/** The newest flushes, newest first; finished ones are kept for a day. */
+/** Gives the newest flushes, the newest first. Finished ones are kept for a day. */
 export async function listFlushes(queue: Queue, limit: number): Promise<FlushRun[]> {
   const jobs = await queue.getJobs(['active', 'completed', 'failed'], 0, limit - 1);
   return jobs
-    .filter((job) => job?.processedOn !== undefined) // one that is removed while they are read comes as undefined
+    .filter((job) => job?.processedOn !== undefined) // a job that is removed while they are read comes as undefined
     .toSorted((a, b) => startOf(b) - startOf(a))
     .slice(0, limit)
     .map(toRun);

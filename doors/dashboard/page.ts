@@ -18,11 +18,11 @@ import { scopeOf } from './door.ts';
 import { servePageFiles } from './page-files.ts';
 import { findQueued } from './queued-records.ts';
 
-/** Statuses told at once: each takes a few commands of Redis. */
+/** The most statuses in one answer: each of them takes a few commands of Redis. */
 const MOST_STATUSES = 100;
-/** Tokens of one part cut into pieces at once: a person looks at them. */
+/** The most tokens of one part that are cut into pieces at once: a person looks at them. */
 const MOST_TOKENS = 2_000;
-/** More tokens than a character's end is ever away. */
+/** No character consists of more tokens than this, so within them a piece always ends. */
 const SLACK = 64;
 const FLUSHES = 12;
 
@@ -34,7 +34,7 @@ const piecesQuery = z.strictObject({
   from: z.coerce.number().int().min(0).default(0),
 });
 
-/** The memory page, the API it reads from, and the few answers nobody but the page needs. */
+/** Adds the memory page, the API from which it reads, and the few answers that only the page needs. */
 export async function registerPage(
   server: FastifyInstance,
   memory: MemoryCore,
@@ -72,7 +72,7 @@ export async function registerPage(
   });
 }
 
-/** Of those that are there and the caller's; the others are left out. */
+/** Gives the statuses of the records that exist and that the caller may see. The others are left out. */
 async function statusesOf(memory: MemoryCore, ids: readonly string[], scope: { userId?: string }) {
   const statuses = await Promise.all(
     ids.map(async (id) => {
@@ -99,7 +99,10 @@ async function piecesOf(memory: MemoryCore, request: FastifyRequest) {
   return { id, encoding, parts };
 }
 
-/** The pieces from a token on, about MOST_TOKENS of them but never half a character; `next` is where the rest begins. */
+/**
+ * Gives the pieces that begin at token `from`, about MOST_TOKENS tokens, without ever cutting a character. `next` is the token
+ * at which the rest begins.
+ */
 function firstPieces(all: readonly number[], from: number, encoding: Encoding) {
   const cut = cutPieces(all.slice(from, from + MOST_TOKENS + SLACK), encoding);
   let next = from;

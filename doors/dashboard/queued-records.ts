@@ -3,14 +3,14 @@ import type { z } from 'zod';
 import { validateSave } from '../../shared/records/conversation-id.ts';
 import { chatJob, reflectionJob } from '../../shared/records/jobs.ts';
 
-/** Jobs looked at, the next ones to be worked on: more than that wait only where the workers are away. */
+/** The most jobs of a queue that are looked at: those that come next. More jobs wait only where the workers are away. */
 const MOST_JOBS = 200;
-/** Jobs read at once: each may be four MiB. */
+/** The most jobs that are read at once, because each of them may be four MiB. */
 const AT_ONCE = 10;
-/** Most text given, in UTF-16 units. */
+/** The most text in one answer, in UTF-16 units. */
 const MOST_TEXT = 200_000;
 
-/** A record that waits for its worker, in the form the records of a conversation have. */
+/** A record that waits for its worker, in the form that the records of a conversation have. */
 export interface QueuedRecord {
   id: string;
   context_id: string;
@@ -22,7 +22,10 @@ export interface QueuedRecord {
   text?: string;
 }
 
-/** What of a conversation waits in these queues, of one user when given. Malformed jobs are left to the board. */
+/**
+ * Gives the records of a conversation that wait in these queues; when a user is given, only the records of that user. Malformed
+ * jobs are shown by the board and not here.
+ */
 export async function findQueued(
   queues: readonly Queue[],
   contextId: string,
@@ -57,7 +60,7 @@ function toQueued(job: Job | undefined): QueuedRecord | null {
   return reflection ? { ...headOf(reflection, 'reflection'), text: reflection.reflectionText } : null;
 }
 
-/** Null for a malformed job, which is left to the board. */
+/** Gives null for a malformed job, which is shown by the board and not here. */
 function read<T>(schema: z.ZodType<T>, data: unknown): T | null {
   try {
     return validateSave(schema, data, 'the job');

@@ -1,9 +1,12 @@
-/** Fields by name, with their own fields or `true` for all there is in them. */
+/** Fields by name. The value is `true` when everything in the field is shown, or else the fields inside it that are shown. */
 interface Fields {
   readonly [name: string]: true | Fields;
 }
 
-/** What is shown of a job's data. Anything else may be text, whatever a client called it, and is shown as its size. */
+/**
+ * The fields of the data of a job that are shown. Every other field may hold a text, whatever name a client gave to it, and only
+ * its size is shown.
+ */
 const SHOWN: Fields = {
   id: true,
   contextId: true,
@@ -22,7 +25,7 @@ const SHOWN: Fields = {
   error: { code: true, message: true },
 };
 
-/** A copy of a job's data with the fields known to hold no text, and in place of every other value its size. */
+/** Gives a copy of the data of a job in which every value that may be a text is replaced by its size. */
 export function redact(data: unknown, shown: Fields = SHOWN): unknown {
   if (typeof data !== 'object' || data === null || Array.isArray(data)) return sizeOf(data);
   const visible = Object.entries(data).map(([name, value]) => {

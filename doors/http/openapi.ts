@@ -22,7 +22,7 @@ theirs; everything else is as if it did not exist. Where the server has no keys 
 
 Errors are \`application/problem+json\` (RFC 9457); branch on \`code\`. 429 and 503 come with \`Retry-After\`.`;
 
-/** Nothing from elsewhere, and no page around it: who reads this, and when, is nobody else's business. */
+/** The page loads nothing from other hosts and no other page may frame it, so no other host learns who reads it, and when. */
 const ONLY_FROM_HERE = {
   'default-src': "'self'",
   'img-src': ["'self'", 'data:'],
@@ -32,7 +32,7 @@ const ONLY_FROM_HERE = {
   'frame-ancestors': "'none'",
 };
 
-/** OpenAPI of the routes that are added to `server` after this, browsable at `/docs` and as `/docs/json`. */
+/** Serves the OpenAPI document of the routes that are added to `server` after this: a page at `/docs`, JSON at `/docs/json`. */
 export async function addOpenApi(server: FastifyInstance, version: string): Promise<void> {
   await server.register(swagger, {
     openapi: {
@@ -64,7 +64,7 @@ export async function addOpenApi(server: FastifyInstance, version: string): Prom
   await server.register(swaggerUi, { routePrefix: '/docs', staticCSP: ONLY_FROM_HERE, logo: null as never });
 }
 
-/** The zod transform passes over the headers of answers (fastify-type-provider-zod 7.0). */
+/** Adds the headers of answers, which the transform for zod leaves out (fastify-type-provider-zod 7.0). */
 const withHeaders: SwaggerTransform = (document) => {
   const transformed = jsonSchemaTransform(document);
   const answers = transformed.schema?.response as Record<string, object> | undefined;
@@ -76,7 +76,10 @@ const withHeaders: SwaggerTransform = (document) => {
   return transformed;
 };
 
-/** The zod transform lists every named schema of the process, twice: as it is sent and as it is received. */
+/**
+ * Removes the schemas that no path uses. The transform for zod lists every named schema of the process, and each one twice: as it
+ * is sent and as it is received.
+ */
 function withoutUnused(document: OpenAPIV3_1.Document): OpenAPIV3_1.Document {
   const schemas = document.components?.schemas ?? {};
   const used = new Set<string>();

@@ -21,25 +21,25 @@ export interface Operation<Parts> {
   tag: string;
   parts: Parts;
   answers: Record<number, Answer>;
-  /** Beside those that every operation behind the guard can give. */
+  /** The problems that the operation can end with, besides those of every operation behind the guard. */
   problems?: readonly ProblemCode[];
-  /** Needs no key. */
+  /** The operation needs no key. */
   open?: true;
 }
 
-/** What any read can end with. */
+/** The problems that any read can end with. */
 export const READ_PROBLEMS: readonly ProblemCode[] = ['redis_unavailable', 'timeout'];
-/** What any request with a body can end with. */
+/** The problems that any request with a body can end with. */
 export const BODY_PROBLEMS: readonly ProblemCode[] = ['too_large', 'unsupported_media_type'];
 export const APPLIED = { 'Preference-Applied': { description: 'What was heeded of Prefer.', type: 'string' } } as const;
 
 const ALWAYS: readonly ProblemCode[] = ['invalid_input', 'internal'];
 const GUARDED: readonly ProblemCode[] = ['unauthorized', 'forbidden', 'rate_limited', 'supabase_unavailable'];
 const RETRY_AFTER: AnswerHeader = { description: 'Seconds after which to try again.', type: 'integer' };
-/** Statuses after which the same request may work. */
+/** The statuses after which the same request may succeed later. */
 const LATER = new Set([429, 503]);
 
-/** An operation as Fastify checks it and as OpenAPI tells of it. */
+/** Makes the schema of an operation, with which Fastify checks requests and from which the OpenAPI document is made. */
 export function operation<Parts extends Pick<FastifySchema, 'body' | 'querystring' | 'params' | 'headers'>>({
   id,
   summary,
@@ -66,7 +66,7 @@ function answerOf([status, { schema, description, type = 'application/json', hea
   return [status, { description, ...(headers && { headers }), content: { [type]: { schema } } }] as const;
 }
 
-/** One answer a status, which may have several codes. */
+/** OpenAPI has one answer for each status, and several codes may have the same status. */
 function problemsOf(codes: readonly ProblemCode[]) {
   const byStatus = Map.groupBy(new Set(codes), statusOf);
   return Object.fromEntries(

@@ -20,7 +20,7 @@ type Given<P extends Parts, Part extends keyof Parts> = P[Part] extends z.ZodTyp
 /** The fields of a query or a body, with the user whom the caller may ask about in place of the one who was named. */
 type Scoped<T> = Omit<CamelKeys<T>, 'userId'> & { userId?: string };
 
-/** What was asked, under the names of MemoryCore. */
+/** What a request asks for, under the names of MemoryCore. */
 interface Asked<P extends Parts> {
   params: CamelKeys<Given<P, 'params'>>;
   query: Scoped<Given<P, 'querystring'>>;
@@ -36,15 +36,15 @@ interface Exchange {
 interface RouteOf<P extends Parts> extends Omit<Operation<P>, 'open'> {
   at: `${'GET' | 'POST' | 'DELETE'} /${string}`;
   permission: Permission;
-  /** The answer has a `nextCursor`, and a header `Link` leads to the next page. */
+  /** True when the answer has a `nextCursor`. Then a header `Link` leads to the next page. */
   pages?: true;
-  /** What Fastify has to know besides. */
+  /** Further options for Fastify. */
   options?: Pick<RouteShorthandOptions, 'exposeHeadRoute' | 'logLevel'> & { sse?: 'manual' };
-  /** Gives what MemoryCore answers, which is then sent under the names of HTTP; or `reply` where it has sent it itself. */
+  /** Returns the answer of MemoryCore, which is then sent under the names of HTTP, or `reply` when it has sent an answer itself. */
   call: (asked: Asked<P>, exchange: Exchange) => unknown;
 }
 
-/** A route as a row of a table. It says who may use it, or it does not compile. */
+/** A route, declared like a row of a table. A declaration that does not say who may use the route does not compile. */
 export type Route = (server: FastifyInstance) => void;
 
 export function route<const P extends Parts>({
@@ -87,10 +87,10 @@ export function addRoutes(server: FastifyInstance, routes: readonly Route[]): vo
   for (const add of routes) add(server);
 }
 
-/** The fields with the user whom the caller may ask about: nobody else's records are found, by whatever id. */
+/** Puts the user whom the caller may ask about into the fields, so that no id leads to records of anybody else. */
 function scoped(request: FastifyRequest, fields: object): object {
   const { userId: named, ...others } = toCamel(fields) as { userId?: string };
-  if (!request.caller) return others; // a route for everybody is about nobody
+  if (!request.caller) return others; // a route for everybody reads no records
   const userId = userFor(callerOf(request), named);
   return { ...others, ...(userId !== undefined && { userId }) };
 }

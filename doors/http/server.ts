@@ -1,5 +1,6 @@
 /**
- * **doors/http/**: the HTTP API: the server and its description. Its routes stand in `routes/`.
+ * **doors/http/**: the HTTP API: the server, the form in which routes are declared, and their description as OpenAPI. The routes
+ * stand in `routes/`.
  */
 import { randomUUID } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
@@ -35,17 +36,17 @@ import { compileSerializer, compileValidator } from '../web/validation.ts';
 
 export interface Api {
   url: string;
-  /** True where no keys are configured: only this machine gets in, and everybody on it. */
+  /** True where no keys are configured. Then everybody on this machine gets in, and nobody else. */
   open: boolean;
-  /** Takes the API keys anew, from what `read` gives. */
+  /** Reads the API keys again, from the environment that `read` returns. */
   reloadKeys(read: () => Environment): void;
-  /** Takes no more requests, lets those in hand finish within MEMORY_SHUTDOWN_TIMEOUT_MS, and lets go of everything. */
+  /** Takes no more requests, lets those that were begun finish within MEMORY_SHUTDOWN_TIMEOUT_MS, and closes all connections. */
   stop(): Promise<void>;
 }
 
-/** A conversation's id at its longest, every byte of it percent-encoded. */
+/** The length of the longest id of a conversation when every byte of it is percent-encoded. */
 export const PARAMETER_LENGTH = 512 * 9;
-/** A client that sends slower than this a request is not sending one. */
+/** The longest time that a client may take to send a request. */
 const REQUEST_MS = 120_000;
 
 const HEADERS = {
@@ -59,7 +60,7 @@ export interface MemoryRouteParts extends GuardParts {
   memory: MemoryCore;
 }
 
-/** `mnemoq api`: listens on MEMORY_API_HOST (loopback) and MEMORY_API_PORT. */
+/** Starts what `mnemoq api` offers. It listens on MEMORY_API_HOST (loopback) and MEMORY_API_PORT. */
 export async function startApi(environment: Environment, version: string): Promise<Api> {
   const config = loadConfig(environment, STORE_SETTINGS);
   requireKeysBeyondLoopback(config, 'MEMORY_API_HOST', config.apiHost);
@@ -69,7 +70,7 @@ export async function startApi(environment: Environment, version: string): Promi
   const server = createServer(logger);
   let health: HealthServer | null = null;
   let stopping = false;
-  // A connection that is kept for more requests would hold up the end until its time is over.
+  // A connection that is kept open for more requests would delay the end of the process until it times out.
   server.addHook('onSend', async (_request, reply) => {
     if (stopping) reply.header('connection', 'close');
   });
@@ -99,7 +100,7 @@ export async function startApi(environment: Environment, version: string): Promi
   }
 }
 
-/** All of `/memory/…` behind the guard. `server` should be a scope of its own: the guard is for every route in it. */
+/** Adds all routes of `/memory/…` behind the guard. `server` should be a scope of its own, as all its routes get the guard. */
 export async function registerMemoryRoutes(server: FastifyInstance, parts: MemoryRouteParts): Promise<void> {
   server.setValidatorCompiler(compileValidator as never);
   server.setSerializerCompiler(compileSerializer);
@@ -134,7 +135,7 @@ function createServer(logger: Logger): FastifyInstance {
       const given = headers['x-request-id'];
       return typeof given === 'string' && /^[\w.-]{1,64}$/.test(given) ? given : randomUUID();
     },
-    // A request that came in before the end is finished like the others.
+    // A request that arrived before the server began to close is answered like any other.
     return503OnClosing: false,
     forceCloseConnections: 'idle',
     frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply),
@@ -146,7 +147,7 @@ function createServer(logger: Logger): FastifyInstance {
   server.setErrorHandler(sendProblem);
   server.setNotFoundHandler(sendNotFound);
   server.addHook('onRequest', async (request, reply) => void reply.headers(HEADERS).header('x-request-id', request.id));
-  // The route and not the path, which has ids of others in it; no query and no header.
+  // The log gets the pattern of the route. The path would contain ids of users and conversations; queries and headers stay out.
   server.addHook('onResponse', async ({ log, method, routeOptions, caller }, { statusCode: status, elapsedTime }) => {
     const who = caller && { caller: caller.name, userId: caller.userId };
     log.info({ method, route: routeOptions.url, status, ms: Math.round(elapsedTime), ...who }, 'answered');
@@ -166,7 +167,10 @@ function corsOptions(origin: string[]) {
 
 const UNREADABLE: Readonly<Record<string, number>> = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 };
 
-/** What is no HTTP, too long or too slow never becomes a request; the answer is written to the connection itself. */
+/**
+ * Answers what never becomes a request, because it is not HTTP, too long or too slow. The answer is written to the connection
+ * itself.
+ */
 function refuseUnreadable({ code = '' }: NodeJS.ErrnoException, socket: Socket): void {
   if (!socket.writable || code === 'ECONNRESET') {
     socket.destroy();

@@ -21,17 +21,17 @@ import { createMemoryServer } from './memory-server.ts';
 
 export interface McpDoor {
   url: string;
-  /** True where no keys are configured: only this machine gets in, and everybody on it. */
+  /** True where no keys are configured. Then everybody on this machine gets in, and nobody else. */
   open: boolean;
-  /** Takes the API keys anew, from what `read` gives. */
+  /** Reads the API keys again, from the environment that `read` returns. */
   reloadKeys(read: () => Environment): void;
-  /** Takes no more requests, lets those in hand finish within MEMORY_SHUTDOWN_TIMEOUT_MS, and lets go of everything. */
+  /** Takes no more requests, lets those that were begun finish within MEMORY_SHUTDOWN_TIMEOUT_MS, and closes all connections. */
   stop(): Promise<void>;
 }
 
 /**
- * `mnemoq mcp --http`: streamable HTTP at `/mcp` on MEMORY_MCP_HOST (loopback) and MEMORY_MCP_PORT. It keeps no sessions, so
- * any number of processes may stand behind one address, and one that is killed takes nothing with it.
+ * Starts what `mnemoq mcp --http` offers: streamable HTTP at `/mcp` on MEMORY_MCP_HOST (loopback) and MEMORY_MCP_PORT. It keeps
+ * no sessions, so any number of processes may stand behind one address, and nothing is lost when one of them is killed.
  */
 export async function startMcpHttp(environment: Environment, version: string): Promise<McpDoor> {
   const config = loadConfig(environment, STORE_SETTINGS);
@@ -43,7 +43,7 @@ export async function startMcpHttp(environment: Environment, version: string): P
     ({ authInfo }) => createMemoryServer({ memory, logger, caller: callerIn(authInfo) }, version),
     {
       maxRequestBodySize: TURN_BYTES,
-      // Nothing is ever announced, and a stream that says nothing would hold up the end of the process.
+      // Mnemoq announces no changes over MCP, and an open stream on which nothing is sent would delay the end of the process.
       maxSubscriptions: 0,
       onerror: (error) => logger.debug({ reason: error.message }, 'not answered as asked'),
     },
@@ -70,7 +70,7 @@ export async function startMcpHttp(environment: Environment, version: string): P
       await lock(guarded, authenticator, config);
       guarded.all('/mcp', FOR_USERS, async (request, reply) => {
         reply.hijack();
-        // A connection that is kept for more requests would hold up the end until its time is over.
+        // A connection that is kept open for more requests would delay the end of the process until it times out.
         reply.raw.once('close', () => stopping && request.raw.socket.end());
         const asked = Object.assign(request.raw, { auth: authInfoOf(callerOf(request)) });
         await answer(asked as typeof asked & { method: string; url: string }, reply.raw);
@@ -90,9 +90,9 @@ export async function startMcpHttp(environment: Environment, version: string): P
   }
 }
 
-/** Lets only known callers reach what is added to `server` after this. */
+/** Lets only known callers reach the routes that are added to `server` after this. */
 async function lock(server: FastifyInstance, authenticator: Authenticator, config: Config): Promise<void> {
-  // The SDK reads the body itself: it has its own limits and answers.
+  // The SDK reads the body itself, with its own limits and answers.
   server.removeAllContentTypeParsers();
   server.addContentTypeParser('*', (_request, _body, done) => done(null));
   server.addHook('onRequest', async (request) => refuseForeignPage(request, config.corsOrigins));
@@ -101,14 +101,17 @@ async function lock(server: FastifyInstance, authenticator: Authenticator, confi
   traceRequests(server);
 }
 
-/** The specification asks for it with keys as well: no page of another origin that was not let in by MEMORY_CORS_ORIGINS. */
+/**
+ * Refuses requests of web pages whose origin is not in MEMORY_CORS_ORIGINS. The specification of MCP asks for that also where
+ * keys are configured.
+ */
 function refuseForeignPage({ headers }: FastifyRequest, allowed: readonly string[] = []): void {
   const { origin, host } = headers;
   if (origin === undefined || allowed.includes(origin) || URL.parse(origin)?.host === host) return;
   throw new MnemoqError('forbidden', 'no page of another origin is answered');
 }
 
-/** The SDK has room for OAuth's; who is asking is settled already. */
+/** The SDK expects what OAuth knows about a caller. Mnemoq has found out already who is asking and passes that on in `extra`. */
 function authInfoOf(caller: Caller): AuthInfo {
   return { token: '', clientId: caller.name, scopes: [], extra: { caller } };
 }

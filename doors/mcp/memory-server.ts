@@ -8,10 +8,10 @@ Call load_recent_context before you answer, save_chat after you have, save_refle
 Where an answer is an error, its code says what to do: invalid_input names the wrong fields; timeout means it goes on by itself;
 *_unavailable and redis_full pass, so try again later with the same idempotency_key.`;
 
-/** Far beyond any request: what is refused below that is told by its field. */
+/** No valid request is as large. A request that is wrong but smaller is answered with the field that is wrong. */
 const MOST_ELEMENTS = 100_000;
 
-/** Everything one caller may do, as one MCP server. */
+/** Makes an MCP server with everything that one caller may do. */
 export function createMemoryServer(parts: ToolParts, version: string): McpServer {
   const server = new McpServer(
     { name: 'mnemoq', title: 'Mnemoq', version },

@@ -7,7 +7,7 @@ import { recentOptions, scope } from '../../producers/reading/reading.ts';
 import { reflectionsOptions } from '../../producers/reflections/reflections.ts';
 import { searchOptions } from '../../producers/questions/search.ts';
 
-/** As much as fits an agent's prompt beside everything else in it. */
+/** A number that leaves room in the prompt of an agent for everything else. */
 export const RECALLED_TOKENS = 4_000;
 
 const wait = z.boolean().optional();
@@ -27,7 +27,7 @@ const saved = {
   },
 } satisfies Record<string, Words>;
 
-/** Ids are made here: an agent that chose them could claim another record's. */
+/** The fields that an agent may not give. Mnemoq makes the ids itself, because an agent could choose the id of another record. */
 export const turnRequest = snakeCase(chatInput.omit({ id: true }).partial({ userId: true }).extend({ wait }), {
   ...saved,
   userId: { description: 'Who spoke. Needed unless the connection is bound to one user.', maxLength: 512 },

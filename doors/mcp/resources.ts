@@ -2,13 +2,19 @@ import { type McpServer, ResourceNotFoundError, ResourceTemplate } from '@modelc
 import { toSnake } from '../wire/snake-case.ts';
 import type { ToolParts } from './tool.ts';
 
-/** A client asks for every page there is at once, so there is one: list_conversations and completion find the others. */
+/**
+ * A client asks for all pages of a list of resources at once, so there is only one page. The tool list_conversations and
+ * completion find the conversations that are not on it.
+ */
 const LISTED = 100;
 const MIME_TYPE = 'application/json';
-/** In a URL these two mean other places, however they are written: load_recent_context reads conversations of these names. */
+/**
+ * In a URL these two names mean other folders, however they are written, so conversations with these names are no resources. The
+ * tool load_recent_context reads them.
+ */
 const UNADDRESSABLE = new Set(['.', '..']);
 
-/** `mnemoq://conversations/…`: every conversation of the caller's, its id percent-encoded. */
+/** Adds `mnemoq://conversations/…`: each conversation that the caller may see, with its id percent-encoded. */
 export function addResources(server: McpServer, { memory, caller }: Pick<ToolParts, 'memory' | 'caller'>): void {
   const scope = caller.userId === null ? {} : { userId: caller.userId };
   const conversations = async (prefix?: string) => {

@@ -9,12 +9,15 @@ import { TURN_BYTES } from '../web/turn-bytes.ts';
 import { createMemoryServer } from './memory-server.ts';
 
 export interface StdioDoor {
-  /** Resolves when the client has closed standard input: there is nobody left to answer. */
+  /** Resolves when the client has closed standard input, because then nobody is left to answer. */
   ended: Promise<unknown>;
   stop(): Promise<void>;
 }
 
-/** `mnemoq mcp`: answers on standard output what it reads from standard input, for one user or, without one, for all. */
+/**
+ * Starts what `mnemoq mcp` offers: it answers on standard output what it reads from standard input. It does so for one user, or
+ * for all users when none is given.
+ */
 export function startMcpStdio(environment: Environment, version: string, user: string | undefined): StdioDoor {
   const userId = user === undefined ? null : validate(identifier, user, '--user');
   const logger = createLogger(loadConfig(environment, STORE_SETTINGS).logLevel, 'mnemoq-mcp');

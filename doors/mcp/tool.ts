@@ -17,17 +17,20 @@ export interface ToolParts {
 export interface Tool<Request extends object> {
   name: string;
   title: string;
-  /** For the agent that decides whether to call it. */
+  /** A text for the agent that decides whether it calls the tool. */
   description: string;
   request: z.ZodType<Request>;
   answer: z.ZodType;
   annotations: ToolAnnotations;
-  /** Whether it saves: then the conversation may have the names that the original guide has for it. */
+  /** True when the tool saves something. Then the conversation may have the names that the original guide has for it. */
   saves?: true;
   run: (request: CamelKeys<Request>, parts: ToolParts) => Promise<object>;
 }
 
-/** Adds `tool` to `server`. What MemoryCore refuses is an answer the agent can read and act on, and no failure of the protocol. */
+/**
+ * Adds `tool` to `server`. An error of MemoryCore becomes an answer that the agent can read and act on, not an error of the
+ * protocol.
+ */
 export function addTool<Request extends object>(server: McpServer, tool: Tool<Request>, parts: ToolParts): void {
   const { name, title, description, request, answer, annotations, saves = false, run } = tool;
   const { logger, caller } = parts;
@@ -76,8 +79,8 @@ function asText(value: object): [{ type: 'text'; text: string }] {
 }
 
 /**
- * A schema as the SDK tells it to clients. It does not check with it: its refusal would be a text that quotes what came,
- * where `validate` names fields.
+ * Makes a schema that the SDK describes to clients but does not use for a check: the SDK would answer with a text that quotes
+ * what was sent, where `validate` names the wrong fields.
  */
 function told(schema: z.ZodType, io: 'input' | 'output') {
   const { $schema: _, id: _name, ...json } = z.toJSONSchema(schema, { io, unrepresentable: 'any', reused: 'inline' });

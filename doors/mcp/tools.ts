@@ -21,11 +21,11 @@ import {
 } from './requests.ts';
 import { addTool, type ToolParts } from './tool.ts';
 
-/** What a client may take a tool for; only IPFS is a world outside of Mnemoq's stores. */
+/** Hints for clients about what a tool does. Only tools that use IPFS reach beyond the stores of Mnemoq (an open world). */
 const READS: ToolAnnotations = { readOnlyHint: true, openWorldHint: false };
 const SAVES: ToolAnnotations = { readOnlyHint: false, destructiveHint: false, idempotentHint: false };
 
-/** The tools of a caller; what it may not use it is not told of. */
+/** Gives the tools of a caller. Tools that the caller may not use are not in the list. */
 export function addTools(server: McpServer, parts: ToolParts): void {
   addSavingTools(server, parts);
   addReadingTools(server, parts);
@@ -169,7 +169,7 @@ function addStatsTool(server: McpServer, parts: ToolParts): void {
   );
 }
 
-/** The same for the user the caller is bound to, or the one a service names. */
+/** The same options, with the user to whom the caller is bound or whom a service names. */
 function ownedBy<T extends { userId?: string | undefined }>(
   caller: Caller,
   { userId: named, ...rest }: T,

@@ -16,21 +16,24 @@ import type { Logger } from '../../shared/telemetry/log.ts';
 
 /** Who is asking. */
 export interface Caller {
-  /** The key's name, `supabase` for a signed-in user, `local` where no keys are configured. */
+  /** The name of the API key; `supabase` for a signed-in user; `local` where no keys are configured. */
   name: string;
-  /** The one user whose records the caller may see and erase; null for a service, which may see everything. */
+  /** The only user whose records the caller may see and erase. It is null for a service, which may see everything. */
   userId: string | null;
 }
 
 export type AuthConfig = Pick<Config, 'apiKeys' | 'supabaseJwtSecret' | 'supabaseJwksUrl'>;
 
-/** What Supabase signs a user's token with when not with the shared secret. A public key checks nothing else. */
+/**
+ * The algorithms with which Supabase signs a user's token when it does not use the shared secret. A public key may check a
+ * token of these algorithms and of no others.
+ */
 const ASYMMETRIC = ['ES256', 'RS256', 'EdDSA', 'Ed25519', 'ES384', 'ES512', 'RS384', 'RS512', 'PS256'];
-/** How far Supabase's clock may be from ours, in seconds. */
+/** How many seconds the clock of Supabase may differ from the clock of this machine. */
 const CLOCK_TOLERANCE = 5;
 const JWKS_TIMEOUT_MS = 5_000;
 
-/** As Supabase Auth gives them to signed-in users; anon and service_role tokens have neither `sub` nor this role. */
+/** Supabase Auth gives these claims to signed-in users. Tokens of anon and service_role have neither `sub` nor this role. */
 const userClaims = z.object({ sub: z.guid().toLowerCase(), role: z.literal('authenticated') });
 const VERIFY: JWTVerifyOptions = {
   audience: 'authenticated',
@@ -38,10 +41,10 @@ const VERIFY: JWTVerifyOptions = {
   clockTolerance: CLOCK_TOLERANCE,
 };
 
-/** A key as it is kept: nothing that could be read back. */
+/** An API key as this process keeps it. The secret cannot be read back from it. */
 type KnownKey = Omit<ApiKey, 'secret'> & { digest: Buffer };
 
-/** Says who is asking, by an API key or a Supabase user's token. */
+/** Finds out who is asking, from an API key or from the token of a Supabase user. */
 export class Authenticator {
   readonly #salt = randomBytes(32);
   #keys: KnownKey[] = [];
@@ -51,15 +54,15 @@ export class Authenticator {
     this.#take(config);
   }
 
-  /** True where nothing is configured: then everybody on this machine is a service, and nobody else gets in. */
+  /** True where no keys are configured: then everybody on this machine is a service, and nobody else gets in. */
   get open(): boolean {
     return this.#keys.length + this.#verifiers.length === 0;
   }
 
   /**
-   * Who comes with this `Authorization` header; null for a stranger. Where no keys are configured only requests for a
-   * loopback name are taken, for a web page elsewhere may have its own name lead to this machine (DNS rebinding).
-   * Throws `supabase_unavailable` when only SUPABASE_JWKS_URL could tell and does not answer.
+   * Gives the caller who comes with this `Authorization` header, and null for a stranger. Where no keys are configured, only
+   * requests for a loopback name are taken, because a web page on another host can let its own name lead to this machine (DNS
+   * rebinding). Throws `supabase_unavailable` when only SUPABASE_JWKS_URL could tell who it is and does not answer.
    */
   async authenticate(authorization: string | undefined, host?: string): Promise<Caller | null> {
     if (this.open) return isLoopbackAuthority(host) ? { name: 'local', userId: null } : null;
@@ -70,8 +73,8 @@ export class Authenticator {
   }
 
   /**
-   * Takes the keys anew. What cannot be read, or would open a door that was locked, leaves those that are known in place
-   * and is logged.
+   * Reads the keys again. When the new ones cannot be read, or when there are none although there were some before, the known
+   * keys stay in place and the reason is logged: a mistake must not open a door that was locked.
    */
   reload(read: () => Environment, logger: Logger): void {
     try {
@@ -103,7 +106,7 @@ export class Authenticator {
     return caller?.name === name ? caller : null;
   }
 
-  /** Compares with every key, and digests instead of secrets: how long it takes tells nothing of any of them. */
+  /** Compares digests, and with every key, so that the time it takes tells nothing about any secret. */
   #bySecret(secret: string): Caller | null {
     const given = this.#digest(secret);
     let caller: Caller | null = null;
@@ -126,7 +129,7 @@ export class Authenticator {
   }
 }
 
-/** Each kind of key checks its own algorithms only: a public key must never be taken for a shared secret. */
+/** Each kind of key checks only its own algorithms: a public key must never be used as a shared secret. */
 function verifier(
   algorithms: string[],
   verify: (token: string, options: JWTVerifyOptions) => Promise<{ payload: JWTPayload }>,
@@ -142,7 +145,7 @@ function algorithmOf(token: string): string {
   }
 }
 
-/** Null when the token is not good; what is thrown is no verdict on it. */
+/** Gives null when the token is not valid. An error that is thrown says nothing about the token. */
 async function claimsOf(verification: Promise<JWTPayload>): Promise<JWTPayload | null> {
   try {
     return await verification;
@@ -152,7 +155,7 @@ async function claimsOf(verification: Promise<JWTPayload>): Promise<JWTPayload |
   }
 }
 
-/** jose 6.2 tells an answer that is no key set by the plain JOSEError. */
+/** When the answer is not a key set, jose 6.2 throws a plain JOSEError, which is known by this code. */
 function isOutage(error: errors.JOSEError): boolean {
   return (
     error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid || error.code === 'ERR_JOSE_GENERIC'
@@ -163,7 +166,10 @@ function hasKeys({ apiKeys, supabaseJwtSecret, supabaseJwksUrl }: AuthConfig): b
   return (apiKeys ?? supabaseJwtSecret ?? supabaseJwksUrl) !== undefined;
 }
 
-/** `variable` says where a server wants to listen. Throws `invalid_configuration` where anybody could come in. */
+/**
+ * Throws `invalid_configuration` where a server would listen beyond this machine without any keys, because then anybody could
+ * come in. `variable` is the variable that says where it listens.
+ */
 export function requireKeysBeyondLoopback(config: AuthConfig, variable: string, host: string): void {
   if (hasKeys(config) || isLoopback(host)) return;
   const message =
@@ -176,15 +182,15 @@ function isLoopback(host: string): boolean {
   return /^(localhost|127(\.\d{1,3}){3}|::1)$/i.test(host);
 }
 
-/** A `Host` header: a name or address, perhaps in brackets, perhaps with a port. */
+/** Whether a `Host` header names this machine. It holds a name or an address, which may have brackets and a port. */
 function isLoopbackAuthority(host = ''): boolean {
   const [, name = ''] = /^\[?(.*?)\]?(?::\d+)?$/s.exec(host) ?? [];
   return isLoopback(name);
 }
 
 /**
- * Whose records a call is about: the user the caller is bound to, or the one a service names. Throws `forbidden` when a
- * bound caller names another.
+ * Gives the user whose records a call is about: the user to whom the caller is bound, or the user whom a service names. Throws
+ * `forbidden` when a bound caller names another user.
  */
 export function userFor(caller: Caller, userId: string | undefined): string | undefined {
   if (caller.userId === null || userId === undefined) return caller.userId ?? userId;

@@ -1,6 +1,6 @@
 /**
- * **doors/web/**: what every server here does with a request before a route sees it: who is asking, what is valid, how an
- * error is told.
+ * **doors/web/**: what every server of Mnemoq does with a request before a route gets it. It finds out who is asking, checks
+ * what was sent, and puts errors into their form.
  */
 import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -12,7 +12,7 @@ import { HttpRefusal } from './problem.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Who is asking; null before the guard has looked, and where there is none. */
+    /** Who is asking. It is null before the guard has looked, and on routes that have no guard. */
     caller: Caller | null;
   }
 }
@@ -25,9 +25,9 @@ export interface GuardParts {
 const A_MINUTE = 60_000;
 
 /**
- * Lets only known callers reach the routes that are added to `server` after this, each at most MEMORY_RATE_LIMIT_PER_MINUTE times a
- * minute; an address that comes with wrong credentials is limited as a whole. It looks before a body is read. A route is for
- * services unless its own options say that users may use it.
+ * Lets only known callers reach the routes that are added to `server` after this. Each caller may come at most
+ * MEMORY_RATE_LIMIT_PER_MINUTE times a minute; requests with wrong credentials are counted for their network address. The guard
+ * looks before a body is read. A route is for services unless its own options say that users may use it.
  */
 export async function guard(server: FastifyInstance, { authenticator, config }: GuardParts): Promise<void> {
   if (!server.hasRequestDecorator('caller')) server.decorateRequest('caller', null);
@@ -65,14 +65,17 @@ export async function guard(server: FastifyInstance, { authenticator, config }: 
   });
 }
 
-/** Where no key is asked for, a page in somebody's browser could save and flush: what it sends names where it is from. */
+/**
+ * Where no key is needed, a web page in somebody's browser could save and flush. A browser says in `Origin` from which page a
+ * request comes, so requests of foreign pages are refused.
+ */
 function refuseForeignPage({ headers }: FastifyRequest, allowed: readonly string[] = []): void {
   const { origin, host } = headers;
   if (origin === undefined || allowed.includes(origin) || URL.parse(origin)?.host === host) return;
   throw new MnemoqError('forbidden', 'without keys no page of another origin is answered');
 }
 
-/** Who is asking, in a route behind the guard. */
+/** Gives the caller in a route behind the guard. */
 export function callerOf({ caller }: FastifyRequest): Caller {
   if (!caller) throw new HttpRefusal('unauthorized', 'the guard has not looked');
   return caller;

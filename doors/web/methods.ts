@@ -5,8 +5,8 @@ import { HttpRefusal } from './problem.ts';
 const METHODS = ['DELETE', 'GET', 'HEAD', 'PATCH', 'POST', 'PUT'];
 
 /**
- * Fastify answers a method a path does not have like a path that is not there. Watches what is added to `server`; the
- * function it gives adds the refusals of every other method.
+ * Fastify answers a wrong method like a path that does not exist. This function watches which routes are added to `server` and
+ * returns another one, which adds to every known path a refusal (405) of all methods that the path does not have.
  */
 export function refuseOtherMethods(server: FastifyInstance): () => void {
   const known = new Map<string, Set<string>>();
@@ -22,11 +22,11 @@ export function refuseOtherMethods(server: FastifyInstance): () => void {
         reply.header('allow', allowed);
         throw new HttpRefusal('method_not_allowed', `expected one of ${allowed}`);
       };
-      // Before the body is read; behind the guard, which looks first.
+      // The refusal comes before the body is read, and after the guard has looked.
       server.route({
         url,
         method: METHODS.filter((method) => !methods.has(method)),
-        ...FOR_USERS, // it tells which methods the document has
+        ...FOR_USERS, // the refusal says nothing that the public document does not say
         schema: { hide: true },
         exposeHeadRoute: false,
         onRequest: handler,

@@ -9,17 +9,17 @@ export type Permission = 'everybody' | 'users' | 'services';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Without it the route is for services. */
+    /** A route that does not name a permission is for services. */
     permission?: Permission;
   }
 }
 
-/** What a route says in its options when users may use it. */
+/** The options of a route that users may use. */
 export const FOR_USERS = { config: { permission: 'users' } } as const;
 
 /**
- * Makes each route that is added to `server` after this refuse the callers it is not for, by what its own options say. The
- * address of a request has no part in it: one path can be written in many ways, and only the router knows which route it is.
+ * Makes each route that is added to `server` after this refuse the callers whom its own options do not permit. The address of a
+ * request has no part in that decision: one path can be written in many ways, and only the router knows which route it is.
  */
 export function permitByRoute(server: FastifyInstance, callerOf: (request: FastifyRequest) => Caller): void {
   server.addHook('onRoute', (route) => {

@@ -3,12 +3,12 @@ import { MnemoqError } from '../../shared/errors.ts';
 import { identifier } from '../../shared/identifiers.ts';
 import { validate } from '../../shared/validate.ts';
 
-/** Proxies tend to give up on a connection that says nothing for longer. */
+/** Many proxies close a connection on which nothing was sent for longer than this. */
 const LONGEST_WAIT_S = 60;
 
 /**
- * How long the client would like to wait, in milliseconds; null when it does not say so. RFC 7240: what is not understood
- * is passed over, and what is heeded is told.
+ * Gives how many milliseconds the client wants to wait, and null when it does not say so. As RFC 7240 has it, a preference that
+ * is not understood is ignored, and one that is followed is confirmed in the answer.
  */
 export function preferredWait({ headers }: FastifyRequest, reply: FastifyReply): number | null {
   const given = [headers['prefer']].flat().join(',');
@@ -20,7 +20,7 @@ export function preferredWait({ headers }: FastifyRequest, reply: FastifyReply):
 }
 
 /**
- * The key of the header or of the body. In the header it may stand in quotes, as the IETF's draft wants it
+ * Gives the key from the header or from the body. In the header it may stand in quotes, as the draft of the IETF wants it
  * (draft-ietf-httpapi-idempotency-key-header-07).
  */
 export function idempotencyKey({ headers }: FastifyRequest, inBody: string | undefined): string | undefined {

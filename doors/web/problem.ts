@@ -6,14 +6,14 @@ import { snakeName } from '../wire/snake-case.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json';
 
-/** What HTTP itself can refuse, beside what MemoryCore throws. */
+/** The codes of refusals that come from the HTTP side, in addition to the codes that MemoryCore throws. */
 type HttpCode =
   'unauthorized' | 'method_not_allowed' | 'too_large' | 'unsupported_media_type' | 'rate_limited' | 'internal';
 export type ProblemCode = ErrorCode | HttpCode;
 
 /**
- * The status of every code, and what it is called. redis_full is 503 and not 507: nothing about the request is wrong, and
- * clients try a 503 again by themselves.
+ * The status of every code, and its title. redis_full is 503 and not 507: nothing is wrong with the request, and clients repeat
+ * a request that was answered with 503 by themselves.
  */
 const KINDS: Record<ProblemCode, readonly [status: number, title: string]> = {
   invalid_input: [400, 'The request is not valid'],
@@ -47,7 +47,7 @@ export function titleOf(code: ProblemCode): string {
   return KINDS[code][1];
 }
 
-/** Seconds after which a client may try again what an outage refused. */
+/** The number of seconds after which a client may repeat a request that failed because of an outage. */
 const RETRY_AFTER = '5';
 
 const fieldProblem = z
@@ -58,7 +58,7 @@ const fieldProblem = z
   })
   .meta({ id: 'FieldProblem', description: 'One wrong field.' });
 
-/** RFC 9457, with the code a program branches on. */
+/** A problem as RFC 9457 describes it, with a code on which a program can branch. */
 export const problem = z
   .strictObject({
     type: z.string().describe('A URN that ends with the code.'),
@@ -86,7 +86,7 @@ export const problem = z
   });
 export type Problem = z.infer<typeof problem>;
 
-/** What a request is refused with where MemoryCore was not even asked. */
+/** The error for a request that is refused before MemoryCore is called. */
 export class HttpRefusal extends Error {
   readonly code: HttpCode;
   constructor(code: HttpCode, message: string) {
@@ -112,7 +112,7 @@ function read(error: unknown): Read {
   if (statusCode === 413) return refusal('too_large', 'the body is larger than two of the longest texts');
   if (statusCode === 415) return refusal('unsupported_media_type', 'expected content-type: application/json');
   if (statusCode >= 500) return refusal('internal', 'the log has it under this request_id');
-  // What a parser says may quote the body: it is not passed on.
+  // The message of a parser may quote the body, so it is not passed on.
   const field = code?.startsWith('FST_ERR_CTP') || error instanceof SyntaxError ? 'the body' : 'the path';
   const expected = field === 'the body' ? 'JSON, of the length it says' : 'a path that can be read';
   const received = 'something else';
@@ -124,12 +124,12 @@ function refusal(code: ProblemCode, detail: string): Read {
 }
 
 function inSnakeCase({ field, ...rest }: FieldProblem): FieldProblem {
-  // A field that does not exist, and another name of a conversation, is told as the client wrote it.
+  // The name of a field that does not exist, and another name of a conversation, are repeated as the client wrote them.
   const isAsWritten = rest.expected === 'no such field' || isAlias(field);
   return { field: isAsWritten ? field : snakeName(field), ...rest };
 }
 
-/** Answers with a problem and logs, once, what is the server's own. */
+/** Answers with a problem. Errors on the side of the server are logged here, and only here. */
 export async function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   const answer = toProblem(error, request.id);
   if (answer.code === 'internal') request.log.error({ err: error }, 'an error nobody foresaw');

@@ -3,15 +3,16 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { SCOPE } from '../../shared/telemetry/tracing.ts';
 
 /**
- * Gives each request to the routes added to `server` after this a span, as part of the trace the caller names in
- * `traceparent`, and makes it the active one where the request is answered. Called after the guard: a stranger is not traced.
+ * Makes a span for each request to the routes that are added to `server` after this. The span belongs to the trace that the
+ * caller names in `traceparent`, and it is the active one while the request is answered. This is called after the guard was
+ * added, so that requests of strangers are not traced.
  */
 export function traceRequests(server: FastifyInstance): void {
-  if (propagation.fields().length === 0) return; // nobody listens
+  if (propagation.fields().length === 0) return; // tracing is not switched on
   const spans = new WeakMap<FastifyRequest, Span>();
   server.addHook('onRequest', async (request) => {
     const { method, headers } = request;
-    const route = request.routeOptions.url ?? 'none'; // the pattern: a path carries ids, a query more
+    const route = request.routeOptions.url ?? 'none'; // the pattern, because a path contains ids and a query contains more
     const { traceparent } = headers;
     const span = trace
       .getTracer(SCOPE)
@@ -22,7 +23,7 @@ export function traceRequests(server: FastifyInstance): void {
       );
     spans.set(request, span);
   });
-  // Reading a body loses the context, so it begins after that.
+  // The context would be lost while the body is read, so it begins after that.
   server.addHook('preValidation', (request, _reply, done) => {
     const span = spans.get(request);
     if (span) context.with(trace.setSpan(ROOT_CONTEXT, span), done);

@@ -6,7 +6,7 @@ import { SAVE_BODIES } from '../wire/requests.ts';
 
 const PARTS: Record<string, string> = { body: 'the body', querystring: 'the query', params: 'the path' };
 
-/** Checks each part of a request as everything else is checked, so that a wrong field is told in the same words. */
+/** Checks each part of a request with `validate`, so that a wrong field is named in the same words as everywhere else. */
 export const compileValidator: FastifySchemaCompiler<z.ZodType> = ({ schema, httpPart = '' }) => {
   const what = PARTS[httpPart] ?? 'the request';
   const readable =
@@ -22,15 +22,15 @@ export const compileValidator: FastifySchemaCompiler<z.ZodType> = ({ schema, htt
   };
 };
 
-/** What an answer looks like is held by its types and, in the tests, by the OpenAPI document. */
+/** Answers are not checked here. Their types hold their form, and the tests compare them with the OpenAPI document. */
 export const compileSerializer = () => JSON.stringify;
 
-/** No body is one without fields: a flush needs none. */
+/** A request without a body counts as one with an empty object, because a flush needs no fields. */
 function orNothing(body: unknown): unknown {
   return body ?? {};
 }
 
-/** A query has only texts; those of a number or a yes or no are read as such where that is asked for. */
+/** A query contains only texts. Those of fields that are numbers or booleans are converted before they are checked. */
 function typed(schema: z.ZodType): (query: unknown) => unknown {
   const shape = schema instanceof z.ZodObject ? (schema.shape as Record<string, z.ZodType>) : {};
   const readers = new Map(Object.entries(shape).map(([name, field]) => [name, readerOf(field)]));

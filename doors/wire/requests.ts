@@ -28,7 +28,10 @@ import { exportOptions } from '../../producers/questions/training-data.ts';
 import { trendsOptions } from '../../producers/questions/trends.ts';
 import { snakeCase, type Words } from './snake-case.ts';
 
-/** Of JSON Schema, which cannot say it as zod does: it counts code points, where the limit is in UTF-16 units. */
+/**
+ * The limit for JSON Schema, which cannot say exactly what zod checks: JSON Schema counts code points, and the limit is in
+ * UTF-16 units.
+ */
 const idLength = { maxLength: 512 };
 const text = (description: string, example: string): Words => ({
   description: `${description} At most ${TEXT_BYTES} bytes of UTF-8.`,
@@ -70,7 +73,7 @@ const textWords = {
 } satisfies Record<string, Words>;
 const { visibility: _alwaysPublic, ...knowledgeWords } = textWords;
 
-/** A bound key's user is known; a service has to name one, which the route sees to. */
+/** The user of a bound key is known, so the field may be missing. The route makes sure that a service names a user. */
 const withoutUser = { userId: true } as const;
 export const chatBody = snakeCase(chatInput.partial(withoutUser), {
   ...recordWords,
@@ -95,7 +98,7 @@ export const knowledgeBody = snakeCase(knowledgeInput, {
   ...knowledgeWords,
   text: text('What is to be shared.', 'Blue is the most liked colour.'),
 });
-/** The bodies in which the conversation may have the names that the original guide has for it. */
+/** The bodies in which the conversation may also have the names that the original guide has for it. */
 export const SAVE_BODIES: ReadonlySet<z.ZodType> = new Set([chatBody, reflectionBody, finetuneBody, knowledgeBody]);
 export const flushBody = snakeCase(flushOptions.pick({ batchSize: true }), {
   batchSize: 'Most rows in one request to Supabase. Default: MEMORY_FLUSH_BATCH_SIZE.',

@@ -7,10 +7,10 @@ type CamelCase<S extends string> = S extends `${infer Head}_${infer Tail}`
   ? `${Head}${Capitalize<CamelCase<Tail>>}`
   : S;
 
-/** The same with the names of MemoryCore; its own fields only. */
+/** The same type with the names of MemoryCore. Only its own fields are renamed, not those inside them. */
 export type CamelKeys<T> = { [K in keyof T as K extends string ? CamelCase<K> : K]: T[K] };
 
-/** What is said of a field: in words, or as more of JSON Schema. */
+/** The description of a field: a text, or an object with more of JSON Schema. */
 export type Words = string | (Record<string, unknown> & { description: string });
 
 export function toCamel<T extends object>(value: T): CamelKeys<T> {
@@ -19,8 +19,8 @@ export function toCamel<T extends object>(value: T): CamelKeys<T> {
 }
 
 /**
- * A schema of MemoryCore's as HTTP has it: the same checks under the names of HTTP, with words for its fields. Whoever adds a
- * field has to say what it is, or the types do not fit.
+ * Makes from a schema of MemoryCore the schema for HTTP: the same checks under the names of HTTP, with a description of each
+ * field. Whoever adds a field to MemoryCore has to describe it here, or the types do not fit.
  */
 export function snakeCase<Shape extends z.ZodRawShape>(
   schema: z.ZodObject<Shape>,
@@ -33,7 +33,7 @@ export function snakeCase<Shape extends z.ZodRawShape>(
   return z.strictObject(Object.fromEntries(described)) as never;
 }
 
-/** The same for a schema that carries its words with it, as answers do. */
+/** Does the same for a schema that contains its descriptions already, as those of answers do. */
 export function snakeAnswer<T>(schema: z.ZodType<T>): z.ZodType<SnakeKeys<T>> {
   return inSnakeCase(schema) as z.ZodType<SnakeKeys<T>>;
 }

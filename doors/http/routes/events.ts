@@ -8,9 +8,9 @@ import type { MemoryCore } from '../../../producers/index.ts';
 import { addRoutes, route } from '../route.ts';
 import { toSnake } from '../../wire/snake-case.ts';
 
-/** Proxies tend to cut a connection that says nothing for a minute. */
+/** Many proxies close a connection on which nothing was sent for a minute. */
 const HEARTBEAT_MS = 15_000;
-/** After how long a browser whose connection broke tries again. */
+/** The time after which a browser whose connection broke connects again. */
 const RECONNECT_MS = 2_000;
 
 const oneType = EVENT_TYPES.map((type) => type.replace('.', '\\.')).join('|');
@@ -37,7 +37,7 @@ const eventStream = z.string().meta({
   description: 'Events of the types asked for, and `events.missed`; the data of each is JSON: id, type, at, data.',
 });
 
-/** `GET /memory/events`: what happens, as server-sent events, until either side ends it. */
+/** Adds `GET /memory/events`: it sends what happens as server-sent events, until either side ends the connection. */
 export async function addEventRoute(server: FastifyInstance, memory: MemoryCore): Promise<void> {
   await server.register(fastifySSE, { heartbeatInterval: HEARTBEAT_MS });
   const closing = new AbortController();
@@ -53,7 +53,7 @@ export async function addEventRoute(server: FastifyInstance, memory: MemoryCore)
       parts: { querystring: eventsQuery, headers: eventsHeaders },
       answers: { 200: { schema: eventStream, description: 'Never ends by itself.', type: 'text/event-stream' } },
       problems: ['redis_unavailable'],
-      // By itself the plugin looks at Accept, and answers with something else than a problem.
+      // Without `manual` the plugin checks the header Accept itself, and its refusal is not in the form of a problem.
       options: { sse: 'manual' },
       call: async ({ query: { types: wanted, cursor: named, ...scope }, headers }, { reply }) => {
         const gone = new AbortController();
@@ -62,7 +62,7 @@ export async function addEventRoute(server: FastifyInstance, memory: MemoryCore)
           ...scope,
           cursor: headers['last-event-id'] ?? named,
           types: wanted?.split(',') as EventType[] | undefined,
-          // A browser resumes from an id even where no data came with it, and an id without data is no event for it.
+          // An id without data is no event for a browser, but it is the place from which the browser resumes.
           passed: (id) => send({ id, data: undefined }, reply, gone.signal),
           signal: AbortSignal.any([closing.signal, gone.signal]),
         });
@@ -78,7 +78,7 @@ function message(id: string, event: Followed['event']) {
   return { id, event: event.type, data: toSnake(event) };
 }
 
-/** @fastify/sse 0.6 waits for ever for a slow client that goes away. */
+/** Sends one event. @fastify/sse 0.6 waits for ever when a slow client goes away, so the wait ends when the client is gone. */
 async function send(what: SSEMessage, { sse: stream }: FastifyReply, gone: AbortSignal) {
   if (gone.aborted) return;
   const left = Promise.withResolvers<void>();

@@ -4,9 +4,9 @@ import type { MemoryCore } from '../../../producers/index.ts';
 import { live, ready } from '../../wire/answers/operating.ts';
 import { addRoutes, route } from '../route.ts';
 
-/** How long Redis may take to answer a health question. */
+/** How long Redis may take to answer a question about its health. */
 const ANSWER_MS = 2_000;
-/** Whoever may ask without a key gets no more out of Redis than one answer in this time. */
+/** Anybody may ask for the health without a key, so Redis is asked at most once in this time. */
 const KEPT_MS = 1_000;
 
 interface Readiness {
@@ -14,7 +14,7 @@ interface Readiness {
   ready: boolean;
 }
 
-/** `GET /health/live` answers while the process runs; `GET /health/ready` 200, or 503 while Redis takes no saves. */
+/** Adds `GET /health/live`, which answers while the process runs, and `GET /health/ready`: 200, or 503 while Redis is away. */
 export function addHealthRoutes(server: FastifyInstance, memory: Pick<MemoryCore, 'getStats'>): void {
   let asked: { at: number; answer: Promise<Readiness> } | null = null;
   const readiness = async (): Promise<Readiness> => {
@@ -54,12 +54,12 @@ export function addHealthRoutes(server: FastifyInstance, memory: Pick<MemoryCore
   ]);
 }
 
-/** Whether requests should come to this process: while Redis answers. */
+/** Finds out whether requests should come to this process. They should while Redis answers. */
 export async function readinessOf(memory: Pick<MemoryCore, 'getStats'>): Promise<Readiness> {
   try {
     const { status } = await withinTime(memory.getStats(), ANSWER_MS, 'asking for its health');
     return { status, ready: true };
   } catch {
-    return { status: 'unready', ready: false }; // the connection logs its own outages
+    return { status: 'unready', ready: false }; // the connection itself logs that Redis is away
   }
 }

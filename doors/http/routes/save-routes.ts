@@ -14,13 +14,13 @@ interface Save {
   id: string;
   summary: string;
   body: z.ZodType<object>;
-  /** What a save that is waited for has reached. */
+  /** The state of the record when a save that is waited for succeeds. */
   done: string;
-  /** Takes what the body says, which MemoryCore checks once more. */
+  /** Saves what the body contains. MemoryCore checks it once more. */
   save: (input: never, options: SaveOptions) => Promise<Receipt>;
 }
 
-/** What every body has, whatever else is in it. */
+/** The fields that the bodies of all saves have. */
 interface Given {
   id?: string;
   userId?: string;
@@ -32,7 +32,10 @@ const LOCATION = { Location: { description: 'Where its status is.', type: 'strin
 
 const WHERE = { ...APPLIED, ...LOCATION };
 
-/** `POST /memory/chat` and the like: 202 with the receipt when Redis has it; 200 when it was waited for and is through. */
+/**
+ * `POST /memory/chat` and the other saves. The answer is 202 with the receipt when Redis has the record, and 200 when the client
+ * waited and the worker has finished.
+ */
 export function saveRoutes(memory: MemoryCore): Route[] {
   return [
     saveRoute({
@@ -90,13 +93,13 @@ function saveRoute({ at, id, summary, body, done, save }: Save): Route {
       const saved = await save(input as never, wait === null ? {} : { wait });
       request.log.info({ id: saved.id, note: saved.note }, 'saved');
       reply.header('location', `/memory/records/${saved.id}/status`);
-      reply.code(saved.tokenCount === null ? 202 : 200); // its tokens are counted when its worker is through
+      reply.code(saved.tokenCount === null ? 202 : 200); // the tokens are counted once the worker has finished
       return saved;
     },
   });
 }
 
-/** What MemoryCore is to save: the body, with the key that may stand in a header instead. */
+/** Gives what MemoryCore saves: the body, with the idempotency key, which may stand in a header instead. */
 function inputOf(body: Given, request: FastifyRequest, operationId: string): Given {
   const { idempotencyKey: inBody, ...given } = body;
   if (callerOf(request).userId !== null && given.id !== undefined) {
