@@ -80,7 +80,8 @@ export async function runProgram(): Promise<void> {
 }
 
 /** All commands, ready to be parsed. */
-export function createProgram(): Command {
+export /** The command with all its commands, not run yet. */
+function createProgram(): Command {
   const program = new Command('mnemoq')
     .description('The memory of an AI agent system, run as queues and workers.')
     .version(readPackage().version)

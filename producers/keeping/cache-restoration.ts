@@ -41,6 +41,8 @@ export interface CacheRestoration {
  */
 export async function restoreCache(options: CacheRestorationOptions, parts: CallParts): Promise<CacheRestoration> {
   const { from: first, onProgress } = validate(cacheOptions, options, 'the options');
+  // Before anything is counted: a Redis that is away or full is the first thing to tell.
+  await inReadTime(parts.admission.admit(), parts);
   const total = await countConversations(first, parts);
   const result: CacheRestoration = { conversations: 0, total, filled: 0, records: 0 };
   for await (const page of conversations(first, parts)) {

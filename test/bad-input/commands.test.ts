@@ -51,7 +51,7 @@ const USAGE: [create: () => Command, cases: [args: string[], message: RegExp][]]
       [['c', 'd'], /too many arguments/],
       ...numbers('--recent', 1000).map(([args, message]): [string[], RegExp] => [['c', ...args], message]),
       ...numbers('--max-tokens', 999_999_999).map(([args, message]): [string[], RegExp] => [['c', ...args], message]),
-      [['c', '-n'], /argument missing/],
+      [['c', '--recent'], /argument missing/],
       [['c', '-f', 'yaml'], /Allowed choices are turns, messages, tokens/],
       [['c', '-f', 'constructor'], /Allowed choices/],
       [['c', '--cursor=x'], /unknown option '--cursor=x'/],
@@ -72,7 +72,7 @@ const USAGE: [create: () => Command, cases: [args: string[], message: RegExp][]]
     [
       [[], /missing required argument 'file'/],
       [['a', 'b'], /too many/],
-      [['a', '-k'], /argument missing/],
+      [['a', '--idempotency-prefix'], /argument missing/],
     ],
   ],
   [

@@ -117,7 +117,7 @@ test('data commands print what the memory holds, as JSON and nothing else', asyn
   const [id = ''] = ids;
   const lines = (await cliProcess(['context', contextId, '--json'])).stdout.trimEnd().split('\n');
   expect(lines.map((line) => JSON.parse(line).id)).toEqual(ids);
-  expect(json(await cli(['context', contextId, '-n', '2', '--json']))).toMatchObject({
+  expect(json(await cli(['context', contextId, '--recent', '2', '--json']))).toMatchObject({
     items: [{ id: ids[1] }, { id: ids[2] }],
   });
   expect(json(await cli(['context', contextId, '-f', 'messages', '--json']))).toMatchObject({ format: 'messages' });
@@ -138,7 +138,7 @@ test('what was stored commands no terminal, and comes whole as JSON', async () =
   await stack.memory.saveChat(turn(contextId, 1, { userMessage, assistantMessage: '再見' }), { wait: true });
   const { stdout } = await cli(['context', contextId]);
   expect(stdout).toContain('user a\\u001b]52;c;cm0gLXJm\\u0007b\\u009b2Jc\\u000d\td\n\\u001b[8me\nassistant 再見\n');
-  const recent = await cli(['context', contextId, '-n', '1', '--json']);
+  const recent = await cli(['context', contextId, '--recent', '1', '--json']);
   expect(recent.stdout).not.toMatch(/[\u0080-\u009f]/);
   expect(JSON.parse(recent.stdout).items[0].userMessage).toBe(userMessage);
 });

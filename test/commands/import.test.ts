@@ -72,7 +72,7 @@ test('with a prefix the same file again adds nothing, and lines with ids of thei
     ['monday', 3],
     ['tuesday', 5],
   ] as const) {
-    expect(await importing([name, '-k', prefix, '--wait'])).toMatchObject({ code: 0 });
+    expect(await importing([name, '--idempotency-prefix', prefix, '--wait'])).toMatchObject({ code: 0 });
     await stack.queue('chat').clean(0, 1000, 'completed'); // as an hour later: the queue has forgotten them
     expect(await questions(contextId)).toHaveLength(expected);
   }

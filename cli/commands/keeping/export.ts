@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { Command, Option } from 'commander';
+import { contextOption, fromOption, toOption, userOption } from '../../terminal/arguments.ts';
 import type {
   ArchiveFailure,
   ArchiveOptions,
@@ -43,10 +44,10 @@ export function exportCommand(): Command {
         .default('openai'),
     )
     .addOption(new Option('-m, --module <name>', 'only records of this kind').choices(MODULES))
-    .option('-u, --user <id>', 'only of this user')
-    .option('-c, --context <id>', 'only of this conversation')
-    .option('--from <moment>', 'from this moment on, ISO 8601 with zone')
-    .option('--to <moment>', 'before this moment, ISO 8601 with zone')
+    .addOption(userOption('only of this user'))
+    .addOption(contextOption('only of this conversation'))
+    .addOption(fromOption('from this moment on, ISO 8601 with zone'))
+    .addOption(toOption('before this moment, ISO 8601 with zone'))
     .option('-o, --output <file>', 'write to a new file instead of standard output')
     .addOption(
       new Option('--car <file>', 'instead: pinned documents, as they are on IPFS, into a new CAR file').conflicts(

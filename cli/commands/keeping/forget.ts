@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { contextOption, jsonOption, userOption } from '../../terminal/arguments.ts';
 import type { ForgetOptions } from '../../../producers/index.ts';
 import { CommandEnd, EXIT } from '../../terminal/exit.ts';
 import { mark, print, printJson, printTable } from '../../terminal/output.ts';
@@ -15,11 +16,11 @@ interface Options {
 export function forgetCommand(): Command {
   return new Command('forget')
     .description('erase a user, a conversation, or a user in a conversation from every tier; there is no way back')
-    .option('-u, --user <id>', 'whose records')
-    .option('-c, --context <id>', 'of which conversation')
+    .addOption(userOption('whose records'))
+    .addOption(contextOption('of which conversation'))
     .option('-y, --yes', 'really erase it; without this nothing happens')
     .option('--lift', 'take records of an erased user or conversation again')
-    .option('--json', 'print the receipt as JSON')
+    .addOption(jsonOption('print the receipt as JSON'))
     .addHelpText(
       'after',
       '\nWhat comes late for an erased user or conversation is refused until the erasure is lifted. Safe to run again.' +

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { jsonOption } from '../../terminal/arguments.ts';
 import type { MemoryCore, RekeyOptions, RekeyProgress } from '../../../producers/index.ts';
 import { EXIT } from '../../terminal/exit.ts';
 import { counted, mark, print, printJson, type ProgressBar, progressBar } from '../../terminal/output.ts';
@@ -17,7 +18,7 @@ export function rekeyCommand(): Command {
     )
     .option('-n, --dry-run', 'change nothing, only count')
     .option('--seal-plain', 'also encrypt what is plain and must be encrypted by now')
-    .option('--json', 'print the result as JSON')
+    .addOption(jsonOption('print the result as JSON'))
     .addHelpText(
       'after',
       '\nStart every process with the new key first in MEMORY_ENCRYPTION_KEYS before this, and keep the old one behind it.' +

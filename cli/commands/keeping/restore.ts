@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { addAbortSignal, type Readable } from 'node:stream';
 import { Command, Option } from 'commander';
+import { jsonOption } from '../../terminal/arguments.ts';
 import type { CacheRestoration, DocumentRestoration, MemoryCore } from '../../../producers/index.ts';
 import { MnemoqError, messageOf } from '../../../shared/errors.ts';
 import { CommandEnd, EXIT } from '../../terminal/exit.ts';
@@ -35,7 +36,7 @@ export function restoreCommand(): Command {
         'only conversations with a record from this moment on, ISO 8601 with zone',
       ).conflicts(['car', 'cids']),
     )
-    .option('--json', 'print the counts as JSON')
+    .addOption(jsonOption('print the counts as JSON'))
     .addHelpText(
       'after',
       '\nIt may run while everything else does, and again: what is there stays as it is.' +

@@ -2,9 +2,9 @@
  * **cli/commands/reading/**: commands that show records and what can be counted in them.
  */
 import { Command, Option } from 'commander';
+import { jsonOption, wholeNumber } from '../../terminal/arguments.ts';
 import type { ContextFormat, ContextRecord } from '../../../producers/index.ts';
 import { MAX_ROWS } from '../../../shared/long-term/long-term.ts';
-import { wholeNumber } from '../../terminal/arguments.ts';
 import { colors, counted, print, printJson, say, sayColors } from '../../terminal/output.ts';
 import { withMemory } from '../with-memory.ts';
 
@@ -19,8 +19,8 @@ export function contextCommand(): Command {
   return new Command('context')
     .description('print a conversation, oldest first; all of it, or the newest that fit')
     .argument('<contextId>', 'the conversation')
-    .option('-n, --recent <count>', 'at most this many of the newest records', wholeNumber(MAX_ROWS))
-    .option('-t, --max-tokens <count>', 'at most this many tokens of the newest records', wholeNumber())
+    .option('--recent <count>', 'at most this many of the newest records', wholeNumber(MAX_ROWS))
+    .option('--max-tokens <count>', 'at most this many tokens of the newest records', wholeNumber())
     .addOption(
       new Option('-f, --format <format>', 'shape of the newest records (default: turns)').choices([
         'turns',
@@ -28,7 +28,7 @@ export function contextCommand(): Command {
         'tokens',
       ]),
     )
-    .option('--json', 'print JSON; the whole conversation as one object a line')
+    .addOption(jsonOption('print JSON; the whole conversation as one object a line'))
     .action((contextId: string, options: ContextOptions) =>
       (options.recent ?? options.maxTokens ?? options.format)
         ? printRecent(contextId, options)

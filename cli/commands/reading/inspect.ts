@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { jsonOption } from '../../terminal/arguments.ts';
 import { MemoryCore } from '../../../producers/index.ts';
 import { colors, counted, print, printJson } from '../../terminal/output.ts';
 import { withMemory } from '../with-memory.ts';
@@ -7,7 +8,7 @@ export function inspectCommand(): Command {
   return new Command('inspect')
     .description('a record with its text and its tokens')
     .argument('<id>', "the record's UUID")
-    .option('--json', 'print JSON')
+    .addOption(jsonOption())
     .action(async (id: string, { json }: { json?: true }) => {
       await withMemory(async (memory) => {
         const inspection = await memory.inspect(id);

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
+import { contextOption, jsonOption, limitOption, userOption } from '../../terminal/arguments.ts';
 import type { SearchHit } from '../../../producers/index.ts';
-import { wholeNumber } from '../../terminal/arguments.ts';
 import { EXIT } from '../../terminal/exit.ts';
 import { colors, counted, print, printJson, say, sayColors } from '../../terminal/output.ts';
 import { withMemory } from '../with-memory.ts';
@@ -16,10 +16,10 @@ export function searchCommand(): Command {
   return new Command('search')
     .description('find the records that have most of some words, best first; exit code 1 when there are none')
     .argument('<query...>', 'the words, in any script')
-    .option('-c, --context <id>', 'only this conversation')
-    .option('-u, --user <id>', "only this user's records")
-    .option('-n, --limit <count>', 'at most this many records (default: 10)', wholeNumber(100))
-    .option('--json', 'print JSON')
+    .addOption(contextOption('only this conversation'))
+    .addOption(userOption("only this user's records"))
+    .addOption(limitOption('at most this many records (default: 10)', 100))
+    .addOption(jsonOption())
     .action(async (words: string[], { context, user, limit, json }: Options) => {
       const result = await withMemory((memory) =>
         memory.search({

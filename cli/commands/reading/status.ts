@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { jsonOption } from '../../terminal/arguments.ts';
 import { colors, print, printJson } from '../../terminal/output.ts';
 import { withMemory } from '../with-memory.ts';
 
@@ -6,7 +7,7 @@ export function statusCommand(): Command {
   return new Command('status')
     .description('how far a record has come: queued, cached, committed, pinned, quarantined or failed')
     .argument('<id>', "the record's UUID")
-    .option('--json', 'print JSON')
+    .addOption(jsonOption())
     .action(async (id: string, { json }: { json?: true }) => {
       const status = await withMemory((memory) => memory.getStatus(id));
       if (json) return printJson(status);

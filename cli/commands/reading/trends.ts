@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander';
+import { contextOption, fromOption, jsonOption, toOption, userOption } from '../../terminal/arguments.ts';
 import type { TrendBucketFigures, TrendsOptions } from '../../../producers/index.ts';
 import { colors, print, printJson, printTable, say } from '../../terminal/output.ts';
 import { withMemory } from '../with-memory.ts';
@@ -21,13 +22,13 @@ const BAR_LENGTH = 30;
 export function trendsCommand(): Command {
   return new Command('trends')
     .description('turns, tokens and reflections over time, of everybody, a user or a conversation')
-    .option('-u, --user <id>', 'of one user')
-    .option('-c, --context <id>', 'of one conversation')
-    .option('--from <moment>', 'ISO 8601 with zone (default: a day, 30 days or 30 weeks back)')
-    .option('--to <moment>', 'ISO 8601 with zone (default: now)')
+    .addOption(userOption('of one user'))
+    .addOption(contextOption('of one conversation'))
+    .addOption(fromOption('ISO 8601 with zone (default: a day, 30 days or 30 weeks back)'))
+    .addOption(toOption('ISO 8601 with zone (default: now)'))
     .addOption(new Option('-b, --bucket <length>', 'how long a bucket is').choices(Object.keys(DAYS)).default('day'))
     .option('-z, --time-zone <name>', 'in which buckets begin, such as Asia/Taipei', localZone())
-    .option('--json', 'print JSON')
+    .addOption(jsonOption())
     .action(async (options: Options) => {
       const { json, user, context, bucket, timeZone } = options;
       const to = options.to ?? new Date().toISOString();

@@ -1,5 +1,12 @@
 import { Command } from 'commander';
-import { wholeNumber } from '../../terminal/arguments.ts';
+import {
+  contextOption,
+  cursorOption,
+  jsonOption,
+  limitOption,
+  userOption,
+  wholeNumber,
+} from '../../terminal/arguments.ts';
 import { colors, print, printJson, printTable, say } from '../../terminal/output.ts';
 import { watchForSilence, withMemory } from '../with-memory.ts';
 
@@ -28,10 +35,10 @@ export function knowledgeCommand(): Command {
     .command('list')
     .description('knowledge items with their CIDs, newest first')
     .option('-q, --query <text>', 'only items that contain it')
-    .option('-u, --user <id>', "only this user's and what belongs to nobody")
-    .option('-n, --limit <count>', 'how many', wholeNumber(1000), 100)
-    .option('--cursor <cursor>', 'the page after this one')
-    .option('--json', 'print JSON')
+    .addOption(userOption("only this user's and what belongs to nobody"))
+    .addOption(limitOption('how many', 1000, 100))
+    .addOption(cursorOption())
+    .addOption(jsonOption())
     .action(async ({ json, user, ...options }: ListOptions) => {
       const scoped = { ...options, ...(user !== undefined && { userId: user }) };
       const page = await withMemory((memory) => memory.listKnowledge(scoped));
@@ -44,11 +51,11 @@ export function knowledgeCommand(): Command {
     .command('import')
     .description('take over an item of another Mnemoq; exit code 1 when its CID, signature or digest does not hold')
     .argument('<cid>', 'the CID of its document')
-    .option('-c, --context <id>', 'the conversation to file it in; the one its document names without it')
-    .option('-u, --user <id>', 'whose it is here; nobody in particular without it')
+    .addOption(contextOption('the conversation to file it in; the one its document names without it'))
+    .addOption(userOption('whose it is here; nobody in particular without it'))
     .option('-t, --trusted-key <key...>', 'take it only if one of these Ed25519 public keys (base64url) has signed it')
     .option('-w, --wait <ms>', 'how long to wait until it is pinned here', wholeNumber(600_000), 30_000)
-    .option('--json', 'print the receipt as JSON')
+    .addOption(jsonOption('print the receipt as JSON'))
     .action(async (cid: string, { context, user, trustedKey, wait, json }: ImportOptions) => {
       const options = {
         ...(context !== undefined && { contextId: context }),

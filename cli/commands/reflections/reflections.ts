@@ -2,9 +2,17 @@
  * **cli/commands/reflections/**: commands about reflections and knowledge.
  */
 import { Command, Option } from 'commander';
+import {
+  contextOption,
+  cursorOption,
+  fromOption,
+  jsonOption,
+  limitOption,
+  toOption,
+  userOption,
+} from '../../terminal/arguments.ts';
 import type { ReflectionsOptions } from '../../../producers/index.ts';
 import { PINNED_MODULES } from '../../../shared/records/records.ts';
-import { wholeNumber } from '../../terminal/arguments.ts';
 import { printJson, printTable, say } from '../../terminal/output.ts';
 import { withMemory } from '../with-memory.ts';
 
@@ -23,15 +31,15 @@ interface Options {
 export function reflectionsCommand(): Command {
   return new Command('reflections')
     .description('reflections, fine-tune outputs and knowledge of all conversations, newest first')
-    .option('-u, --user <id>', 'of one user')
-    .option('-c, --context <id>', 'of one conversation')
+    .addOption(userOption('of one user'))
+    .addOption(contextOption('of one conversation'))
     .addOption(new Option('-m, --module <name>', 'of one kind').choices(PINNED_MODULES))
-    .option('--from <moment>', 'from this moment on: ISO 8601 with zone')
-    .option('--to <moment>', 'before this moment: ISO 8601 with zone')
+    .addOption(fromOption('from this moment on: ISO 8601 with zone'))
+    .addOption(toOption('before this moment: ISO 8601 with zone'))
     .option('--cid <cid>', 'what has this CID')
-    .option('--cursor <cursor>', 'the next page: the nextCursor of the one before')
-    .option('-l, --limit <count>', 'how many', wholeNumber(1_000), 100)
-    .option('--json', 'print JSON')
+    .addOption(cursorOption())
+    .addOption(limitOption('how many', 1_000, 100))
+    .addOption(jsonOption())
     .action(async ({ json, user, context, ...options }: Options) => {
       const whose = {
         ...(user !== undefined && { userId: user }),

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
+import { jsonOption, limitOption, userOption } from '../../terminal/arguments.ts';
 import type { Link } from '../../../producers/index.ts';
-import { wholeNumber } from '../../terminal/arguments.ts';
 import { EXIT } from '../../terminal/exit.ts';
 import { counted, mark, print, printJson, say } from '../../terminal/output.ts';
 import { withMemory } from '../with-memory.ts';
@@ -15,9 +15,9 @@ export function traceCommand(): Command {
   return new Command('trace')
     .description('where a reflection comes from, link by link; exit code 1 when one of them is missing')
     .argument('<reflection>', 'its CID or its id')
-    .option('-u, --user <id>', 'only what is of this user')
-    .option('-l, --limit <count>', 'how many reflections back', wholeNumber(100), 20)
-    .option('--json', 'print JSON')
+    .addOption(userOption('only what is of this user'))
+    .addOption(limitOption('how many reflections back', 100, 20))
+    .addOption(jsonOption())
     .action(async (reflection: string, { json, user, limit }: Options) => {
       const options = { limit, ...(user !== undefined && { userId: user }) };
       const trace = await withMemory((memory) => memory.traceReflection(reflection, options));

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { contextOption, jsonOption, userOption } from '../../terminal/arguments.ts';
 import type { Check, MemoryCore, VerifyAllOptions } from '../../../producers/index.ts';
 import { EXIT } from '../../terminal/exit.ts';
 import { counted, mark, print, printJson, type ProgressBar, progressBar } from '../../terminal/output.ts';
@@ -30,9 +31,9 @@ export function verifyCommand(): Command {
     )
     .argument('[cid]', 'CID of a reflection')
     .option('-a, --all', 'every reflection instead of one')
-    .option('-u, --user <id>', 'with --all: only of this user')
-    .option('-c, --context <id>', 'with --all: only of this conversation')
-    .option('--json', 'print JSON')
+    .addOption(userOption('with --all: only of this user'))
+    .addOption(contextOption('with --all: only of this conversation'))
+    .addOption(jsonOption())
     .addHelpText('after', '\nWhat is not pinned yet has nothing to check: it is counted and fails nothing.')
     .action(async (cid: string | undefined, { all, user, context, json }: Options, command: Command) => {
       if ((cid === undefined) !== (all === true)) command.error('error: expected a CID or --all');

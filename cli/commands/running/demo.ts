@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 import path from 'node:path';
 import { Command } from 'commander';
+import { jsonOption } from '../../terminal/arguments.ts';
 import { requireEmbeddedPackages } from '../../../embedded/packages.ts';
 import { type EmbeddedParts, startEmbeddedParts } from '../../../embedded/parts.ts';
 import {
@@ -50,7 +51,7 @@ export function demoCommand(): Command {
     .description(
       'run the main job on embedded parts and a sample of 64 turns and 6 reflections, and check every step of it',
     )
-    .option('--json', 'print the result as one JSON object')
+    .addOption(jsonOption('print the result as one JSON object'))
     .addHelpText('after', '\nExit code 0 only if every step is as it should be. Data stays in <MNEMOQ_DATA_DIR>/demo.')
     .action(async ({ json }: { json?: true }) => {
       const interrupted = untilSignal().then(() => null);

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { jsonOption } from '../../terminal/arguments.ts';
 import type { Config, Setting } from '../../../shared/settings/variables.ts';
 import { type ConfigWith, type Environment, loadConfig, STORE_SETTINGS } from '../../../shared/settings/config.ts';
 import { readEnvironment } from '../../../shared/settings/environment.ts';
@@ -50,7 +51,7 @@ export function doctorCommand(): Command {
     .description(
       'check the configuration and every dependency, and say how to mend what is wrong; exit code 1 when something is',
     )
-    .option('--json', 'print JSON')
+    .addOption(jsonOption())
     .action(async ({ json }: { json?: true }) => {
       const findings = await examine(readEnvironment());
       const isWell = findings.every(({ ok }) => ok);

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { Command } from 'commander';
+import { jsonOption } from '../../terminal/arguments.ts';
 import { printJson } from '../../terminal/output.ts';
 import { type PackageManifest, packageFile, readPackage } from '../../process/package.ts';
 
@@ -26,7 +27,7 @@ interface ModuleManifest {
 export function manifestCommand(): Command {
   return new Command('manifest')
     .description('print how a module loader registers Mnemoq, as JSON')
-    .option('--json', 'print JSON, as it does anyway')
+    .addOption(jsonOption('print JSON, as it does anyway'))
     .action(() => printJson(toManifest(readPackage(), path.dirname(packageFile()))));
 }
 

@@ -1,5 +1,6 @@
 import { Console } from 'node:console';
 import { Command } from 'commander';
+import { userOption } from '../../terminal/arguments.ts';
 import { startMcpHttp } from '../../../doors/mcp/http-door.ts';
 import { startMcpStdio } from '../../../doors/mcp/stdio-door.ts';
 import { readEnvironment } from '../../../shared/settings/environment.ts';
@@ -11,7 +12,7 @@ export function mcpCommand(): Command {
   return new Command('mcp')
     .description('an MCP server with the memory as tools and resources, on standard input and output or over HTTP')
     .option('--http', 'streamable HTTP at /mcp of MEMORY_MCP_HOST and MEMORY_MCP_PORT, with the keys of the HTTP API')
-    .option('-u, --user <id>', "on standard input and output: only this user's memory")
+    .addOption(userOption("on standard input and output: only this user's memory"))
     .action(async ({ http, user }: { http?: true; user?: string }, command: Command) => {
       if (http && user !== undefined) command.error('error: with --http the key says whose memory it is, not --user');
       await (http ? serveHttp() : serveStdio(user));

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { jsonOption } from '../../terminal/arguments.ts';
 import { colors, mark, print, printJson, printTable } from '../../terminal/output.ts';
 import { withMemory } from '../with-memory.ts';
 
@@ -8,7 +9,7 @@ const COLUMNS = ['waiting', 'active', 'delayed', 'completed', 'failed'];
 export function statsCommand(): Command {
   return new Command('stats')
     .description('lengths, ages and limits, and whether anything needs attention')
-    .option('--json', 'print JSON')
+    .addOption(jsonOption())
     .action(async ({ json }: { json?: true }) => {
       const stats = await withMemory((memory) => memory.getStats());
       if (json) return printJson(stats);

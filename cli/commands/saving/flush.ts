@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { wholeNumber } from '../../terminal/arguments.ts';
+import { jsonOption, wholeNumber } from '../../terminal/arguments.ts';
 import { EXIT } from '../../terminal/exit.ts';
 import { MAX_ROWS } from '../../../shared/long-term/long-term.ts';
 import { colors, counted, mark, print, printJson, progressBar } from '../../terminal/output.ts';
@@ -8,9 +8,9 @@ import { watchForSilence, withMemory } from '../with-memory.ts';
 export function flushCommand(): Command {
   return new Command('flush')
     .description('commit everything that is pending to Supabase, now')
-    .option('-b, --batch-size <rows>', 'rows in one request (default: MEMORY_FLUSH_BATCH_SIZE)', wholeNumber(MAX_ROWS))
+    .option('--batch-size <rows>', 'rows in one request (default: MEMORY_FLUSH_BATCH_SIZE)', wholeNumber(MAX_ROWS))
     .option('-w, --wait <ms>', 'how long to wait for the end', wholeNumber(600_000), 600_000)
-    .option('--json', 'print the result as JSON')
+    .addOption(jsonOption('print the result as JSON'))
     .addHelpText(
       'after',
       '\nExit code 1 when a record was refused, 3 when Supabase could not take them; they are kept.',

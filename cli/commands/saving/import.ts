@@ -8,6 +8,7 @@ import { addAbortSignal, pipeline, Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createGunzip } from 'node:zlib';
 import { Command } from 'commander';
+import { jsonOption } from '../../terminal/arguments.ts';
 import type { ChatInput, MemoryCore } from '../../../producers/index.ts';
 import { bytesOf, turnInput, TURNS_BYTES } from '../../../producers/saving/new-job.ts';
 import { MnemoqError, messageOf } from '../../../shared/errors.ts';
@@ -75,10 +76,10 @@ export function importCommand(): Command {
     )
     .option('-w, --wait', 'wait until the chat queue is empty: every turn is cached')
     .option(
-      '-k, --idempotency-prefix <prefix>',
+      '--idempotency-prefix <prefix>',
       'derive ids from this and the line number, so that importing the same file again adds nothing',
     )
-    .option('--json', 'print the result as JSON')
+    .addOption(jsonOption('print the result as JSON'))
     .addHelpText('after', '\nExit code 1 when a line was bad. Ctrl-C stops it; what is queued by then stays queued.')
     .action(async (file: string, options: ImportOptions) => {
       const interrupted = new AbortController();

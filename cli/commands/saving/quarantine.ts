@@ -1,19 +1,31 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { cursorOption, jsonOption, limitOption, userOption } from '../../terminal/arguments.ts';
 import type { MemoryCore } from '../../../producers/index.ts';
 import { isError, MnemoqError } from '../../../shared/errors.ts';
 import { EXIT } from '../../terminal/exit.ts';
-import { mark, print, printJson, printTable } from '../../terminal/output.ts';
+import { mark, print, printJson, printTable, say } from '../../terminal/output.ts';
 import { withMemory } from '../with-memory.ts';
+
+interface ListOptions {
+  user?: string;
+  cursor?: string;
+  limit: number;
+  json?: true;
+}
 
 export function quarantineCommand(): Command {
   const command = new Command('quarantine').description('records Supabase refused for their content');
   command
     .command('list')
     .description('what is in quarantine and why, oldest first')
-    .option('--json', 'print JSON')
-    .action(async ({ json }: { json?: true }) => {
-      const page = await withMemory((memory) => memory.listQuarantined());
+    .addOption(userOption())
+    .addOption(cursorOption())
+    .addOption(limitOption('how many', 1_000, 100))
+    .addOption(jsonOption())
+    .action(async ({ json, user, ...options }: ListOptions) => {
+      const whose = user === undefined ? {} : { userId: user };
+      const page = await withMemory((memory) => memory.listQuarantined({ ...options, ...whose }));
       if (json) return printJson(page);
       if (page.items.length === 0) return print('nothing is in quarantine');
       printTable(
@@ -27,13 +39,14 @@ export function quarantineCommand(): Command {
           reason,
         ]),
       );
+      if (page.nextCursor !== null) say(`more with --cursor ${page.nextCursor}`);
     });
   command
     .command('retry')
     .description('try records again after mending them or the database; exit code 1 when one is refused again')
     .argument('[id...]', 'which; all without it')
     .option('-r, --row <file>', 'JSON of the mended row, for one id')
-    .option('--json', 'print JSON')
+    .addOption(jsonOption())
     .action(async (ids: string[], { row: file, json }: { row?: string; json?: true }) => {
       const row = file === undefined ? undefined : readRow(file, ids);
       await withMemory(async (memory) => {

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
+import { jsonOption, userOption, wholeNumber } from '../../terminal/arguments.ts';
 import { MnemoqError } from '../../../shared/errors.ts';
 import { TEXT_BYTES } from '../../../shared/records/jobs.ts';
-import { wholeNumber } from '../../terminal/arguments.ts';
 import { colors, print, printJson, say } from '../../terminal/output.ts';
 import { watchForSilence, withMemory } from '../with-memory.ts';
 
@@ -9,7 +9,7 @@ import { watchForSilence, withMemory } from '../with-memory.ts';
 const LINE_END_BYTES = 1_000;
 
 interface ReflectOptions {
-  userId?: string;
+  user?: string;
   public?: true;
   source?: string[];
   idempotencyKey?: string;
@@ -24,14 +24,14 @@ export function reflectCommand(): Command {
     .description('save a reflection on a conversation: committed, signed, encrypted unless public, and pinned to IPFS')
     .argument('<contextId>', 'the conversation')
     .argument('[text]', 'the reflection; read from standard input when left out')
-    .option('-u, --user-id <id>', 'whose reflection it is')
+    .addOption(userOption('whose reflection it is'))
     .option('--public', 'pin it in clear, for everybody; private without it')
     .option('-s, --source <id...>', 'ids of the turns it came from')
-    .option('-k, --idempotency-key <key>', 'saving again with the same key changes nothing')
+    .option('--idempotency-key <key>', 'saving again with the same key changes nothing')
     .option('--request', 'ask the reflector for one instead, and do not wait for it')
     .option('--focus <words>', 'with --request: what it should be about')
     .option('-w, --wait <ms>', 'how long to wait for the CID', wholeNumber(600_000), 30_000)
-    .option('--json', 'print the receipt as JSON')
+    .addOption(jsonOption('print the receipt as JSON'))
     .allowExcessArguments()
     .action(async (contextId: string, text: string | undefined, options: ReflectOptions, command: Command) => {
       // Commander's own refusal quotes them, and a text without quotes is the likely mistake.
@@ -44,7 +44,7 @@ export function reflectCommand(): Command {
           contextId,
           reflectionText: text ?? (await readStandardInput()),
           visibility: options.public ? ('public' as const) : ('private' as const),
-          ...(options.userId !== undefined && { userId: options.userId }),
+          ...(options.user !== undefined && { userId: options.user }),
           ...(options.source && { sourceIds: options.source }),
           ...(options.idempotencyKey !== undefined && { idempotencyKey: options.idempotencyKey }),
         };
@@ -60,7 +60,7 @@ export function reflectCommand(): Command {
 async function request(
   contextId: string,
   text: string | undefined,
-  { userId, focus, json }: ReflectOptions,
+  { user, focus, json }: ReflectOptions,
   command: Command,
 ): Promise<void> {
   if (text !== undefined)
@@ -68,7 +68,7 @@ async function request(
   const asked = await withMemory((memory) =>
     memory.requestReflection({
       contextId,
-      ...(userId !== undefined && { userId }),
+      ...(user !== undefined && { userId: user }),
       ...(focus !== undefined && { focus }),
     }),
   );
