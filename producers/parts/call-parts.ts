@@ -1,4 +1,6 @@
-/** **producers/parts/**: what calls work with: connections, queues, limits, events, pages. No call belongs here. */
+/**
+ * **producers/parts/**: what calls work with: connections, queues, limits, events, pages. No call belongs here.
+ */
 import { connectProcess, type ProcessParts } from '../../shared/process/process-parts.ts';
 import { exposeState } from '../../shared/process/state-metrics.ts';
 import { type Environment, loadConfig, STORE_SETTINGS } from '../../shared/settings/config.ts';
