@@ -91,7 +91,10 @@ async function declarationOf({ name, file }: Exported): Promise<string> {
   ).exec(source);
   if (!declaration) throw new Error(`${file}: no declaration of ${name} was found`);
   const comment = /\/\*\*(?:(?!\*\/)[\s\S])*\*\/\n$/.exec(source.slice(0, declaration.index))?.[0] ?? '';
-  const checked = /z\.(?:input|infer|output)<typeof (\w+)>(?:, '\w+'> & \{\s+(\w+)\?: F(?: \| undefined)?;?\s+\})?;$/.exec(declaration[0]);
+  const checked =
+    /z\.(?:input|infer|output)<typeof (\w+)>(?:, '\w+'> & \{\s+(\w+)\?: F(?: \| undefined)?;?\s+\})?;$/.exec(
+      declaration[0],
+    );
   if (!checked) return `${comment}${withoutBodies(declaration[0])}`;
   const [, schema = '', generic] = checked;
   return `${comment}${await fromSchema(name, file, schema, source, generic)}`;
