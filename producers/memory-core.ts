@@ -141,8 +141,7 @@ export class MemoryCore {
    * what `saveChat` throws.
    */
   async saveReflection(input: WithConversation<ReflectionInput>, options: SaveOptions = {}): Promise<Receipt> {
-    const job = await this.metrics.countRefusal(() => newReflectionJob(input));
-    return savePinned(job, options, this.#parts);
+    return savePinned(() => newReflectionJob(input), options, this.#parts);
   }
 
   /**
@@ -150,8 +149,7 @@ export class MemoryCore {
    * result and errors are those of `saveReflection`.
    */
   async saveFinetuneOutput(input: WithConversation<FinetuneInput>, options: SaveOptions = {}): Promise<Receipt> {
-    const job = await this.metrics.countRefusal(() => newFinetuneJob(input));
-    return savePinned(job, options, this.#parts);
+    return savePinned(() => newFinetuneJob(input), options, this.#parts);
   }
 
   /**
@@ -159,8 +157,7 @@ export class MemoryCore {
    * errors are those of `saveReflection`.
    */
   async saveKnowledge(input: WithConversation<KnowledgeInput>, options: SaveOptions = {}): Promise<Receipt> {
-    const job = await this.metrics.countRefusal(() => newKnowledgeJob(input));
-    return savePinned(job, options, this.#parts);
+    return savePinned(() => newKnowledgeJob(input), options, this.#parts);
   }
 
   /**

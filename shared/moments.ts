@@ -3,7 +3,7 @@ import { z } from 'zod';
 /**
  * Times of records, as text: ISO 8601 in UTC with milliseconds, and with microseconds only where there are some. Microseconds
  * are what a `timestamptz` of PostgreSQL keeps. The digits below a millisecond hold the sequence of records that were saved
- * within one millisecond (see producers/parts/order.ts).
+ * within one millisecond (see short-term/order.ts).
  */
 
 /** An existing moment with its zone, in the form above. The range of years keeps the text sortable. */

@@ -46,7 +46,7 @@ export async function importKnowledge(
   const doc = await proveDocument(cid, bytes);
   if (trustedKeys.length > 0) requireSigner(doc, [...trustedKeys, ...(ownPublicKeys(parts.config) ?? [])]);
   const job = jobOf(cid, doc, { contextId, userId });
-  return savePinned(job, saveOptions, parts);
+  return savePinned(() => job, saveOptions, parts);
 }
 
 /** The receipt of an item that is here already, because it was imported before or published here. It stays as it is. */

@@ -15,6 +15,7 @@ import {
 } from '../../shared/records/jobs.ts';
 import type { PinnedModule } from '../../shared/records/records.ts';
 import { validateSave, validateSaves, type WithConversation } from '../../shared/records/conversation-id.ts';
+import type { Undated } from '../../shared/short-term/order.ts';
 import { listOf } from '../../shared/validate.ts';
 
 /** The namespace of Mnemoq for name-based UUIDs (RFC 9562, 5.5). Another value would change every derived id. */
@@ -45,17 +46,15 @@ const turnsInput = listOf(turnInput, TURNS_AT_ONCE).refine(
   `texts of at most ${TURNS_BYTES} bytes of UTF-8 together`,
 );
 
-let lastMoment = 0;
-
 /**
- * Checks what a caller wants to save and makes a job of it. The job gets an id and a time where the caller gives none.
+ * Checks what a caller wants to save and makes a job of it. The job gets an id where the caller gives none.
  */
-export function newChatJob(input: WithConversation<ChatInput>): ChatJob {
+export function newChatJob(input: WithConversation<ChatInput>): Undated<ChatJob> {
   return toChatJob(validateSave(turnInput, input, 'the turn'));
 }
 
 /** Does the same for many turns. In an error the index of the wrong turn stands before the field. */
-export function newChatJobs(inputs: readonly WithConversation<ChatInput>[]): ChatJob[] {
+export function newChatJobs(inputs: readonly WithConversation<ChatInput>[]): Undated<ChatJob>[] {
   return validateSaves(turnsInput, inputs, 'the turns', TURNS_AT_ONCE).map(toChatJob);
 }
 
@@ -67,21 +66,21 @@ export function bytesOf({
   return Buffer.byteLength(userMessage) + Buffer.byteLength(assistantMessage);
 }
 
-function toChatJob({ idempotencyKey, ...given }: z.output<typeof chatInput>): ChatJob {
+function toChatJob({ idempotencyKey, ...given }: z.output<typeof chatInput>): Undated<ChatJob> {
   const id = given.id ?? newId(idempotencyKey, ['chat', given.userId, given.contextId]);
-  return { ...given, id, createdAt: given.createdAt ?? now() };
+  return { ...given, id };
 }
 
-export function newReflectionJob(input: WithConversation<ReflectionInput>): ReflectionJob {
+export function newReflectionJob(input: WithConversation<ReflectionInput>): Undated<ReflectionJob> {
   return toPinnedJob('reflection', validateSave(withOneId(reflectionInput), input, 'the reflection'));
 }
 
-export function newFinetuneJob(input: WithConversation<FinetuneInput>): ReflectionJob {
+export function newFinetuneJob(input: WithConversation<FinetuneInput>): Undated<ReflectionJob> {
   const { text: reflectionText, ...given } = validateSave(withOneId(finetuneInput), input, 'the fine-tune output');
   return { ...toPinnedJob('finetune', { ...given, reflectionText }), module: 'finetune' };
 }
 
-export function newKnowledgeJob(input: WithConversation<KnowledgeInput>): ReflectionJob {
+export function newKnowledgeJob(input: WithConversation<KnowledgeInput>): Undated<ReflectionJob> {
   const { text: reflectionText, ...given } = validateSave(withOneId(knowledgeInput), input, 'the knowledge item');
   return { ...toPinnedJob('knowledge', { ...given, reflectionText, visibility: 'public' }), module: 'knowledge' };
 }
@@ -89,9 +88,9 @@ export function newKnowledgeJob(input: WithConversation<KnowledgeInput>): Reflec
 function toPinnedJob(
   module: PinnedModule,
   { idempotencyKey, ...given }: z.output<typeof reflectionInput>,
-): ReflectionJob {
+): Undated<ReflectionJob> {
   const id = given.id ?? newId(idempotencyKey, [module, given.userId ?? '', given.contextId]);
-  return { ...given, id, visibility: given.visibility ?? 'private', createdAt: given.createdAt ?? now() };
+  return { ...given, id, visibility: given.visibility ?? 'private' };
 }
 
 /**
@@ -101,13 +100,4 @@ function newId(idempotencyKey: string | undefined, owner: readonly string[]): st
   return idempotencyKey === undefined
     ? uuidv7()
     : uuidFromName(JSON.stringify([...owner, idempotencyKey]), IDEMPOTENCY_NAMESPACE);
-}
-
-/**
- * The time of now, which never goes back. What one process saves in sequence stays in sequence when its clock is set
- * back.
- */
-function now(): string {
-  lastMoment = Math.max(lastMoment, Date.now());
-  return new Date(lastMoment).toISOString();
 }

@@ -7,6 +7,7 @@ import { MnemoqError } from '../../shared/errors.ts';
 import type { ChatResult, ReflectionResult } from '../../shared/queues.ts';
 import type { ChatInput, ChatJob, ReflectionJob } from '../../shared/records/jobs.ts';
 import type { WithConversation } from '../../shared/records/conversation-id.ts';
+import type { Undated } from '../../shared/short-term/order.ts';
 import { withinTime } from '../../shared/redis/within-time.ts';
 import { newChatJob, newChatJobs } from './new-job.ts';
 import type { CallParts } from '../parts/call-parts.ts';
@@ -18,8 +19,9 @@ export async function saveTurn(
   options: SaveOptions,
   parts: CallParts,
 ): Promise<Receipt> {
-  const job = await parts.metrics.countRefusal(() => newChatJob(input));
-  return turnReceipt(job, await submit<ChatResult>('chat', job, 'cached', options, parts));
+  const wait = waitMs(options);
+  const job = await admitOne(() => newChatJob(input), parts);
+  return turnReceipt(job, await submit<ChatResult>('chat', job, 'cached', wait, parts));
 }
 
 /** The receipts in the order of the turns. All turns are queued before any is waited for. */
@@ -28,9 +30,8 @@ export async function saveTurns(
   options: SaveOptions,
   parts: CallParts,
 ): Promise<{ items: Receipt[] }> {
-  const jobs = await parts.metrics.countRefusal(() => newChatJobs(inputs));
   const wait = waitMs(options);
-  await admit(jobs, parts);
+  const jobs = await admit(() => newChatJobs(inputs), parts);
   const adding = parts.submission.addAll(
     'chat',
     jobs.map((data) => ({ data, jobId: data.id })),
@@ -48,8 +49,14 @@ function turnReceipt(job: ChatJob, ending: ChatResult | string): Receipt {
 }
 
 /** Saves a reflection, a fine-tune output or a knowledge item. */
-export async function savePinned(job: ReflectionJob, options: SaveOptions, parts: CallParts): Promise<Receipt> {
-  const ending = await submit<ReflectionResult>('reflection', job, 'pinned', options, parts);
+export async function savePinned(
+  newJob: () => Undated<ReflectionJob>,
+  options: SaveOptions,
+  parts: CallParts,
+): Promise<Receipt> {
+  const wait = waitMs(options);
+  const job = await admitOne(newJob, parts);
+  const ending = await submit<ReflectionResult>('reflection', job, 'pinned', wait, parts);
   if (typeof ending === 'string') return receiptOf(job, { note: ending });
   const { cid, tokenCount } = ending;
   return receiptOf(job, { tokenCount, cid, supabaseStored: true, note: 'committed and pinned' });
@@ -63,11 +70,9 @@ async function submit<Result>(
   queue: 'chat' | 'reflection',
   job: ChatJob | ReflectionJob,
   done: string,
-  options: SaveOptions,
+  wait: number | null,
   parts: CallParts,
 ): Promise<Result | string> {
-  const wait = waitMs(options);
-  await admit([job], parts);
   const queued = await parts.submission.add(queue, job, { jobId: job.id });
   return endingOf(queue, queued, done, wait, parts);
 }
@@ -86,18 +91,34 @@ async function endingOf<Result>(
   throw new MnemoqError('invalid_input', `the worker refused it: ${ending.failedReason}`);
 }
 
+async function admitOne<Job extends ChatJob | ReflectionJob>(
+  newJob: () => Undated<Job>,
+  parts: CallParts,
+): Promise<Job> {
+  const [job] = await admit(() => [newJob()], parts);
+  return job as Job;
+}
+
 /**
- * Refuses now what a worker would have to refuse after the caller was told "queued": records for a Redis that is nearly
- * full, and records of an erased user or conversation.
+ * Makes jobs, and refuses now what a worker would have to refuse after the caller was told "queued": records for a Redis that
+ * is nearly full, and records of an erased user or conversation. Asks for the jobs' times before it waits for anything, so
+ * that the order of calls is the order of records.
  */
-async function admit(jobs: readonly (ChatJob | ReflectionJob)[], parts: CallParts): Promise<void> {
-  const { admission, erasures, config, metrics } = parts;
-  const looking = async () => {
-    await admission.admit();
+async function admit<Job extends ChatJob | ReflectionJob>(
+  newJobs: () => Undated<Job>[],
+  { admission, erasures, order, config, metrics }: CallParts,
+): Promise<Job[]> {
+  const entering = async () => {
+    const jobs = newJobs();
     const owners = new Map(
       jobs.map(({ userId, contextId }) => [JSON.stringify([userId, contextId]), { userId, contextId }]),
     );
-    await Promise.all([...owners.values()].map(({ userId, contextId }) => erasures.refuse(userId, contextId)));
+    const [dated] = await Promise.all([
+      order.date(jobs),
+      admission.admit(),
+      ...Array.from(owners.values(), ({ userId, contextId }) => erasures.refuse(userId, contextId)),
+    ]);
+    return dated as unknown as Job[];
   };
-  await metrics.countRefusal(() => withinTime(looking(), config.redisTimeoutMs, 'saving'));
+  return metrics.countRefusal(() => withinTime(entering(), config.redisTimeoutMs, 'saving'));
 }

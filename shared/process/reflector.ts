@@ -181,9 +181,10 @@ async function moving<T>(job: Job, work: () => Promise<T>): Promise<T> {
 
 async function save(
   reflection: Omit<ReflectionJob, 'visibility' | 'createdAt'>,
-  { queue }: ReflectorParts,
+  { queue, order }: ReflectorParts,
 ): Promise<void> {
-  const data: ReflectionJob = { ...reflection, visibility: 'private', createdAt: new Date().toISOString() };
+  const [dated] = await order.date([reflection]);
+  const data = { ...dated, visibility: 'private' } as ReflectionJob;
   await queue('reflection').add('reflection', data, { jobId: data.id });
 }
 

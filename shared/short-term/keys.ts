@@ -13,6 +13,7 @@
  * | `memory:pending-index` | hash | record id → `<stream entry> <contextId>`, while pending |
  * | `memory:erased` | hash | `user:<id>` or `conversation:<id>` → when it was erased; nothing of it is taken any more |
  * | `memory:events` | stream | what has happened, the newest ones: `type` and `data` (JSON) → see events.ts |
+ * | `memory:last-time` | string | the last microsecond that a record without a time of its own was given |
  * | `memory:webhook-cursor` | string | the last event for which a `webhook` job was made |
  *
  * The caller's id stands last in a key, after a prefix that no other type of key has, so no id can make two keys collide.
@@ -99,6 +100,11 @@ export class Keys {
 
   events(shard: string): string {
     return shard ? `memory:events:${shard}` : 'memory:events';
+  }
+
+  /** Holds the last time that was given to a record, of every part → see order.ts. */
+  lastTime(shard: string): string {
+    return shard ? `memory:last-time:${shard}` : 'memory:last-time';
   }
 
   /** Holds how far the webhook worker has come with the events of all parts. */

@@ -9,6 +9,7 @@ import { Erasures } from '../short-term/erasures.ts';
 import { Keys } from '../short-term/keys.ts';
 import { connectLongTerm, type LongTerm } from '../long-term/long-term.ts';
 import { Pins } from '../short-term/pins.ts';
+import { Order } from '../short-term/order.ts';
 import { Pending } from '../short-term/pending.ts';
 import type { RedisClient } from '../redis/connection.ts';
 import { ReflectorState } from '../short-term/reflector-state.ts';
@@ -27,6 +28,7 @@ export interface Stores {
   longTerm: LongTerm;
   keyring: Keyring | null;
   erasures: Erasures;
+  order: Order;
   reflectorState: ReflectorState;
 }
 
@@ -49,6 +51,7 @@ export function createStores(config: StoreConfig, redis: RedisClient): Stores {
       ? new Keyring(config.encryptionKeys, { refusePlain: config.encryptTokens && !config.allowPlainRows })
       : null,
     erasures: new Erasures(redis, keys),
+    order: new Order(redis, keys),
     reflectorState: new ReflectorState(redis, keys),
   };
 }
