@@ -84,4 +84,20 @@ export const SAVING: readonly Mutant[] = [
     caughtBy: 'test/saving/upkeep.test.ts',
     test: 'what Supabase has as well makes room',
   },
+  {
+    name: 'order-by-the-clock-alone',
+    breaks: 'what one producer saves in sequence is read in that sequence',
+    file: 'shared/short-term/order.ts',
+    text: 'then first = last + 1 end',
+    instead: 'then first = now end',
+    caughtBy: 'test/reading/order.test.ts',
+  },
+  {
+    name: 'one-time-for-a-whole-call',
+    breaks: 'turns that are saved in one call are read in their order, whatever their ids are',
+    file: 'shared/short-term/order.ts',
+    text: 'fromMicroseconds(first + index)',
+    instead: 'fromMicroseconds(first)',
+    caughtBy: 'test/reading/order.test.ts',
+  },
 ];
