@@ -31,7 +31,7 @@ export function validateSave<T>(
 
 /** The same for a list. One that is longer than `most` is refused for that, before anybody goes through it. */
 export function validateSaves<T>(schema: z.ZodType<T>, values: unknown, what: string, most: number): T {
-  if (!Array.isArray(values) || values.length > most) return validate(schema, values, what);
+  if (!isList(values) || values.length > most) return validate(schema, values, what);
   const elements = Array.from({ length: values.length }, (_, i) => rename(elementOf(values, i), 'contextId', what, i));
   const names = new Map(elements.flatMap(({ alias }, i) => (alias ? [[`${i}.contextId`, `${i}.${alias}`]] : [])));
   const list = elements.some(({ alias }) => alias !== null) ? elements.map(({ renamed }) => renamed) : values;
@@ -69,7 +69,7 @@ function unequal(written: string, what: string, field: string): MnemoqError {
 
 /** Null for what is no object, and for what throws while it is read: `validate` tells of that, in its own words. */
 function fieldsOf(value: unknown): Record<string, unknown> | null {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return null;
+  if (typeof value !== 'object' || value === null || isList(value)) return null;
   try {
     return ALIASES.some((name) => Object.hasOwn(value, name)) ? { ...value } : null;
   } catch {
@@ -82,5 +82,14 @@ function elementOf(values: readonly unknown[], index: number): unknown {
     return values[index];
   } catch {
     return undefined;
+  }
+}
+
+/** False as well for a proxy that was revoked: asking it throws. */
+function isList(value: unknown): value is readonly unknown[] {
+  try {
+    return Array.isArray(value);
+  } catch {
+    return false;
   }
 }
