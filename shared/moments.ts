@@ -33,7 +33,7 @@ export function fromSortable(value: string): string {
   return value.replace(/(?<=\.\d{3})000Z$/, 'Z');
 }
 
-export function hasMicroseconds(value: string): boolean {
+function hasMicroseconds(value: string): boolean {
   return value.length > '1970-01-01T00:00:00.000Z'.length;
 }
 

@@ -2,6 +2,7 @@ import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { v7 as uuidv7 } from 'uuid';
 import type { MemoryCore, MnemoqError } from '../../producers/index.ts';
+import { toSortable } from '../../shared/moments.ts';
 import { TURNS_AT_ONCE, TURNS_BYTES } from '../../producers/saving/new-job.ts';
 import { QUEUES } from '../../shared/queues.ts';
 import { TEXT_BYTES } from '../../shared/records/jobs.ts';
@@ -100,17 +101,17 @@ const badCursors = [
   '',
   MARKER,
   'A'.repeat(201),
-  cursor(`${CREATED_AT}|x`),
+  cursor(`${toSortable(CREATED_AT)}|x`),
   cursor(ID),
-  cursor(`2025-02-30T00:00:00.000Z|${ID}`),
-  cursor(`2025-10-19T15:42:10Z|${ID}`),
-  cursor(`0000-01-01T00:00:00.000Z|${ID}`),
-  cursor(`-000001-01-01T00:00:00.000Z|${ID}`),
-  cursor(`+010000-01-01T00:00:00.000Z|${ID}`),
-  cursor(`${CREATED_AT}),or(id.gt.0|${ID}`),
-  cursor(`${CREATED_AT}|${ID}),or(id.gt.0`),
-  cursor(`${CREATED_AT}|${ID}|${MARKER}`),
-  cursor(`${CREATED_AT}|${ID}\0`),
+  cursor(`2025-02-30T00:00:00.000000Z|${ID}`),
+  cursor(`2025-10-19T15:42:10.000000000Z|${ID}`),
+  cursor(`0000-01-01T00:00:00.000000Z|${ID}`),
+  cursor(`-000001-01-01T00:00:00.000000Z|${ID}`),
+  cursor(`+010000-01-01T00:00:00.000000Z|${ID}`),
+  cursor(`${toSortable(CREATED_AT)}),or(id.gt.0|${ID}`),
+  cursor(`${toSortable(CREATED_AT)}|${ID}),or(id.gt.0`),
+  cursor(`${toSortable(CREATED_AT)}|${ID}|${MARKER}`),
+  cursor(`${toSortable(CREATED_AT)}|${ID}\0`),
 ];
 const badPages: BadValue[] = [
   ...badRoots('the options'),
@@ -276,7 +277,9 @@ describe('a wrong argument', () => {
     await expect(memory.saveReflection(REFLECTION as never)).resolves.toMatchObject({ success: true });
     const most = Array.from({ length: TURNS_AT_ONCE }, () => CHAT);
     expect((await memory.saveChats(most)).items).toHaveLength(TURNS_AT_ONCE);
-    await expect(memory.getMemoryContext(CONTEXT, { cursor: cursor(`${CREATED_AT}|${ID}`) })).resolves.toMatchObject({
+    await expect(
+      memory.getMemoryContext(CONTEXT, { cursor: cursor(`${toSortable(CREATED_AT)}|${ID}`) }),
+    ).resolves.toMatchObject({
       items: [],
     });
     await expect(memory.loadRecentContext(CONTEXT, { format: 'messages' })).resolves.toMatchObject({ items: [] });
