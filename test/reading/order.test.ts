@@ -126,7 +126,7 @@ test('rows that another program has written to the microsecond are each read onc
 test('the time of a record is that of Redis, also after Redis had been hours ahead', async () => {
   const contextId = stack.newContextId();
   const [seconds = 0] = await stack.client.time();
-  const hoursAhead = (hours: number) => String((Number(seconds) + hours * 3600) * 1_000_000);
+  const hoursAhead = (hours: number) => String((seconds + hours * 3600) * 1_000_000);
   await stack.client.set('memory:last-time', hoursAhead(0.5));
   await stack.memory.saveChat(keyed(contextId, 0));
   await stack.memory.saveChat(keyed(contextId, 1));
@@ -135,6 +135,6 @@ test('the time of a record is that of Redis, also after Redis had been hours ahe
   await stack.idle('chat');
   const { items } = await stack.memory.getMemoryContext(contextId);
   expect(items.map(({ userMessage }) => userMessage)).toEqual(['q2', 'q0', 'q1']);
-  const ahead = items.map(({ createdAt }) => Math.round((Date.parse(createdAt) / 1000 - Number(seconds)) / 60));
+  const ahead = items.map(({ createdAt }) => Math.round((Date.parse(createdAt) / 1000 - seconds) / 60));
   expect(ahead.map((minutes) => minutes > 20)).toEqual([false, true, true]);
 });
