@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Client } from 'pg';
 import { type BarePostgres, startBarePostgres } from '../support/services/postgrest.ts';
 import { unpackedPackage } from './runner/needs.ts';
+import { prepareAsHosted } from './support/supabase-cli.ts';
 
 const ROOT = path.join(import.meta.dirname, '../..');
 const SUPABASE = path.join(ROOT, 'supabase');
@@ -12,13 +13,7 @@ const QUESTIONS = readFileSync(path.join(import.meta.dirname, 'pgtap/who-may.sql
 let postgres: BarePostgres;
 beforeAll(async () => {
   postgres = await startBarePostgres();
-  // As in a hosted project, where the roles of the API get every right on whatever is made in `public`.
-  await postgres.sql(readFileSync(path.join(SUPABASE, 'bootstrap.sql'), 'utf8'));
-  for (const kind of ['tables', 'functions', 'sequences']) {
-    await postgres.sql(
-      `alter default privileges in schema public grant all on ${kind} to anon, authenticated, service_role`,
-    );
-  }
+  await prepareAsHosted(postgres);
   const migrations = readdirSync(path.join(SUPABASE, 'migrations')).toSorted();
   for (const file of migrations) await postgres.sql(readFileSync(path.join(SUPABASE, 'migrations', file), 'utf8'));
   // pgTAP is functions in SQL for any PostgreSQL; as an extension it could be loaded only from the folder of the server.

@@ -36,6 +36,10 @@ export const JUDGES: readonly Judge[] = [
       needs: [PACKAGES],
     },
   ),
+  judge('plpgsql-check', 'the functions of the schema, with supabase db lint', {
+    who: `plpgsql_check of the distribution, ${pinned('supabase')}`,
+    needs: [PACKAGES, debianPackage('plpgsql_check')],
+  }),
   judge('pgtap', 'who may read and write which rows and columns, and who may call what, asked in SQL', {
     who: 'pgTAP of the distribution',
     needs: [debianPackage('pgtap')],

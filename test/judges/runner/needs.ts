@@ -14,8 +14,25 @@ const UNPACKED = path.join(ROOT, 'test/judges/debian');
 const NPM_MINUTES = 15;
 /** A Chromium under any of these names will do, as in `scripts/setup.mjs`. */
 const CHROMIUM = ['chromium', 'chromium-browser', 'google-chrome'];
-/** Packages by what they are needed for: Debian names pgTAP after the PostgreSQL that it is built beside. */
-const DEBIAN = { nginx: /^nginx$/, pgtap: /^postgresql-\d+-pgtap$/ };
+
+interface DebianPackage {
+  /** Debian names what belongs to a PostgreSQL after its version; the newest one is taken. */
+  name: RegExp;
+  /** What is unpacked over it, named after it. */
+  with?: (name: string) => string;
+  /** A program of it, which must be able to run without having been installed. */
+  program?: (name: string) => string;
+}
+
+const DEBIAN = {
+  nginx: { name: /^nginx$/, program: () => 'usr/sbin/nginx' },
+  pgtap: { name: /^postgresql-\d+-pgtap$/ },
+  plpgsql_check: {
+    name: /^postgresql-\d+-plpgsql-check$/,
+    with: (name) => name.replace('-plpgsql-check', ''),
+    program: (name) => `usr/lib/postgresql/${/\d+/.exec(name)?.[0]}/bin/postgres`,
+  },
+} satisfies Record<string, DebianPackage>;
 export type DebianName = keyof typeof DEBIAN;
 
 /** The npm packages that the lock file of a folder names; nothing is done while what is installed is newer than it. */
@@ -68,26 +85,36 @@ export function unpackedPackage(name: DebianName): string {
 }
 
 function unpack(name: DebianName, draft: string, target: string): string | null {
-  const [newest] = candidates(name);
+  const wanted: DebianPackage = DEBIAN[name];
+  const [newest] = candidates(wanted.name);
   if (newest === undefined) {
     return `no package ${name} to be had; for the list of packages: sudo apt-get update (Debian and Ubuntu only)`;
   }
-  // Root gives the download to a user without rights, who cannot write into this folder; that is a warning and no more.
-  const downloaded = spawnSync('apt-get', ['download', newest], { cwd: draft, encoding: 'utf8' });
-  const [file] = readdirSync(draft);
-  if (file === undefined) return `apt-get download ${newest} failed: ${downloaded.stderr}`;
-  const extracted = spawnSync('dpkg-deb', ['--extract', file, 'content'], { cwd: draft, encoding: 'utf8' });
-  if (extracted.status !== 0) return `dpkg-deb --extract ${file} failed: ${extracted.stderr}`;
-  renameSync(path.join(draft, 'content'), target);
+  const packages = [newest, ...(wanted.with ? [wanted.with(newest)] : [])];
+  // Root gives a download to a user without rights, who cannot write into this folder; that is a warning and no more.
+  const downloaded = spawnSync('apt-get', ['download', ...packages], { cwd: draft, encoding: 'utf8' });
+  const files = readdirSync(draft);
+  if (files.length < packages.length) return `apt-get download ${packages.join(' ')} failed: ${downloaded.stderr}`;
+  for (const file of files) {
+    const extracted = spawnSync('dpkg-deb', ['--extract', file, 'content'], { cwd: draft, encoding: 'utf8' });
+    if (extracted.status !== 0) return `dpkg-deb --extract ${file} failed: ${extracted.stderr}`;
+  }
+  const content = path.join(draft, 'content');
+  const program = wanted.program?.(newest);
+  // nginx knows -V only, PostgreSQL both.
+  if (program && spawnSync(path.join(content, program), ['-V']).status !== 0) {
+    return `libraries of ${newest} are not here; they come with: sudo apt-get install -y ${packages.join(' ')}`;
+  }
+  renameSync(content, target);
   return null;
 }
 
 /** The packages that would do, the newest PostgreSQL first. As root the list of packages is brought up to date when it has none. */
-function candidates(name: DebianName): string[] {
+function candidates(wanted: RegExp): string[] {
   const known = () =>
     (spawnSync('apt-cache', ['pkgnames'], { encoding: 'utf8', maxBuffer: 2 ** 26 }).stdout ?? '')
       .split('\n')
-      .filter((each) => DEBIAN[name].test(each))
+      .filter((each) => wanted.test(each))
       .toSorted((a, b) => b.localeCompare(a, 'en', { numeric: true }));
   if (known().length === 0 && process.getuid?.() === 0) spawnSync('apt-get', ['-qq', 'update'], { stdio: 'ignore' });
   return known();

@@ -199,8 +199,12 @@ interface Login {
  * PostgreSQL listens on a Unix socket in the private folder: no port to choose, so none to lose to a parallel run. A `port`
  * on loopback is opened as well for programs that know no sockets.
  */
-async function startPostgres(janitor: Janitor, dir: string, port = 0): Promise<{ client: Client; login: Login }> {
-  const bin = join(await nativePostgres(), 'bin');
+async function startPostgres(
+  janitor: Janitor,
+  dir: string,
+  { port = 0, bin = '' } = {},
+): Promise<{ client: Client; login: Login }> {
+  bin ||= join(await nativePostgres(), 'bin');
   const data = join(dir, 'data');
   const passwordFile = join(dir, 'password');
   const password = randomBytes(24).toString('hex');
@@ -287,13 +291,16 @@ export interface BarePostgres extends Pick<Postgrest, 'sql' | 'stop'> {
   url: string;
 }
 
-/** A real PostgreSQL with nothing in it but what `initdb` makes, private to the caller; with `tcp` at a port of loopback. */
-export async function startBarePostgres({ tcp = false } = {}): Promise<BarePostgres> {
+/**
+ * A real PostgreSQL with nothing in it but what `initdb` makes, private to the caller; with `tcp` at a port of loopback.
+ * `bin` is the folder of its programs where it is to be another than the one of the tests.
+ */
+export async function startBarePostgres({ tcp = false, bin = '' } = {}): Promise<BarePostgres> {
   const dir = await mkdtemp(join(tmpdir(), 'mnemoq-postgres-'));
   const janitor = new Janitor(dir);
   try {
     const port = tcp ? await freePort() : 0;
-    const { client, login } = await startPostgres(janitor, dir, port);
+    const { client, login } = await startPostgres(janitor, dir, { port, bin });
     const { user, password, database } = login;
     const url = tcp
       ? `postgresql://${user}:${password}@127.0.0.1:${port}/${database}?sslmode=disable`
