@@ -1,6 +1,7 @@
 /**
  * Makes the pictures of the dashboard in docs/ from the sample conversations, on embedded parts in a folder of its own. The
- * Chinese one needs a font for it: apt-get install fonts-noto-cjk fonts-noto-color-emoji.
+ * Chinese one needs a font for it: apt-get install fonts-noto-cjk fonts-noto-color-emoji. With --discard they are made and
+ * thrown away, which shows that they can be made.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -34,6 +35,7 @@ async function fill(memory) {
 }
 
 const dir = mkdtempSync(path.join(tmpdir(), 'mnemoq-screenshots-'));
+const pictures = process.argv.includes('--discard') ? dir : path.join(root, 'docs');
 const parts = await startEmbeddedParts(dir);
 const environment = {
   ...parts.environment,
@@ -51,7 +53,7 @@ try {
   const [username, password] = environment.MEMORY_API_KEYS.split(':');
   const open = async (options) =>
     (await browser.newContext({ viewport: VIEW, httpCredentials: { username, password }, ...options })).newPage();
-  const shoot = async (page, name) => page.screenshot({ path: path.join(root, 'docs', name) });
+  const shoot = async (page, name) => page.screenshot({ path: path.join(pictures, name) });
 
   const light = await open({ locale: 'en-GB', timezoneId: 'Asia/Taipei', colorScheme: 'light' });
   await light.goto(`${dashboard.url}/#c=balcony-garden`);

@@ -25,9 +25,39 @@ export const FORMS: readonly Form[] = [
     run: { program: ['test/chaos/main.ts'] },
   },
   {
+    name: 'cluster',
+    shows: 'nothing is lost and workers go on when nodes of a Redis Cluster are killed and others take over',
+    minutes: 2,
+    run: { tests: ['test/deep/cluster.test.ts'] },
+  },
+  {
+    name: 'kills',
+    shows: 'what killed workers and servers had in hand is done once, in the time that BullMQ and Redis take for it',
+    minutes: 6,
+    run: { tests: ['test/deep/kills.test.ts', 'test/deep/outages.test.ts'] },
+  },
+  {
+    name: 'package',
+    shows: 'the packed package is installed, imported, compiled against and run',
+    minutes: 2,
+    run: { tests: ['test/deep/package.test.ts'] },
+  },
+  {
+    name: 'commands',
+    shows: 'mnemoq dev, a demo of a broken memory and a large import work from beginning to end',
+    minutes: 3,
+    run: { tests: ['test/deep/dev.test.ts', 'test/deep/demo.test.ts', 'test/deep/import.test.ts'] },
+  },
+  {
+    name: 'screenshots',
+    shows: 'the pictures of the dashboard can still be made',
+    minutes: 1,
+    run: { program: ['scripts/screenshots.mjs', '--discard'] },
+  },
+  {
     name: 'model',
     shows: 'ten times as many random sequences of steps as in npm test agree with the plain model',
-    minutes: 6,
+    minutes: 4,
     run: { tests: ['test/model/model.test.ts'] },
     environment: { MODEL_RUNS: '250' },
   },
@@ -37,26 +67,6 @@ export const FORMS: readonly Form[] = [
       'the benchmark of large backlogs, long conversations and many records runs to its end at a tenth of its sizes',
     minutes: 6,
     run: { program: ['bench/limits.ts', '--pending', '100000', '--turns', '10000', '--records', '100000'] },
-  },
-  {
-    name: 'kills',
-    shows:
-      'what killed workers, nodes and servers had in hand is done once, in the time that BullMQ and Redis take for it',
-    minutes: 8,
-    run: { tests: ['test/deep/kills.test.ts', 'test/deep/outages.test.ts', 'test/deep/cluster.test.ts'] },
-  },
-  {
-    name: 'commands',
-    shows: 'the packed package, mnemoq dev, a demo of a broken memory and a large import work from beginning to end',
-    minutes: 5,
-    run: {
-      tests: [
-        'test/deep/package.test.ts',
-        'test/deep/dev.test.ts',
-        'test/deep/demo.test.ts',
-        'test/deep/import.test.ts',
-      ],
-    },
   },
   {
     name: 'backlog',

@@ -39,6 +39,8 @@ const program = new Command('test:deep')
     const notRun = left.map(({ name, minutes }) => ({ name, why: `left out (usually ${minutes} min)` }));
     printSummary('form', outcomes, notRun);
     const failed = outcomes.filter(({ passed }) => !passed).length;
+    if (interrupted.signal.aborted) throw new CommandEnd(EXIT.failed, 'interrupted');
+    if (outcomes.length === 0) throw new CommandEnd(EXIT.usage, 'no form takes so little time');
     if (failed > 0) throw new CommandEnd(EXIT.failed, `${counted(failed, 'form')} of ${outcomes.length} did not pass`);
     print(`${counted(outcomes.length, 'form')} passed`);
   });
