@@ -1,3 +1,6 @@
+/**
+ * **bench/**: measurements on real parts; `npm run bench` and `npm run bench:limits` run them. Nothing here is asserted.
+ */
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { EXIT } from '../cli/terminal/exit.ts';
 import { print, printJson, say } from '../cli/terminal/output.ts';

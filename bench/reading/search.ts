@@ -1,3 +1,6 @@
+/**
+ * **bench/reading/**: what reads cost: searches, trends and long conversations.
+ */
 import { createReadStream } from 'node:fs';
 import { createGunzip } from 'node:zlib';
 import path from 'node:path';

@@ -1,3 +1,6 @@
+/**
+ * **bench/writing/**: what saves and flushes cost, from the acknowledgement to the commit of a large backlog.
+ */
 import type { Queue } from 'bullmq';
 import type { MemoryCore } from '../../producers/index.ts';
 import { drained } from '../stage.ts';

@@ -1,3 +1,7 @@
+/**
+ * **test/bad-input/**: what is wrong with an input is refused by every way in, by name and before anything is stored. What a
+ * good input does is tested in the folder of its subject.
+ */
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { v7 as uuidv7 } from 'uuid';

@@ -1,3 +1,7 @@
+/**
+ * **test/chaos/**: a program that saves and reads while everything breaks, and then compares all that is stored with what was
+ * acknowledged. It runs as the form `chaos` of `npm run test:deep`.
+ */
 import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

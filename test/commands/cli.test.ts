@@ -1,3 +1,7 @@
+/**
+ * **test/commands/**: the `mnemoq` command as a person or a script uses it, the scripts of `package.json`, the containers and
+ * the examples. The calls behind the commands are tested in the folders of their subjects.
+ */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

@@ -1,4 +1,8 @@
 /**
+ * **test/deep/**: tests that take too long for `npm test`: they wait for time limits of BullMQ and Redis, or start everything
+ * anew. Each belongs to a form of `npm run test:deep`.
+ */
+/**
  * Workers that are killed with work in hand, and the time that BullMQ and the flush take to see it: half a minute until a
  * lock has run out, up to three looks of 30 s each for jobs without one, a minute until pending records change hands. In
  * `npm test` the same stands in durability, webhooks and events, where that time is made to pass in Redis.

@@ -1,3 +1,7 @@
+/**
+ * **test/doors/**: who gets in, the dashboard, the memory page, MCP, and what listeners are told. The HTTP API has a folder of
+ * its own, `test/http/`.
+ */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';

@@ -11,7 +11,7 @@ import { loadConfig } from '../../shared/settings/config.ts';
 import { VARIABLE_NAMES } from '../../shared/settings/variables.ts';
 import { EVENT_TYPES } from '../../shared/short-term/events.ts';
 import { MUTANTS } from '../mutants/mutants.ts';
-import { blocksOf, headingsOf, linksOf, slugOf, tablesOf, wordsOf } from '../support/docs/markdown.ts';
+import { blocksOf, headingsOf, linksOf, slugOf, tablesOf, wordsOf } from '../support/inputs/markdown.ts';
 
 const ROOT = path.join(import.meta.dirname, '../..');
 /** The pages a user needs first are there in both languages. */

@@ -1,3 +1,7 @@
+/**
+ * **test/house/**: the source itself: its folders, its documentation, and lists that must fit it. Nothing is started here, so
+ * all of it takes seconds.
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from '@jest/globals';
@@ -65,15 +69,29 @@ test('inside a room a folder imports only floors below it', () => {
 });
 
 test.each(foldersOf(Object.keys(ROOMS)))('%s is as large as a room and says what belongs into it', (folder) => {
-  const entries = readdirSync(path.join(ROOT, folder), { withFileTypes: true });
-  const names = entries.filter((entry) => entry.isFile()).map(({ name }) => name);
+  const entries = readdirSync(path.join(ROOT, folder));
   expect(entries.length).toBeGreaterThanOrEqual(FEWEST_ENTRIES);
-  expect(names.length).toBeLessThanOrEqual(MOST_FILES);
-  const heads = names.filter((name) =>
+  expect(filesIn(folder).length).toBeLessThanOrEqual(MOST_FILES);
+  expect(headsOf(folder)).toHaveLength(1);
+});
+
+test.each(foldersOf(['test', 'bench']))('%s is no hall and says what belongs into it', (folder) => {
+  // Every judge is a file, and they are as many as there are.
+  if (folder !== 'test/judges') expect(filesIn(folder).length).toBeLessThanOrEqual(MOST_FILES);
+  expect(headsOf(folder)).toHaveLength(1);
+});
+
+function filesIn(folder: string): string[] {
+  const entries = readdirSync(path.join(ROOT, folder), { withFileTypes: true });
+  return entries.filter((entry) => entry.isFile()).map(({ name }) => name);
+}
+
+/** The files of a folder that begin with the sentence about it. */
+function headsOf(folder: string): string[] {
+  return filesIn(folder).filter((name) =>
     readFileSync(path.join(ROOT, folder, name), 'utf8').startsWith(`/**\n * **${folder}/**: `),
   );
-  expect(heads).toHaveLength(1);
-});
+}
 
 function sourcesIn(folder: string): string[] {
   return readdirSync(path.join(ROOT, folder), { recursive: true, encoding: 'utf8' })
@@ -85,7 +103,7 @@ function sourcesIn(folder: string): string[] {
 function foldersOf(rooms: readonly string[]): string[] {
   const code = rooms.flatMap((room) =>
     readdirSync(path.join(ROOT, room), { recursive: true, encoding: 'utf8' })
-      .filter((name) => /\.(ts|js)$/.test(name))
+      .filter((name) => /\.(ts|js)$/.test(name) && !name.includes('node_modules'))
       .map((name) => path.dirname(path.join(room, name))),
   );
   return [...new Set(code)].toSorted();

@@ -1,3 +1,6 @@
+/**
+ * **test/http/**: the HTTP API: every operation, who may call it, what is refused and how it is told.
+ */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { createConfig, lintFromString } from '@redocly/openapi-core';
 import { type Api, startApi } from '../../doors/http/server.ts';

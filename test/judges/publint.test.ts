@@ -1,3 +1,7 @@
+/**
+ * **test/judges/**: programs of others that judge Mnemoq; `npm run judges` runs them. What Mnemoq promises by itself is tested
+ * in the other folders.
+ */
 import { expect, test } from '@jest/globals';
 import { acceptedBy, disputes } from './support/accepted.ts';
 import { packMnemoq } from './support/packed.ts';

@@ -1,3 +1,7 @@
+/**
+ * **test/keeping/**: what is done to records long after they were saved: they are erased, sealed with another key, archived and
+ * restored.
+ */
 import { randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';

@@ -1,3 +1,6 @@
+/**
+ * **test/model/**: random sequences of steps on real parts, compared after each step with a plain model in memory.
+ */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { Bench } from './bench.ts';

@@ -1,3 +1,7 @@
+/**
+ * **test/mutants/**: a program that makes known mistakes in a copy of the code, one at a time, and shows that a test sees each
+ * of them.
+ */
 import { Command, Option } from 'commander';
 import { CommandEnd, EXIT, report } from '../../cli/terminal/exit.ts';
 import { counted, mark, print, printJson, printTable, say } from '../../cli/terminal/output.ts';

@@ -1,3 +1,7 @@
+/**
+ * **test/processes/**: workers and servers as processes: how they start, end, report and come through outages, on one Redis and
+ * on a cluster. What they do to a record is tested in the folder of that subject.
+ */
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { v7 as uuidv7 } from 'uuid';
 import { runCommand } from '../support/clients/command.ts';

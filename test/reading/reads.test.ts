@@ -1,3 +1,6 @@
+/**
+ * **test/reading/**: what is read back: conversations, searches, trends and exports, and that it is complete and in order.
+ */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { ContextRecord } from '../../producers/index.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';

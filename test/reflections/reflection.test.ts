@@ -1,3 +1,6 @@
+/**
+ * **test/reflections/**: reflections and knowledge: how they come about, are pinned, verified, imported and traced.
+ */
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';

@@ -1,3 +1,7 @@
+/**
+ * **test/saving/**: from a save to a row: what a save promises, how it is committed, and what happens where Redis or Supabase is
+ * away or full.
+ */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { startStack, type Stack } from '../support/services/stack.ts';
 import { CHOSEN_SUPABASE } from '../support/services/supabase-service.ts';

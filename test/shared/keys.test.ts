@@ -1,3 +1,6 @@
+/**
+ * **test/shared/**: single parts of `shared/` that need no store: keys, tokens, ciphers, settings, and how values are checked.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

@@ -1,3 +1,6 @@
+/**
+ * **test/stores/**: what Mnemoq asks of Redis, Supabase and IPFS, store by store.
+ */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,3 +1,6 @@
+/**
+ * **test/support/**: what several tests need. No test is in here.
+ */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
 import { computeCid, Ipfs } from '../../shared/pinning/ipfs.ts';

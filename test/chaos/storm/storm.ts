@@ -1,3 +1,7 @@
+/**
+ * **test/chaos/storm/**: what breaks in a chaos run, when, and on which parts. What is saved and read meanwhile is in
+ * `test/chaos/traffic/`.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import type { FlushResult } from '../../../shared/queues.ts';

@@ -1,3 +1,7 @@
+/**
+ * **test/chaos/traffic/**: what is saved and read in a chaos run, and what was promised for it. What breaks meanwhile is in
+ * `test/chaos/storm/`.
+ */
 import type { ChatInput, ReflectionInput } from '../../../producers/index.ts';
 import { newChatJob, newReflectionJob } from '../../../producers/saving/new-job.ts';
 import { randomOf, wholeFrom } from '../random.ts';

@@ -1,3 +1,7 @@
+/**
+ * **test/deep/runner/**: the program behind `npm run test:deep`: which long forms there are, and how one is run and ended. The
+ * forms themselves are elsewhere.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

@@ -1,3 +1,6 @@
+/**
+ * **test/judges/runner/**: the program behind `npm run judges`: which judges there are, and what each of them needs.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

@@ -1,3 +1,6 @@
+/**
+ * **test/judges/support/**: what several judges need: the packed package, programs to fetch, and findings that are accepted.
+ */
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parse as parseYaml } from 'yaml';

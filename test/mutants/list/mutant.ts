@@ -1,3 +1,6 @@
+/**
+ * **test/mutants/list/**: the known mistakes, in a file for each subject.
+ */
 /** One mistake somebody could make in the code, and the test that must see it. */
 export interface Mutant {
   name: string;

@@ -1,3 +1,7 @@
+/**
+ * **test/support/clients/**: clients and programs that tests use Mnemoq with: commands, workers, browsers, tokens of users, a
+ * collector of traces.
+ */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';

@@ -1,3 +1,6 @@
+/**
+ * **test/support/faults/**: what breaks a connection or an answer on purpose, and how a test waits for a state.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const POLL_MS = 20;

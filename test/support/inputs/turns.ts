@@ -1,3 +1,6 @@
+/**
+ * **test/support/inputs/**: what tests save and ask: turns, records, odd ids, bad values, and how a random test is run again.
+ */
 import { v7 as uuidv7 } from 'uuid';
 import type { ChatInput } from '../../../producers/index.ts';
 import { TEXT_BYTES } from '../../../shared/records/jobs.ts';

@@ -1,3 +1,7 @@
+/**
+ * **test/support/services/**: the real parts that tests run on: Redis, a Redis Cluster, Supabase on PostgREST and embedded,
+ * IPFS.
+ */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
