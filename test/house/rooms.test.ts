@@ -77,7 +77,8 @@ test.each(foldersOf(Object.keys(ROOMS)))('%s is as large as a room and says what
 
 test.each(foldersOf(['test', 'bench']))('%s is no hall and says what belongs into it', (folder) => {
   // Every judge is a file, and they are as many as there are.
-  if (folder !== 'test/judges') expect(filesIn(folder).length).toBeLessThanOrEqual(MOST_FILES);
+  const most = folder === 'test/judges' ? Infinity : MOST_FILES;
+  expect(filesIn(folder).length).toBeLessThanOrEqual(most);
   expect(headsOf(folder)).toHaveLength(1);
 });
 
