@@ -1,7 +1,9 @@
 import { type Job, UnrecoverableError } from 'bullmq';
+import { z } from 'zod';
 import { MnemoqError } from '../../shared/errors.ts';
 import type { ConfigWith } from '../../shared/settings/config.ts';
 import type { Followed } from '../../shared/short-term/event-feed.ts';
+import { validate } from '../../shared/validate.ts';
 import { mayPass, signedPost } from './signed-post.ts';
 
 export type WebhookConfig = ConfigWith<'webhookUrl' | 'webhookSecret'>;
@@ -14,6 +16,9 @@ const GIVE_UP_MS = 86_400_000;
 /** Data of a job in queue `webhook`. Unlike an event, a delivery always has an id. */
 export type Delivery = Omit<Followed['event'], 'id'> & { id: string };
 
+/** What a delivery needs of its job, which any client may have added. The id stands in a header. */
+const delivery = z.looseObject({ id: z.string().regex(/^[!-~]{1,1000}$/, 'printable ASCII without spaces') });
+
 /**
  * Sends one event to the endpoint. When another try may help, it throws `timeout` and the job is put off; otherwise the job
  * fails. Errors repeat neither the address nor the answer, because both may be secret.
@@ -22,6 +27,7 @@ export async function deliver(
   { data, timestamp }: Pick<Job<Delivery>, 'data' | 'timestamp'>,
   { webhookUrl, webhookSecret }: WebhookConfig,
 ): Promise<{ status: number }> {
+  validate(delivery, data, 'the webhook job');
   const outcome = await signedPost({ url: webhookUrl, secret: webhookSecret, timeoutMs: TIMEOUT_MS }, data);
   const { status } = outcome;
   if (status !== null && status >= 200 && status < 300) return { status };
