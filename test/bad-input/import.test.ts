@@ -255,8 +255,8 @@ describe('an import that is large in one way or another', () => {
     await stack.queue('chat').drain();
   });
 
-  test('a million empty lines are nothing to do', async () => {
-    expect(await importing(file('lines.gz', gzipSync('\n'.repeat(1_000_000))))).toEqual({
+  test('two hundred thousand empty lines are nothing to do', async () => {
+    expect(await importing(file('lines.gz', gzipSync('\n'.repeat(200_000))))).toEqual({
       lines: 0,
       queued: 0,
       failed: 0,

@@ -4,8 +4,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { ChatInput, ReflectionInput } from '../../producers/index.ts';
 import { encode } from '../../shared/records/tokenizer.ts';
-import { runCli, startCli } from '../support/clients/cli.ts';
-import { eventually } from '../support/faults/eventually.ts';
+import { runCli } from '../support/clients/cli.ts';
 
 const ROOT = path.join(import.meta.dirname, '../..');
 
@@ -52,16 +51,5 @@ describe('the demo', () => {
     expect(new Set(reflections.map(({ cid }: { cid: string }) => cid)).size).toBe(thoughts.length);
     expect(checks.length).toBe(7 + thoughts.length);
     expect(checks.filter(({ ok }: { ok: boolean }) => !ok)).toEqual([]);
-  });
-
-  test('ends with 1 and prints no result when it is interrupted', async () => {
-    const { process: child, said, ended } = startCli(['demo', '--json'], { cwd: dir });
-    await eventually(() => said.stderr.includes('starting the chat'));
-    child.kill('SIGINT');
-    expect(await ended).toMatchObject({
-      code: 1,
-      stdout: '',
-      stderr: expect.stringContaining('stopped before the end'),
-    });
   });
 });

@@ -2,7 +2,8 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { runCli } from '../support/clients/cli.ts';
+import { runCli, startCli } from '../support/clients/cli.ts';
+import { eventually } from '../support/faults/eventually.ts';
 
 const ROOT = path.join(import.meta.dirname, '../..');
 
@@ -11,6 +12,19 @@ beforeEach(() => {
   dir = mkdtempSync(path.join(tmpdir(), 'mnemoq-demo-'));
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+describe('the demo', () => {
+  test('ends with 1 and prints no result when it is interrupted', async () => {
+    const { process: child, said, ended } = startCli(['demo', '--json'], { cwd: dir });
+    await eventually(() => said.stderr.includes('starting the chat'));
+    child.kill('SIGINT');
+    expect(await ended).toMatchObject({
+      code: 1,
+      stdout: '',
+      stderr: expect.stringContaining('stopped before the end'),
+    });
+  });
+});
 
 /**
  * The demo judges the memory it runs on, so it must say no about a broken one. There is no switch in the program to break

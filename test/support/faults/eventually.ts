@@ -3,7 +3,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const POLL_MS = 20;
+/** Between two looks: at once for what is nearly there, and seldom for what takes long, which needs the processor itself. */
+const [FIRST_PAUSE_MS, LONGEST_PAUSE_MS] = [2, 50];
 
 /**
  * How long a test waits for a state it expects: long, because a wait ends as soon as the state is there, and only a test
@@ -22,10 +23,10 @@ export function patient(limitMs: number): number {
 export async function eventually<T>(check: () => Promise<T> | T, withinMs = 60_000): Promise<T> {
   const limit = patient(withinMs);
   const deadline = Date.now() + limit;
-  for (;;) {
+  for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(1.5 * pause, LONGEST_PAUSE_MS)) {
     const result = await check();
     if (result) return result;
     if (Date.now() > deadline) throw new Error(`it did not happen within ${limit} ms: ${check.toString()}`);
-    await sleep(POLL_MS);
+    await sleep(pause);
   }
 }

@@ -22,6 +22,7 @@ import { type SupabaseName, type SupabaseService, supabaseService } from './supa
 /** Real parts for one test file: a Redis and an IPFS of its own, and a shared Supabase behind a proxy that can fail. */
 export interface Stack {
   environment: Record<string, string>;
+  /** Stopped with the stack; a test that starts it again puts the new one here. */
   redis: EmbeddedRedis;
   /** A plain client, to look into Redis from outside. */
   client: Redis;
@@ -95,7 +96,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     return opened;
   };
 
-  return {
+  const stack: Stack = {
     environment,
     redis,
     client,
@@ -122,10 +123,11 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       await Promise.all(workers.map((worker) => worker.stop()));
       await Promise.all([...queues.values()].map((each) => each.close()));
       client.disconnect();
-      await Promise.all([redis.stop(), ipfs.stop(), proxy.stop()]);
+      await Promise.all([stack.redis.stop(), ipfs.stop(), proxy.stop()]);
       rmSync(dir, { recursive: true, force: true });
     }),
   };
+  return stack;
 }
 
 /** Some tests stop their stack before Redis comes back under another process; the hook after each stops it anyway. */
