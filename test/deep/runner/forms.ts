@@ -44,9 +44,17 @@ export const FORMS: readonly Form[] = [
   },
   {
     name: 'commands',
-    shows: 'mnemoq dev, a demo of a broken memory and a large import work from beginning to end',
+    shows:
+      'mnemoq dev, a demo of a broken memory, a large import and a collector that is away work from beginning to end',
     minutes: 3,
-    run: { tests: ['test/deep/dev.test.ts', 'test/deep/demo.test.ts', 'test/deep/import.test.ts'] },
+    run: {
+      tests: [
+        'test/deep/dev.test.ts',
+        'test/deep/demo.test.ts',
+        'test/deep/import.test.ts',
+        'test/deep/tracing.test.ts',
+      ],
+    },
   },
   {
     name: 'screenshots',
