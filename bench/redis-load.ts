@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 
-/** What Redis has done since its start: microseconds by command. Those of a script count within its EVALSHA as well. */
+/** The microseconds that Redis has spent since its start, by command. Commands in a script are counted in its EVALSHA as well. */
 export type RedisLoad = ReadonlyMap<string, { calls: number; usec: number }>;
 
 export async function readRedisLoad(redis: Redis): Promise<RedisLoad> {
@@ -8,7 +8,7 @@ export async function readRedisLoad(redis: Redis): Promise<RedisLoad> {
   return new Map([...lines].map(([, name = '', calls, usec]) => [name, { calls: Number(calls), usec: Number(usec) }]));
 }
 
-/** Microseconds between two readings, the costliest commands first. */
+/** Gives the microseconds between two readings, the most expensive commands first. */
 export function usecBetween(before: RedisLoad, after: RedisLoad): [command: string, usec: number][] {
   return [...after]
     .map(([name, { usec }]): [string, number] => [name, usec - (before.get(name)?.usec ?? 0)])
@@ -16,7 +16,7 @@ export function usecBetween(before: RedisLoad, after: RedisLoad): [command: stri
     .toSorted(([, a], [, b]) => b - a);
 }
 
-/** Bytes of all that Redis holds. */
+/** Gives the bytes of everything that Redis holds. */
 export async function usedMemory(redis: Redis): Promise<number> {
   return Number(/^used_memory:(\d+)/m.exec(await redis.info('memory'))?.[1]);
 }

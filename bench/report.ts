@@ -1,6 +1,6 @@
 import { print, printTable } from '../cli/terminal/output.ts';
 
-/** A measurement as people read it. The ratio stands first: it says more than numbers of a busy machine. */
+/** A measurement in the form in which people read it. The ratio stands first, as it says more than numbers of a busy machine. */
 export interface ResultTable {
   title: string;
   head: readonly string[];
@@ -9,14 +9,14 @@ export interface ResultTable {
   note: string;
 }
 
-/** Prints a table under its title, with its note. */
+/** Prints a table with its title and its note. */
 export function printResult({ title, head, rows, note }: ResultTable): void {
   print(`\n${title}`);
   printTable(head, rows);
   print(note);
 }
 
-/** A ratio in words for a table: `12.3 ×`. */
+/** Writes a ratio for a table, such as `12.3 ×`. */
 export function times(ratio: number): string {
   return `${ratio.toPrecision(3)} ×`;
 }

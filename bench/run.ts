@@ -16,14 +16,14 @@ interface Measured {
 export type Measurement = (stage: Stage) => Promise<Measured>;
 
 export interface RunOptions {
-  /** Print all numbers as one JSON object. */
+  /** True when all numbers are printed as one JSON object. */
   json: boolean | undefined;
-  /** What this run was asked for, printed with the numbers. */
+  /** The options of this run, which are printed with the numbers. */
   asked: object;
   note: string;
 }
 
-/** A measurement and its result for people. */
+/** A measurement, and how its result is written for people. */
 export function measurement<R extends object>(
   measure: (stage: Stage) => Promise<R>,
   toTable: (result: R) => ResultTable,
@@ -34,7 +34,7 @@ export function measurement<R extends object>(
   };
 }
 
-/** Sets the stage, measures one after the other, clears the stage whatever happens, and prints what came out. */
+/** Starts all parts, measures one thing after the other, stops the parts whatever happens, and prints the results. */
 export async function runMeasurements(
   measurements: Record<string, Measurement>,
   { json, asked, note }: RunOptions,
@@ -50,7 +50,7 @@ export async function runMeasurements(
   } finally {
     await stage.stop();
   }
-  // What was interrupted still waits for parts that are gone.
+  // An interrupted measurement still waits for parts that are gone.
   if (measured === null) process.exit(EXIT.failed);
   const machine = { ...describeMachine(stage), loadBefore };
   if (json) {

@@ -13,21 +13,21 @@ import { messageOf } from '../shared/errors.ts';
 import type { WorkerKind } from '../workers/kinds.ts';
 import { type Postgrest, startPostgrest } from '../test/support/services/postgrest.ts';
 
-/** Often enough that the end of a queue is seen to a hundredth of its time, seldom enough to cost Redis nothing. */
+/** A time short enough to measure the end of a queue to one hundredth, and long enough to cost Redis nothing. */
 const POLL_MS = 10;
 
-/** A Supabase to measure on. */
+/** A Supabase on which is measured. */
 export interface Place {
   name: 'embedded' | 'postgrest';
   url: string;
   key: string;
-  /** supabase-js with the service key and nothing of Mnemoq. */
+  /** A client of supabase-js with the service key, without any code of Mnemoq. */
   client: SupabaseClient;
-  /** Runs SQL past it; null where there is no PostgreSQL to reach. */
+  /** Runs SQL directly in its database. It is null where no PostgreSQL can be reached. */
   sql: Postgrest['sql'] | null;
 }
 
-/** Everything one bench run starts, and its end. */
+/** Everything that one run of the benchmark starts, and how it ends. */
 export class Stage {
   readonly places: readonly [Place, ...Place[]];
   readonly redisVersion: string;
@@ -43,7 +43,7 @@ export class Stage {
     this.#end = end;
   }
 
-  /** Starts the embedded parts in a new folder and, where its packages are installed, PostgreSQL with PostgREST. */
+  /** Starts the embedded parts in a new folder, and PostgreSQL with PostgREST where their packages are installed. */
   static async start(): Promise<Stage> {
     const dir = mkdtempSync(path.join(tmpdir(), 'mnemoq-bench-'));
     const removeDir = () => rmSync(dir, { recursive: true, force: true });
@@ -72,7 +72,7 @@ export class Stage {
     }
   }
 
-  /** Settings for Mnemoq on a place, with an empty Redis database of its own. */
+  /** Gives the settings of Mnemoq for one Supabase, with an empty database of Redis for itself. */
   newEnvironment(place: Place): Record<string, string> {
     return {
       ...this.#parts.environment,
@@ -81,7 +81,7 @@ export class Stage {
       SUPABASE_SERVICE_ROLE_KEY: place.key,
       MEMORY_LOG_LEVEL: 'warn',
       MEMORY_HEALTH_PORT: '0',
-      // Flushes come only when a measurement asks for them.
+      // A flush runs only when a measurement asks for it.
       MEMORY_FLUSH_INTERVAL_MS: '86400000',
       MEMORY_FLUSH_MAX_PENDING: '10000000',
     };
@@ -115,7 +115,7 @@ export class Stage {
     this.#opened.push(close);
   }
 
-  /** Closes what a measurement has opened, so that its idle workers take nothing from the next one. */
+  /** Closes what a measurement has opened, so that its idle workers do not slow down the next one. */
   async release(): Promise<void> {
     const opened = this.#opened.splice(0).toReversed();
     for (const close of opened) await close();
@@ -127,7 +127,7 @@ export class Stage {
   }
 }
 
-/** Resolves when no job is waiting or in hand. */
+/** Resolves when no job waits and none is being worked on. */
 export async function drained(queue: Queue): Promise<void> {
   for (;;) {
     const counts = await queue.getJobCounts('waiting', 'active');

@@ -1,36 +1,36 @@
 import { performance } from 'node:perf_hooks';
 
-/** How long one call takes and how many end in a second. */
+/** The time that one call takes, and the number of calls that end in a second. */
 export type Latency = {
   medianMs: number;
   p99Ms: number;
   perSecond: number;
 };
 
-/** The value a `part` (0 to 1) of all values does not exceed, by nearest rank. */
+/** Gives the value that a `part` (0 to 1) of all values does not exceed, by nearest rank. */
 export function quantile(values: readonly number[], part: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(part * sorted.length) - 1)] ?? Number.NaN;
 }
 
-/** The middle one: half a machine's hiccups pull it neither way. */
+/** Gives the value in the middle, which a few slow or fast runs do not change. */
 export function median(values: readonly number[]): number {
   return quantile(values, 0.5);
 }
 
-/** Four significant digits: more would pretend to an accuracy that a shared machine does not have. */
+/** Rounds to four significant digits. More digits would claim an accuracy that a shared machine does not have. */
 export function rounded(value: number): number {
   return Number(value.toPrecision(4));
 }
 
-/** How long `work` takes, in ms. */
+/** Gives the time that `work` takes, in ms. */
 export async function timed(work: () => Promise<unknown>): Promise<number> {
   const start = performance.now();
   await work();
   return performance.now() - start;
 }
 
-/** How long each of `count` runs takes, in ms, with at most `inFlight` under way at once. */
+/** Gives the time that each of `count` runs takes, in ms, with at most `inFlight` runs at once. */
 export async function latencies(
   count: number,
   inFlight: number,
@@ -45,7 +45,7 @@ export async function latencies(
   return measured;
 }
 
-/** One round: latencies and throughput of `count` runs, `inFlight` at once. */
+/** Measures one round: the latencies and the throughput of `count` runs, `inFlight` at once. */
 export async function latencyRound(
   count: number,
   inFlight: number,
@@ -56,7 +56,7 @@ export async function latencyRound(
   return { medianMs: median(measured), p99Ms: quantile(measured, 0.99), perSecond: (1000 * count) / tookMs };
 }
 
-/** The median over rounds, number by number. A ratio taken within each round outlives a machine that gets busier. */
+/** Gives the median of each number over all rounds. A ratio is taken within each round, so it holds when a machine gets busier. */
 export function medians<K extends string>(rounds: readonly Record<K, number>[]): Record<K, number> {
   const names = Object.keys(rounds[0] ?? {}) as K[];
   const entries = names.map((name) => [name, rounded(median(rounds.map((round) => round[name])))]);

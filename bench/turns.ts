@@ -5,11 +5,11 @@ import type { ChatJob } from '../shared/records/jobs.ts';
 import { type MemoryRow, toRow } from '../shared/records/records.ts';
 import { newRecord } from '../shared/tiers/new-record.ts';
 
-/** Any number does; the same one gives the same texts in every run. */
+/** The seed. Any number would do; the same number gives the same texts in every run. */
 const SEED = 20_251_019;
 const FIRST_MOMENT = Date.parse('2025-10-19T00:00:00.000Z');
 
-/** A turn with everything a row of `memories` needs. */
+/** A turn with everything that a row of `memories` needs. */
 export type BenchTurn = Omit<ChatJob, 'id' | 'important'>;
 
 interface Pools {
@@ -17,7 +17,7 @@ interface Pools {
   times: readonly string[];
   asks: readonly string[];
   answers: readonly string[];
-  /** Sentences in the shortest answer; the longest has three more. English needs fewer tokens for a sentence. */
+  /** The number of sentences in the shortest answer; the longest has three more. English needs fewer tokens for a sentence. */
   fewest: number;
   separator: string;
 }
@@ -72,8 +72,8 @@ const ENGLISH: Pools = {
 };
 
 /**
- * Endless turns of invented everyday talk, Chinese and English by turns, about 150 tokens each, spread evenly over
- * `contextIds`, a second apart. The same call gives the same texts.
+ * Generates turns of invented everyday talk without end. They are in Chinese or English, have about 150 tokens each, are spread
+ * evenly over `contextIds`, and are a second apart. The same call gives the same texts.
  */
 export function* generateTurns(contextIds: readonly string[]): Generator<BenchTurn, never> {
   const random = mulberry32(SEED);
@@ -89,7 +89,7 @@ export function* generateTurns(contextIds: readonly string[]): Generator<BenchTu
   }
 }
 
-/** The row the chat worker and the flush would make of a turn, with an id of its own. */
+/** Makes the row that the chat worker and the flush would make from a turn, with a new id. */
 export function toBenchRow(turn: BenchTurn, config: Config): MemoryRow {
   const { userMessage, assistantMessage, ...head } = turn;
   const keyring = config.encryptionKeys ? new Keyring(config.encryptionKeys) : null;
@@ -97,7 +97,7 @@ export function toBenchRow(turn: BenchTurn, config: Config): MemoryRow {
   return toRow(newRecord({ ...head, id: uuidv7(), module: 'chat' }, text, { config: config as never, keyring }));
 }
 
-/** Takes so many of what a generator gives. */
+/** Gives the next `count` values of a generator. */
 export function take<T>(count: number, from: Generator<T, never>): T[] {
   return Array.from({ length: count }, () => from.next().value);
 }
@@ -112,7 +112,7 @@ function paragraph(pools: Pools, sentences: readonly string[], count: number, ra
   return Array.from({ length: count }, () => fill(pick(sentences))).join(pools.separator);
 }
 
-/** A small seeded generator of numbers from 0 to 1; Math.random cannot be seeded. */
+/** Makes a small generator of random numbers from 0 to 1 that has a seed, which Math.random has not. */
 export function mulberry32(seed: number): () => number {
   let state = seed;
   return () => {

@@ -1,5 +1,5 @@
 /**
- * **cli/**: the `mnemoq` command. The one room that sees all others, and nothing of theirs is done here.
+ * **cli/**: the `mnemoq` command. It is the only room that may import all others, and it does none of their work itself.
  */
 import { Command } from 'commander';
 import { apiCommand } from './commands/running/api.ts';
@@ -61,10 +61,10 @@ const commands = [
   manifestCommand,
 ];
 
-/** Runs the command that the process was started with; its exit code is the process's. */
+/** Runs the command with which the process was started. The exit code of the command becomes the exit code of the process. */
 export async function runProgram(): Promise<void> {
   process.on('uncaughtException', (error) => process.exit(report(error)));
-  // Whoever reads has seen enough, as in `mnemoq context … | head`.
+  // The reader has closed the pipe because it has seen enough, as in `mnemoq context … | head`.
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) =>
       process.exit(error.code === 'EPIPE' ? EXIT.ok : report(error)),
@@ -75,11 +75,11 @@ export async function runProgram(): Promise<void> {
   } catch (error) {
     const code = report(error);
     await endTraceExport();
-    process.exit(code); // and no connection that is still trying keeps it waiting
+    process.exit(code); // a connection that still tries to connect must not delay the end
   }
 }
 
-/** All commands, ready to be parsed. */
+/** Makes the program with all commands. */
 export /** The command with all its commands, not run yet. */
 function createProgram(): Command {
   const program = new Command('mnemoq')

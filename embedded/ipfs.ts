@@ -11,7 +11,7 @@ import { messageOf } from '../shared/errors.ts';
 import { IMPORT_OPTIONS } from '../shared/pinning/ipfs.ts';
 import { TEXT_BYTES } from '../shared/records/jobs.ts';
 
-/** Room for the longest text encrypted and base64url-encoded, with the document around it. */
+/** The size of a document with the longest text, encrypted and base64url-encoded. */
 const BODY_LIMIT = 4 * TEXT_BYTES;
 
 export interface EmbeddedIpfs {
@@ -21,8 +21,9 @@ export interface EmbeddedIpfs {
 }
 
 /**
- * A block store on disk that answers the part of Kubo's RPC API Mnemoq uses (`add`, `cat`, `pin/add`, `pin/ls`, `pin/rm`,
- * `version`), with Kubo's parameters, shapes and error form. It is not connected to anybody: what is pinned stays here.
+ * Starts a block store on disk that answers the part of Kubo's RPC API that Mnemoq uses (`add`, `cat`, `pin/add`, `pin/ls`,
+ * `pin/rm`, `version`), with Kubo's parameters, answers and errors. It is not connected to any other node, so what is pinned stays
+ * on this machine.
  * https://docs.ipfs.tech/reference/kubo/rpc/
  */
 export async function startIpfs(dir: string, port = 0): Promise<EmbeddedIpfs> {
@@ -33,7 +34,7 @@ export async function startIpfs(dir: string, port = 0): Promise<EmbeddedIpfs> {
   await mkdir(pinDir, { recursive: true });
 
   const server = fastify({ bodyLimit: BODY_LIMIT });
-  // Multipart is left as it came, for the platform's own parser; every other call has no body to speak of.
+  // A multipart body is kept as it is for the parser of the platform. No other call has a body that matters.
   server.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   server.setErrorHandler((error, _request, reply) => {
     return reply.code(500).send({ Message: messageOf(error), Code: 0, Type: 'error' });
@@ -70,7 +71,7 @@ export async function startIpfs(dir: string, port = 0): Promise<EmbeddedIpfs> {
     const { arg } = request.query;
     if (!(await readdir(pinDir)).includes(arg)) throw new Error('not pinned or pinned indirectly');
     await rm(path.join(pinDir, arg));
-    // Kubo keeps the blocks until its next garbage collection; here nothing else would ever remove them.
+    // Kubo removes the blocks at its next garbage collection. There is none here, so they are removed now.
     for (const block of await blocksOf(store, CID.parse(arg))) await store.delete(block);
     return { Pins: [arg] };
   });
@@ -100,7 +101,7 @@ async function fileOf(contentType: string, body: Buffer): Promise<Uint8Array> {
   return new Uint8Array(await file.arrayBuffer());
 }
 
-/** All blocks of a file: those that are asked for while it is read. */
+/** Gives all blocks of a file: the blocks that are asked for while it is read. */
 async function blocksOf(store: FsBlockstore, cid: CID): Promise<CID[]> {
   const blocks: CID[] = [];
   const get: FsBlockstore['get'] = (block, options) => {

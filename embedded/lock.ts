@@ -7,8 +7,9 @@ const POLL_MS = 50;
 const held = new Set<string>();
 
 /**
- * Takes a lock file, so that what stands beside it has one user: two Redis or two PGlite on the same files would destroy
- * them. A lock whose process is gone is taken over, a holder that is about to end is waited for. Gives its release.
+ * Takes a lock file, so that only one process uses the files beside it: two processes of Redis or PGlite would destroy files that
+ * they share. A lock whose process has ended is taken over. While a process that is about to end holds it, this waits. Returns
+ * the function that releases the lock.
  */
 export async function takeLock(file: string, waitMs = 0): Promise<() => void> {
   mkdirSync(path.dirname(file), { recursive: true });
@@ -35,7 +36,7 @@ function tryToTake(file: string): boolean {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
   const holder = holderOf(file);
-  // In a container every start has the same process id: such a lock was left by an earlier one.
+  // In a container every start has the same process id, so a lock with our own id was left by an earlier start.
   const stale = holder === process.pid ? !held.has(file) : !isRunning(holder);
   if (stale) writeFileSync(file, String(process.pid));
   return stale;
@@ -45,7 +46,7 @@ function holderOf(file: string): number {
   try {
     return Number(readFileSync(file, 'utf8'));
   } catch {
-    return 0; // released this very moment
+    return 0; // it was released at this moment
   }
 }
 

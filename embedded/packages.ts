@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { MnemoqError } from '../shared/errors.ts';
 
-/** What the embedded parts need besides Mnemoq's own dependencies: optional peers, so that production has none of them. */
+/** The packages that only the embedded parts need. They are optional peer dependencies, so production has none of them. */
 const PACKAGES = ['@hono/node-server', '@supabase/lite', 'blockstore-fs', 'ipfs-unixfs-exporter'];
 
-/** Throws with the command that installs them when any is missing. */
+/** Throws an error that names the command to install them when any of them is missing. */
 export function requireEmbeddedPackages(): void {
   if (PACKAGES.every(isInstalled)) return;
   const { peerDependencies } = JSON.parse(

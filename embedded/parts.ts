@@ -12,14 +12,14 @@ export interface EmbeddedParts {
   redis: EmbeddedRedis;
   supabase: EmbeddedSupabase;
   ipfs: EmbeddedIpfs;
-  /** The environment with which workers, producers and commands reach these parts. */
+  /** The environment variables with which workers, producers and commands find these parts. */
   environment: Record<string, string>;
   stop(): Promise<void>;
 }
 
-/** Redis, Supabase and IPFS of Mnemoq's own, on free ports of loopback, with everything they keep in `dataDir`. */
+/** Starts Redis, Supabase and IPFS on free ports of loopback. Everything that they store is in `dataDir`. */
 export async function startEmbeddedParts(dataDir: string, redisOptions?: EmbeddedRedisOptions): Promise<EmbeddedParts> {
-  const { startIpfs } = await import('./ipfs.ts'); // not at the top: it imports what may not be installed
+  const { startIpfs } = await import('./ipfs.ts'); // not at the top, because it imports packages that may not be installed
   const dir = path.resolve(dataDir);
   const unlock = await takeLock(path.join(dir, 'lock'));
   const secrets = loadSecrets(dir);

@@ -14,20 +14,20 @@ export interface EmbeddedRedis {
 }
 
 export interface EmbeddedRedisOptions {
-  /** Keeps its port over a restart; a free one without it. */
+  /** Its port, which it keeps over a restart. Without it, a free port is taken. */
   port?: number;
-  /** How often the append-only file reaches the disk. */
+  /** When the append-only file is written to the disk. */
   appendfsync?: 'always' | 'everysec';
-  /** More of redis-server's own options. */
+  /** Further options of redis-server. */
   args?: readonly string[];
-  /** The server program; without it the first of PROGRAMS that is installed. */
+  /** The program of the server. Without it, the first one of PROGRAMS that is installed is taken. */
   program?: string;
 }
 
-/** The server programs that will do, the first one found is taken. */
+/** The programs that can be used as the server. The first one that is found is taken. */
 const PROGRAMS = ['redis-server', 'valkey-server'];
 
-/** A Redis of its own, on loopback, with its append-only file in `dir`: what is acknowledged survives a restart. */
+/** Starts a Redis on loopback with its append-only file in `dir`, so that what it has acknowledged survives a restart. */
 export async function startRedis(dir: string, options: EmbeddedRedisOptions = {}): Promise<EmbeddedRedis> {
   mkdirSync(dir, { recursive: true });
   const port = options.port ?? (await freePort());
@@ -52,7 +52,7 @@ export async function startRedis(dir: string, options: EmbeddedRedisOptions = {}
       'no',
       ...(options.args ?? []),
     ],
-    // Its own process group: Ctrl-C reaches only Mnemoq, which stops its workers before it stops Redis.
+    // It has its own process group, so Ctrl-C reaches only Mnemoq, which stops its workers before it stops Redis.
     { stdio: ['ignore', 'pipe', 'inherit'], detached: true },
   );
   const callOff = child.pid === undefined ? () => undefined : whenGone('kill "$1"', String(child.pid));

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { parse } from 'dotenv';
 import type { SupabaseKeys } from './supabase.ts';
 
-/** Secrets of the embedded parts, made once and kept in the data folder, readable by its owner only. */
+/** Gives the secrets of the embedded parts. They are made once and kept in the data folder, where only its owner can read them. */
 export interface Secrets extends SupabaseKeys {
   encryptionKeys: string;
   signingKey: string;

@@ -1,7 +1,7 @@
 /**
- * The embedded Supabase as a process of its own: PGlite computes in the thread it runs in and takes about 1 GB, and on a
- * refused row @supabase/lite prints the row, which must not reach anybody's log.
- * Is told a SupabaseStart by its parent, answers with its port and ends with it.
+ * The embedded Supabase, as a process of its own: PGlite computes in the thread in which it runs and takes about 1 GB, and
+ * @supabase/lite prints each row that is refused, which must not get into anybody's log. Its parent sends it a SupabaseStart. It
+ * answers with its port, and it ends when its parent ends.
  */
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -10,11 +10,11 @@ import { serve } from '@hono/node-server';
 import { takeLock } from './lock.ts';
 import type { SupabaseStart } from './supabase.ts';
 
-/** How long to wait for one before it, whose parent was killed, to close its files. */
+/** How long it waits for an earlier process, whose parent was killed, to close the files. */
 const PREDECESSOR_MS = 20_000;
 
 const told = once(process, 'message');
-// From here on, and not only once it is up: a parent may be gone before that.
+// This begins here and not only when the server is up, because the parent may end before that.
 let close = async (): Promise<void> => undefined;
 let ending: Promise<void> | null = null;
 for (const event of ['disconnect', 'SIGTERM']) process.once(event, () => void (ending ??= end()));
@@ -37,7 +37,7 @@ const app = new App({
   options: { server: { admin: false } },
 } as never);
 await app.init();
-await app.ensureSystemSchema(); // signed-in users are looked up in auth.users
+await app.ensureSystemSchema(); // it looks up signed-in users in auth.users
 
 const server = serve(
   { fetch: async (request) => app.fetch(await literally(request)), hostname: '127.0.0.1', port: 0 },
@@ -57,9 +57,10 @@ async function end(): Promise<void> {
 }
 
 /**
- * @supabase/lite reads the value of an `eq` filter as a literal of its own: `true` as a boolean, `{a}` as JSON, spaces and
- * quotes trimmed. PostgREST takes it as it stands. In a quoted list both do, so the filters are put that way.
- * Unneeded once `eq('context_id', 'true')` finds its row (0.10.0 does not; test/bad-input.test.ts tries).
+ * @supabase/lite interprets the value of an `eq` filter: it reads `true` as a boolean and `{a}` as JSON, and it trims spaces and
+ * quotes. PostgREST takes the value as it is. In a quoted list both take it as it is, so the filters are rewritten to that form.
+ * This is not needed any more once `eq('context_id', 'true')` finds its row. It does not in 0.10.0; test/reading/odd-ids.test.ts
+ * tries such ids.
  */
 async function literally(request: Request): Promise<Request> {
   const url = new URL(request.url);
@@ -73,7 +74,10 @@ async function literally(request: Request): Promise<Request> {
   return new Request(url, hasBody ? { method, headers, body: await request.text() } : { method, headers });
 }
 
-/** Applies what has not been applied, each file in one transaction, with the Supabase CLI's own history table. */
+/**
+ * Applies the migrations that were not applied before, each file in one transaction. It uses the table in which the Supabase CLI
+ * keeps the history of migrations.
+ */
 async function migrate(): Promise<void> {
   await connection.driver.exec(readFileSync(path.join(SQL_DIR, 'bootstrap.sql'), 'utf8'));
   await connection.driver.exec(`
@@ -95,7 +99,7 @@ async function migrate(): Promise<void> {
   }
 }
 
-/** `supabase/` stands beside the sources, and beside `dist/` in an installed package. */
+/** The folder `supabase/` is beside the sources, and beside `dist/` in an installed package. */
 function findSqlDir(dir: string): string {
   const candidates = [path.join(dir, '..', 'supabase'), path.join(dir, '..', '..', 'supabase')];
   const found = candidates.find((candidate) => readdirSyncOrNone(candidate).includes('bootstrap.sql'));

@@ -5,15 +5,15 @@ import path from 'node:path';
 import { MnemoqError } from '../shared/errors.ts';
 
 export interface SupabaseKeys {
-  /** `sb_secret_…`: the service role. */
+  /** The key of the service role, `sb_secret_…`. */
   secretKey: string;
-  /** `sb_publishable_…`: anon. */
+  /** The key of the role anon, `sb_publishable_…`. */
   publishableKey: string;
-  /** Signs the tokens of users, at least 32 characters. */
+  /** The secret that signs the tokens of users. It has at least 32 characters. */
   jwtSecret: string;
 }
 
-/** What the server's process is told first. */
+/** The first message to the process of the server. */
 export interface SupabaseStart extends SupabaseKeys {
   dataDir: string;
 }
@@ -24,7 +24,7 @@ export interface EmbeddedSupabase {
   stop(): Promise<void>;
 }
 
-/** Supabase's API (@supabase/lite) over PGlite, on loopback, with its database in `dir` and all migrations applied. */
+/** Starts the API of Supabase (@supabase/lite) over PGlite on loopback, with its database in `dir` and all migrations applied. */
 export async function startSupabase(dir: string, keys: SupabaseKeys): Promise<EmbeddedSupabase> {
   mkdirSync(path.dirname(dir), { recursive: true });
   const extension = path.extname(import.meta.filename);
@@ -32,7 +32,7 @@ export async function startSupabase(dir: string, keys: SupabaseKeys): Promise<Em
   const child = fork(program, { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], detached: true });
   let said = '';
   child.stderr?.on('data', (chunk: Buffer) => (said = (said + chunk).slice(-4000)));
-  // Not as arguments: those everybody on the machine can read.
+  // They are not passed as arguments, because everybody on the machine can read those.
   child.send({ dataDir: dir, ...keys } satisfies SupabaseStart);
   const [message] = (await Promise.race([once(child, 'message'), failed(child, () => said)])) as [{ port: number }];
   return {

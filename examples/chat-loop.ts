@@ -1,4 +1,4 @@
-// A chat that remembers: before each reply it recalls what fits 50 tokens, after it it saves the turn.
+// A chat that remembers. Before each reply it recalls what fits into 50 tokens, and after the reply it saves the turn.
 //
 //   node chat-loop.ts
 //
@@ -18,7 +18,7 @@ const TOKENS = 50;
 const SAID = ['My name is Ada.', 'I live in Taipei.', 'I like oolong tea.', 'What do you know of me?'];
 const contextId = process.argv[2] ?? 'chat-loop';
 
-/** A chat model stands here in earnest: it takes the messages and the new one, and gives its reply. */
+/** In a real program a chat model stands here: it takes the earlier messages and the new one, and gives its reply. */
 function reply(messages: readonly { role: string; content: string }[], tokenCount: number): string {
   return `I know ${messages.length} messages of before. (${tokenCount} tokens)`;
 }
@@ -29,7 +29,7 @@ try {
     const recalled = await memory.loadRecentContext(contextId, { maxTokens: TOKENS, format: 'messages' });
     const assistantMessage = reply(recalled.items, recalled.tokenCount);
     console.log(`you: ${userMessage}\nbot: ${assistantMessage}`);
-    // Waited for, so that the next reply certainly knows this turn.
+    // This waits for the worker, so that the next reply certainly knows this turn.
     await memory.saveChat({ contextId, userId: 'ada', userMessage, assistantMessage }, { wait: true });
   }
 } finally {

@@ -11,7 +11,7 @@ set -eu
 url=${MNEMOQ_URL:-http://127.0.0.1:3000}
 conversation=${1:-curl}
 
-# Prefer: wait makes it answer 200 when the turn can be read, not 202 when it is queued. The key makes it safe to repeat.
+# With Prefer: wait it answers 200 when the turn can be read, and not 202 when it is queued. The key makes it safe to repeat.
 curl --silent --show-error --fail --output /dev/null --write-out '%{http_code}\n' \
   --header "Authorization: Bearer ${MNEMOQ_KEY:-}" --header 'Content-Type: application/json' \
   --header 'Prefer: wait=20' --header 'Idempotency-Key: first' \

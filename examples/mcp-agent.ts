@@ -19,7 +19,7 @@ interface Call {
   args: Record<string, unknown>;
 }
 
-/** A chat model stands here in earnest: told the tools and what they have given so far, it says which to call next. */
+/** In a real program a chat model stands here: it knows the tools and their answers so far, and says which one to call next. */
 const plan: readonly Call[] = [
   { tool: 'load_recent_context', args: { context_id, max_tokens: 1000 } },
   {
@@ -44,7 +44,7 @@ try {
   console.log(`tools: ${tools.map(({ name }) => name).join(', ')}`);
   for (const { tool, args } of plan) {
     const { structuredContent, content, isError } = await client.callTool({ name: tool, arguments: args });
-    // A refusal is for the model to read: its code and the wrong fields.
+    // The model can read a refusal: it contains a code and the wrong fields.
     if (isError) throw new Error(JSON.stringify(content));
     const { items } = structuredContent as { items?: unknown[] };
     console.log(`→ ${tool}: ${items ? `${items.length} items` : 'saved'}`);

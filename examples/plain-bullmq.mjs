@@ -1,4 +1,4 @@
-// A producer with nothing of Mnemoq: two packages, bullmq and uuid, and a job in the queue `chat`.
+// A producer without any code of Mnemoq: it needs two packages, bullmq and uuid, and adds a job to the queue `chat`.
 //
 //   REDIS_URL=redis://… node plain-bullmq.mjs
 //
@@ -23,7 +23,7 @@ const turn = {
   assistantMessage: 'Oolong.',
   createdAt: new Date().toISOString(),
 };
-// The record's id as job id: a job that is added again is the same job.
+// The id of the record is the id of the job, so a job that is added again is the same job.
 const job = await queue.add('chat', turn, { jobId: turn.id });
 console.log('queued');
 

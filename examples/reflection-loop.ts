@@ -1,5 +1,5 @@
-// A loop that learns: every two turns a reflection is written, and its CID comes back and changes the weights of what is
-// said next. The reflector is a few lines without a model: it takes the word that the user says most.
+// A loop that learns. After every two turns a reflection is written. Its CID comes back and changes the weights of what is said
+// next. The reflector is a few lines without a model: it takes the word that the user says most often.
 //
 //   MEMORY_REFLECTOR_EVERY_TURNS=2 node reflection-loop.ts
 //
@@ -22,7 +22,10 @@ const SAID = [
 ];
 const contextId = process.argv[2] ?? 'reflection-loop';
 
-/** A language model stands here in earnest. What it answers is saved, signed, pinned and told of; nothing is no reflection. */
+/**
+ * In a real program a language model stands here. Its answer is saved, signed and pinned, and an event tells of it. An empty answer
+ * makes no reflection.
+ */
 function reflect({ messages }: ReflectorContext): string {
   const counts = new Map<string, number>();
   for (const { role, content } of messages) {
@@ -53,7 +56,7 @@ try {
     console.log(`you: ${userMessage}`);
     await memory.saveChat({ contextId, userId: 'ada', userMessage, assistantMessage: 'Noted.' }, { wait: true });
     if (turns % 2 === 0) continue;
-    await learned.promise; // only so that this prints in order: nothing else has to wait
+    await learned.promise; // this is only so that the lines are printed in order; nothing else has to wait
     learned = Promise.withResolvers();
   }
 } finally {

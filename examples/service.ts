@@ -21,7 +21,7 @@ async function chat(request: IncomingMessage): Promise<object> {
   const { user: userId, message: userMessage } = JSON.parse(await text(request));
   const { items } = await memory.loadRecentContext(contextId, { maxTokens: 1000, userId });
   const assistantMessage = `You said ${userMessage}; ${items.length} turns before.`;
-  // Waited for, so that the next request certainly knows this turn; without `wait` it answers sooner.
+  // This waits for the worker, so that the next request certainly knows this turn. Without `wait` it answers sooner.
   await memory.saveChat({ contextId, userId, userMessage, assistantMessage }, { wait: true });
   return { reply: assistantMessage };
 }

@@ -1,9 +1,9 @@
-// Checks an archive of `mnemoq export --car` with no Mnemoq at hand, only public libraries and Node.js 22:
+// Checks an archive of `mnemoq export --car` without Mnemoq, with public libraries and Node.js 22 only:
 //
 //   npm install @ipld/car canonicalize ipfs-unixfs-exporter multiformats
-//   node verify-car.mjs memory.car PUBLIC_KEY...     (the signer's, as `mnemoq doctor` shows it)
+//   node verify-car.mjs memory.car PUBLIC_KEY...     (the key of the signer, as `mnemoq doctor` shows it)
 //
-// It prints a line for each document, and ends with 1 when anything does not hold:
+// It prints a line for each document, and ends with 1 when a check fails:
 //
 //   ok  bafkrei… public knowledge of 2026-01-02T03:04:05.678Z
 //   BAD bafkrei… the signature does not hold
@@ -39,7 +39,8 @@ async function check(cid) {
   return `${text === undefined ? 'private' : 'public'} ${body.type} of ${body.createdAt}`;
 }
 
-// From the root, the last page, to the first. A page is DAG-JSON (0x0129); a root that is none is a document itself.
+// It goes from the root, which is the last page, to the first page. A page is DAG-JSON (0x0129). A root that is not DAG-JSON is
+// itself a document.
 let [next] = await car.getRoots();
 while (next) {
   const page = next.code === 0x0129 && JSON.parse(Buffer.concat(await Array.fromAsync(get(next))).toString());

@@ -1,6 +1,6 @@
 /**
- * Makes the pictures of the dashboard in docs/ from the sample conversations, on embedded parts in a folder of its own. The
- * Chinese one needs a font for it: apt-get install fonts-noto-cjk fonts-noto-color-emoji. With --discard they are made and
+ * Makes the pictures of the dashboard in docs/ from the sample conversations, with embedded parts in a new folder. The picture of
+ * the Chinese page needs fonts: apt-get install fonts-noto-cjk fonts-noto-color-emoji. With --discard they are made and
  * thrown away, which shows that they can be made.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -22,7 +22,7 @@ function sample(name) {
   return lines.map((line) => JSON.parse(line));
 }
 
-/** Everything flushed but the last turns, so that there is something on its way. */
+/** Saves the samples and flushes all turns but the last ones, so that the picture shows pending turns. */
 async function fill(memory) {
   const turns = sample('turns.jsonl');
   const early = turns.slice(0, -6);

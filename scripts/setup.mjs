@@ -1,8 +1,8 @@
 /**
- * Gets a bare machine ready: npm packages when they are missing or older than the lock file, then the programs named as
- * arguments. Plain JavaScript for old Nodes: it runs before the `node` package is there. Says what it does on standard
- * error; a program it may not install it tells how to, and ends with 1. Without the programs after `--optional` the tests
- * that need them are left out and say so.
+ * Prepares a machine. It installs the npm packages when they are missing or older than the lock file, and then the programs that
+ * are named as arguments. It is plain JavaScript for old versions of Node, because it runs before the `node` package is there. It
+ * says on standard error what it does. When it may not install a program, it says how to do that and ends with 1. Where the
+ * programs after `--optional` are missing, the tests that need them are left out and say so.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
@@ -10,7 +10,7 @@ import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 
-/** Programs by what needs them: any of `commands` will do; `apt` installs it on Debian and Ubuntu, `brew` on macOS. */
+/** The programs. Any one of `commands` is enough; `apt` installs it on Debian and Ubuntu, and `brew` on macOS. */
 const PROGRAMS = {
   redis: { commands: ['redis-server', 'valkey-server'], apt: 'redis-server', brew: 'redis' },
   chromium: { commands: ['chromium', 'chromium-browser', 'google-chrome'], apt: 'chromium', brew: '--cask chromium' },
@@ -39,8 +39,8 @@ function isInstalled({ commands }) {
 
 if (!packagesAreCurrent()) {
   process.stderr.write('installing npm packages …\n');
-  // Not `npm ci`: it refuses a lock file without the optional packages of other platforms, which npm leaves out
-  // when the registry it was written against has not all of them. This takes the locked versions and changes no file.
+  // `npm ci` refuses a lock file without the optional packages of other platforms, and npm leaves these out when the
+  // registry does not have all of them. This command takes the locked versions as well, and changes no file.
   const install = ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'];
   if (!run('npm', install)) fail('npm install failed: see above');
 }

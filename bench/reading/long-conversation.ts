@@ -19,7 +19,10 @@ const SAMPLES = 200;
 const WARM_UP = 10;
 const LIMIT = 20;
 const MAX_TOKENS = 2_000;
-/** So many more turns, by the committed ones, are not yet committed. More, lest a hundred in all be cached as a whole. */
+/**
+ * The part of the committed turns that is added as uncommitted ones. There are more of them in the short conversation, because a
+ * conversation of a hundred turns in all would be cached as a whole.
+ */
 const UNCOMMITTED_PART = 0.05;
 const BATCH = 500;
 
@@ -32,7 +35,7 @@ interface Read {
 interface ReadRates {
   supabase: Place['name'];
   read: string;
-  /** Median of the long conversation : median of the short one. */
+  /** The median of the long conversation divided by the median of the short one. */
   ratio: number;
   reads: Read[];
 }
@@ -43,7 +46,7 @@ export interface LongConversationResult {
   rates: ReadRates[];
 }
 
-/** One conversation to read. */
+/** One conversation that is read. */
 interface Conversation {
   contextId: string;
   turns: number;
@@ -51,8 +54,9 @@ interface Conversation {
 }
 
 /**
- * Reads of one conversation of very many turns beside one of a hundred, in turn: its newest turns cached, within a token
- * budget and after the cache expired, and its first, middle and last page; then all of it with a twentieth more that is uncommitted.
+ * Measures reads of one conversation of very many turns beside one of a hundred turns, alternately. It reads the newest turns from
+ * the cache, within a token budget, and after the cache expired, and then the first, the middle and the last page. At the end it
+ * reads everything with a twentieth more turns that are not committed.
  */
 export async function measureLongConversation(stage: Stage, turns: number): Promise<LongConversationResult> {
   const rates: ReadRates[] = [];
@@ -143,7 +147,7 @@ function readsOf(memory: MemoryCore, redis: Redis, part: number): Reads {
     const { items: records } = await memory.getMemoryContext(contextId, { limit: LIMIT, ...(cursor && { cursor }) });
     if (records.length !== LIMIT) throw new Error(`a page of ${records.length} records came back`);
   };
-  // A conversation with anything uncommitted does not expire; losing its floor has the same read go to Supabase.
+  // A conversation with an uncommitted record does not expire. When its floor is lost, a read goes to Supabase just the same.
   const expire = async (contextId: string) => {
     await redis.del(keys.refill(contextId));
     if (part === 0) await redis.del(keys.conversation(contextId), keys.order(contextId));
@@ -163,7 +167,7 @@ function readsOf(memory: MemoryCore, redis: Redis, part: number): Reads {
   };
 }
 
-/** The result for people. */
+/** Writes the result for people. */
 export function longConversationTable({ samples, turns, rates }: LongConversationResult): ResultTable {
   return {
     title: 'One long conversation',

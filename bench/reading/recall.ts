@@ -11,7 +11,7 @@ const SIZES = [100, 1_000, 10_000] as const;
 const SAMPLES = 200;
 const LIMIT = 100;
 const MAX_TOKENS = 4_000;
-/** How a conversation is read. */
+/** One way to read a conversation. */
 const WAYS = ['cached', 'expired', 'maxTokens'] as const;
 type Way = (typeof WAYS)[number];
 
@@ -25,7 +25,7 @@ interface RecallRates {
   supabase: Place['name'];
   way: Way;
   reads: Read[];
-  /** Median of the largest conversation : median of the smallest. */
+  /** The median of the largest conversation divided by the median of the smallest one. */
   ratio: number;
 }
 
@@ -37,8 +37,8 @@ export interface RecallResult {
 }
 
 /**
- * The newest turns of short and long conversations: from the cache, for the first time after the cache expired (its keys
- * are deleted for it, everything being committed), and from the cache within a token budget.
+ * Measures reads of the newest turns of short and long conversations: from the cache, for the first time after the cache expired
+ * (the keys are deleted for that, which is safe because everything is committed), and from the cache within a token budget.
  */
 export async function measureRecall(stage: Stage, scale: number): Promise<RecallResult> {
   const samples = Math.ceil(SAMPLES * scale);
@@ -105,7 +105,7 @@ async function flushAll(memory: MemoryCore): Promise<void> {
   if (!success) throw new Error(`the flush failed: ${reason}`);
 }
 
-/** The result for people. */
+/** Writes the result for people. */
 export function recallTable({ samples, limit, maxTokens, rates }: RecallResult): ResultTable {
   const words: Record<Way, string> = {
     cached: `newest ${limit}, cached`,

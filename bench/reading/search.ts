@@ -20,17 +20,21 @@ const SAMPLE = path.join(import.meta.dirname, '../../cli/sample/turns.jsonl');
 const SEED = 20_251_124;
 const QUERIES = 100;
 const RECALLED = 10;
-/** A query that more turns than this fit is no question with an answer. */
+/** A query that fits more turns than this is not a question that has an answer. */
 const MOST_RELEVANT = 10;
 const LINE_BYTES = 8 * 1024 * 1024;
 const ROWS_AT_ONCE = 500;
 
-/** What somebody remembers of a turn and types: a piece between two commas, a few characters or words, two of these. */
+/**
+ * The kinds of queries, which stand for what somebody remembers of a turn: a piece between two commas, a few characters or words,
+ * and two such pieces.
+ */
 const KINDS = ['piece', 'fragment', 'two fragments'] as const;
 type Kind = (typeof KINDS)[number];
 /**
- * Mnemoq's search beside what PostgreSQL has, over the plain text: its words with and without English stems, all or some of
- * them, and pg_trgm's word similarity (without an index: what it finds is the question, and what it costs is a whole scan).
+ * The ways to search: Mnemoq's, and beside it those that PostgreSQL offers over the plain text. These are full text search with
+ * and without English stems, for all or for some of the words, and the word similarity of pg_trgm. The latter has no index here,
+ * so it scans the whole table: the benchmark asks what it finds.
  */
 const WAYS = ['mnemoq', 'simple, all words', 'simple, any word', 'english, any word', 'pg_trgm'] as const;
 type Way = (typeof WAYS)[number];
@@ -59,13 +63,14 @@ export interface SearchResult {
   findings: Finding[];
   medianMs: Record<Way, number>;
   p95Ms: Record<Way, number>;
-  /** Whether the plan of a look-up names the index; of a few hundred rows it need not. */
+  /** Whether the plan of a query uses the index. With a few hundred rows it may not need it. */
   indexUsed: boolean;
 }
 
 /**
- * Known items, on PostgreSQL behind PostgREST: questions are made from the turns, and the right answers are all turns that
- * contain what is asked for as plain text. `file` has turns as `mnemoq import` takes them; the demo's without it.
+ * Measures how many known items are found, on PostgreSQL behind PostgREST. The questions are made from the turns, and the right
+ * answers are all turns that contain the words of the question as plain text. `file` contains turns as `mnemoq import` takes them.
+ * Without it the turns of the demo are used.
  */
 export async function measureSearch(stage: Stage, scale: number, file = SAMPLE): Promise<SearchResult> {
   const texts = await readTexts(file);
@@ -128,7 +133,7 @@ async function readTexts(file: string): Promise<BenchText[]> {
   return texts;
 }
 
-/** The rows with their tokens for Mnemoq, and a table with the plain text for the others. */
+/** Fills the rows with their tokens for Mnemoq, and a table with the plain text for the other ways. */
 async function store(texts: readonly BenchText[], database: Database): Promise<void> {
   await database.sql(`
     create table public.bench_texts (id uuid primary key, body text);
@@ -195,7 +200,7 @@ async function usesIndex(database: Database): Promise<boolean> {
   return plan.some((line) => String(line['QUERY PLAN']).includes('memories_search_idx'));
 }
 
-/** The same ones in every run, `count` of each kind or as many as the turns give. */
+/** Makes the same questions in every run: `count` of each kind, or as many as the turns give. */
 function questionsFrom(texts: readonly BenchText[], count: number): Question[] {
   const random = mulberry32(SEED);
   const bodies = texts.map(({ id, text }) => ({ id, body: text.toLowerCase() }));
@@ -227,7 +232,7 @@ function piecesOf(text: string): string[] {
   });
 }
 
-/** Three words, or four characters where there are no spaces. */
+/** Gives three words, or four characters where the text has no spaces. */
 function fragments(text: string, count: number, random: () => number): string[] {
   const runs = text.split(/[\p{P}\p{S}\n]+/u).flatMap((run) => {
     const trimmed = run.trim();
@@ -254,7 +259,7 @@ function isSpaced(text: string): boolean {
   return !/\p{Script=Han}/u.test(text);
 }
 
-/** The result for people. */
+/** Writes the result for people. */
 export function searchTable({ turns, findings, medianMs, p95Ms, indexUsed }: SearchResult): ResultTable {
   return {
     title: `Search among ${turns} turns: recall@${RECALLED}`,

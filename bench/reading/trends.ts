@@ -6,9 +6,9 @@ import { median, quantile, rounded, timed } from '../statistics.ts';
 
 const SAMPLES = 20;
 const WARM_UP = 2;
-/** Rows filled in by one statement. */
+/** The number of rows that one statement inserts. */
 const BATCH = 50_000;
-/** One user and one conversation have all the records of the first half; the other half is spread over many. */
+/** All records of the first half belong to one user and one conversation. The other half is spread over many. */
 const WHOSE = { userId: 'bench-user', contextId: 'bench-conversation' };
 const YEAR = { from: '2025-01-01T00:00:00.000Z', to: '2026-01-01T00:00:00.000Z' };
 
@@ -25,7 +25,10 @@ export interface TrendsResult {
   rates: TrendRates[];
 }
 
-/** Trends of a year in which there are twice `records`, half of them of one user in one conversation, on PostgreSQL. */
+/**
+ * Measures the trends of a year on PostgreSQL. The year has twice `records` records, and half of them belong to one user in one
+ * conversation.
+ */
 export async function measureTrends(stage: Stage, records: number): Promise<TrendsResult> {
   const place = stage.places.find(({ sql }) => sql !== null);
   if (!place?.sql) throw new Error('trends are measured on PostgreSQL, which could not be started');
@@ -61,7 +64,7 @@ export async function measureTrends(stage: Stage, records: number): Promise<Tren
   return { samples: SAMPLES, records, rates };
 }
 
-/** Through SQL: this measures reading, and writing so many through Mnemoq is measured elsewhere. */
+/** Inserts the records with SQL. This benchmark measures reading; another one measures how Mnemoq writes so many. */
 async function fill(sql: NonNullable<Stage['places'][number]['sql']>, rows: number): Promise<void> {
   const bar = progressBar('rows', rows);
   for (let done = 0; done < rows; done += BATCH) {
@@ -81,11 +84,11 @@ async function fill(sql: NonNullable<Stage['places'][number]['sql']>, rows: numb
     bar.update(Math.min(done + BATCH, rows));
   }
   bar.stop();
-  // What autovacuum does by itself a minute later.
+  // Autovacuum would do this by itself a minute later.
   await sql('vacuum analyze public.memories');
 }
 
-/** The result for people. */
+/** Writes the result for people. */
 export function trendsTable({ samples, rates }: TrendsResult): ResultTable {
   return {
     title: 'Trends of a year',

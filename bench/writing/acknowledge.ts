@@ -7,7 +7,7 @@ import { type Latency, latencyRound, medians } from '../statistics.ts';
 import { type BenchTurn, generateTurns, take, toBenchRow } from '../turns.ts';
 
 const ROUNDS = 3;
-/** How many saves in a round, by how many are under way at once. */
+/** The number of saves in a round, by the number of saves at once. */
 const MODES = [
   { inFlight: 1, count: 300 },
   { inFlight: 50, count: 1_000 },
@@ -15,7 +15,7 @@ const MODES = [
 
 interface InsertResult extends Latency {
   supabase: Place['name'];
-  /** Median of the insert : median of saveChat, in the same round. */
+  /** The median of the insert divided by the median of saveChat in the same round. */
   ratio: number;
 }
 
@@ -25,8 +25,9 @@ export interface AcknowledgeResult {
 }
 
 /**
- * How long a caller waits for `saveChat`, beside a one-row insert of the same turn with bare supabase-js. A chat worker
- * empties the queue meanwhile, as in production; what it has left is done before the inserts begin.
+ * Measures how long a caller waits for `saveChat`, and beside it an insert of one row for the same turn with supabase-js alone. A
+ * chat worker empties the queue at the same time, as in production. The rest of the queue is worked off before the inserts
+ * begin.
  */
 export async function measureAcknowledge(stage: Stage, scale: number): Promise<AcknowledgeResult> {
   const environment = stage.newEnvironment(stage.places[0]);
@@ -80,7 +81,7 @@ export async function measureAcknowledge(stage: Stage, scale: number): Promise<A
   };
 }
 
-/** The result for people. */
+/** Writes the result for people. */
 export function acknowledgeTable({ rounds, modes }: AcknowledgeResult): ResultTable {
   return {
     title: 'Acknowledging one turn',

@@ -22,7 +22,7 @@ export interface ChatWorkerResult {
   concurrency: number;
   mnemoq: { perSecond: number };
   emptyWorker: { perSecond: number };
-  /** Mnemoq : empty worker, in the same round. */
+  /** The rate of Mnemoq divided by the rate of the empty worker in the same round. */
   ratio: number;
 }
 
@@ -32,10 +32,10 @@ interface Contestant {
 }
 
 /**
- * Turns per second through one chat worker process, beside a BullMQ worker with an empty processor on the same jobs.
- * Both processes are up and warm, and their queue is paused while it is filled; the clock runs from its resumption, which
- * the first completed job follows within milliseconds, to the moment nothing is waiting or in hand. So neither the start
- * of a process nor saving counts.
+ * Measures how many turns per second one process of the chat worker handles, and beside it a BullMQ worker that does nothing with
+ * the same jobs. Both processes are up and warm, and the queue is paused while it is filled. The clock starts when the queue is
+ * resumed, and the first job is completed within milliseconds after that. The clock stops when no job waits and none is being
+ * worked on. So neither the start of a process nor saving is measured.
  */
 export async function measureChatWorker(stage: Stage, scale: number): Promise<ChatWorkerResult> {
   const turns = Math.ceil(TURNS * scale);
@@ -78,7 +78,7 @@ function contestant(stage: Stage, environment: Record<string, string>): Contesta
   return { queue: stage.queue('chat', environment), memory: stage.memory(environment) };
 }
 
-/** How long the queue takes to run dry, in ms. */
+/** Gives the time until the queue is empty, in ms. */
 async function drain({ queue, memory }: Contestant, turns: readonly BenchTurn[]): Promise<number> {
   await queue.pause();
   await enqueue(memory, turns);
@@ -108,7 +108,7 @@ async function startEmptyWorker(stage: Stage, environment: Record<string, string
   ended.catch(() => undefined);
 }
 
-/** The result for people. */
+/** Writes the result for people. */
 export function chatWorkerTable(result: ChatWorkerResult): ResultTable {
   const { turns, rounds, concurrency, mnemoq, emptyWorker, ratio } = result;
   return {

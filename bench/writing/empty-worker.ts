@@ -1,6 +1,7 @@
 /**
- * A BullMQ worker whose jobs do nothing: what the queue itself takes. In its own process, as the chat worker is, with
- * the same kind of connection. Arguments: Redis URL, queue prefix, concurrency. Tells its parent when it is up.
+ * A BullMQ worker whose jobs do nothing, to measure what the queue itself takes. It runs in a process of its own, as the chat
+ * worker does, with the same kind of connection. Its arguments are the URL of Redis, the prefix of the queue and the concurrency.
+ * It tells its parent when it is up.
  */
 import { Worker } from 'bullmq';
 import { Redis } from 'ioredis';
@@ -11,7 +12,7 @@ const worker = new Worker('chat', async () => undefined, {
   connection: redis,
   prefix,
   concurrency: Number(concurrency),
-  // Finished jobs go as early as the chat worker's: removing them is work too.
+  // Finished jobs are removed as early as those of the chat worker, because removing them is work too.
   removeOnComplete: { age: 3_600, count: 10_000 },
 });
 await worker.waitUntilReady();

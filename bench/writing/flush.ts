@@ -12,7 +12,7 @@ const RECORDS = 5_000;
 const WARM_UP_RECORDS = 1_000;
 const ROUNDS = 5;
 const CONVERSATIONS = 100;
-/** As many batches as a flush has under way at once. */
+/** The number of batches that a flush sends at once. */
 const LANES = 2;
 
 interface FlushRates {
@@ -20,9 +20,9 @@ interface FlushRates {
   flush: { perSecond: number };
   upserts: { perSecond: number };
   upsertsTwoInFlight: { perSecond: number };
-  /** Flush : bare upserts, one batch after the other. */
+  /** The rate of the flush divided by the rate of plain upserts, one batch after the other. */
   ratio: number;
-  /** Flush : bare upserts, two batches in flight as a flush has them. */
+  /** The rate of the flush divided by the rate of plain upserts with two batches at once, as a flush has them. */
   ratioTwoInFlight: number;
 }
 
@@ -34,8 +34,8 @@ export interface FlushBenchResult {
 }
 
 /**
- * Rows per second of a flush, from the call of `flushRedisToSupabase` to its answer, beside bare supabase-js upserts of
- * rows of the same texts in batches of the same size.
+ * Measures how many rows per second a flush commits, from the call of `flushRedisToSupabase` to its answer, and beside it upserts
+ * with supabase-js alone, of rows with the same texts in batches of the same size.
  */
 export async function measureFlush(stage: Stage, scale: number): Promise<FlushBenchResult> {
   const records = Math.ceil(RECORDS * scale);
@@ -102,7 +102,7 @@ async function flush(memory: MemoryCore, expected: number): Promise<void> {
   if (flushedCount !== expected) throw new Error(`the flush moved ${flushedCount} of ${expected} records: ${reason}`);
 }
 
-/** How long it takes, in ms. */
+/** Gives the time that it takes, in ms. */
 async function upsert({ client }: Place, rows: MemoryRow[], batchSize: number, inFlight: number): Promise<number> {
   const batches = Math.ceil(rows.length / batchSize);
   return timed(() =>
@@ -114,7 +114,7 @@ async function upsert({ client }: Place, rows: MemoryRow[], batchSize: number, i
   );
 }
 
-/** The result for people. */
+/** Writes the result for people. */
 export function flushTable({ records, batchSize, rounds, rates }: FlushBenchResult): ResultTable {
   return {
     title: 'Into Supabase',

@@ -6,13 +6,14 @@ import type { ShortTerm } from '../../shared/short-term/short-term.ts';
 import { newRecord } from '../../shared/tiers/new-record.ts';
 import { generateTurns, take } from '../turns.ts';
 
-/** Texts that are tokenized; after these they come again, under other ids. A million would take five minutes. */
+/** The number of texts that are tokenized. Then the same texts come again with other ids: a million would take five minutes. */
 const TEXTS = 2_000;
-/** Steps sent to Redis before their answers are awaited. */
+/** The number of steps that are sent to Redis before their answers are awaited. */
 const AT_ONCE = 1_000;
 
 /**
- * Endless records as the chat worker makes them, about 150 tokens each, spread evenly over `contextIds`, a second apart.
+ * Generates records as the chat worker makes them, without end. They have about 150 tokens each, are spread evenly over
+ * `contextIds`, and are a second apart.
  */
 export function* generateRecords(
   environment: Record<string, string>,
@@ -39,7 +40,7 @@ export function* generateRecords(
   }
 }
 
-/** Remembers records, many steps in flight at once. */
+/** Remembers records, with many steps at once. */
 export async function rememberAll(
   shortTerm: ShortTerm,
   records: Generator<MemoryRecord, never>,

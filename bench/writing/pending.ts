@@ -14,27 +14,27 @@ import { type ResultTable, times } from '../report.ts';
 import type { Place, Stage } from '../stage.ts';
 import { latencies, median, rounded, timed } from '../statistics.ts';
 
-/** Looks at a flush this often. */
+/** The time between two looks at a flush. */
 const POLL_MS = 50;
-/** A flush is looked at in so many portions; the first two tenths and the last two are compared. */
+/** The number of parts in which a flush is measured. The first two tenths and the last two are compared. */
 const PORTIONS = 20;
-/** Remembered and flushed before anything is measured, so that neither side is cold. */
+/** The number of records that are remembered and flushed before anything is measured, so that neither side is cold. */
 const WARM_UP = 5_000;
 const SAMPLES = 200;
 const LIMIT = 20;
 const MIB = 1024 ** 2;
 
-/** A backlog to fill Redis with and to flush. */
+/** A backlog with which Redis is filled and which is then flushed. */
 interface Backlog {
   records: number;
   conversations: number;
 }
 
 interface Portion {
-  /** Still pending when it began. */
+  /** The number of records that were still pending when the part began. */
   pending: number;
   usecPerRecord: number;
-  /** Of Redis's own thread, and its costliest commands. */
+  /** The time of the thread of Redis, and its most expensive commands. */
   redisUsecPerRecord: number;
   commands: Record<string, number>;
   workerCpuUsecPerRecord: number | null;
@@ -43,15 +43,20 @@ interface Portion {
 
 interface BacklogResult extends Backlog {
   remember: {
-    /** One tenth after the other, many in flight. */
+    /** The rates of one tenth after the other, with many steps at once. */
     usecPerRecord: number[];
-    /** Last tenth : first. */
+    /** The last tenth divided by the first one. */
     ratio: number;
     redisBytesPerRecord: number;
   };
-  /** Medians in ms, one call at a time, while all of it is pending. */
+  /** The medians in ms of one call after the other, while the whole backlog is pending. */
   withBacklog: { rememberMs: number; recentMs: number; pageMs: number };
-  flush: { usecPerRecord: number; /** Last tenth : first. */ ratio: number; redisRatio: number; portions: Portion[] };
+  flush: {
+    usecPerRecord: number;
+    /** The last tenth divided by the first one. */ ratio: number;
+    redisRatio: number;
+    portions: Portion[];
+  };
   worker: { idleMiB: number; peakMiB: number } | null;
 }
 
@@ -61,12 +66,12 @@ export interface PendingResult {
 }
 
 /**
- * What a backlog costs while it is flushed, record by record: does the last tenth of a million take as long as the first,
- * and does the flush worker need more memory for a million than for a tenth of it? Once with many conversations of a
- * hundred turns, once with all of the backlog in one conversation, which a long outage of Supabase makes.
+ * Measures what a record of a backlog costs while the backlog is flushed. Does the last tenth of a million records take as long as
+ * the first one? Does the flush worker need more memory for a million than for a tenth of it? It is measured once with many
+ * conversations of a hundred turns, and once with the whole backlog in one conversation, as a long outage of Supabase makes it.
  */
 export async function measurePending(stage: Stage, pending: number, turns: number): Promise<PendingResult> {
-  const place = stage.places.at(-1) as Place; // PostgREST where it is installed
+  const place = stage.places.at(-1) as Place; // this is PostgREST where it is installed
   const backlogs: BacklogResult[] = [];
   for (const [records, conversations] of [
     [Math.ceil(pending / 10), Math.ceil(pending / 1_000)],
@@ -115,7 +120,7 @@ async function measureBacklog(backlog: Backlog, place: Place, stage: Stage): Pro
   };
 }
 
-/** Fills Redis, tenth by tenth. */
+/** Fills Redis, one tenth after the other. */
 async function fill(
   { records: count }: Backlog,
   shortTerm: ShortTerm,
@@ -154,7 +159,7 @@ async function measureCalls(
   };
 }
 
-/** Follows a flush to its end, portion by portion. */
+/** Watches a flush until its end, one part after the other. */
 async function watch(pid: number, pending: Pending, redis: Redis): Promise<Portion[]> {
   const total = await pending.length();
   const bar = progressBar(`flushing ${total}`, total);
@@ -191,7 +196,7 @@ async function look(pid: number, left: number, redis: Redis): Promise<Look> {
 function between(before: Look, now: Look): Portion {
   const count = before.left - now.left;
   const usecs = usecBetween(before.redis, now.redis);
-  // What runs within scripts is counted once more on its own: only what clients send adds up.
+  // Redis counts commands within scripts once more on their own, so only the commands that clients send are added up.
   const outer = usecs.filter(([name]) => /^(eval|xautoclaim|xreadgroup|xclaim|hmget|xpending)/.test(name));
   return {
     pending: before.left,
@@ -208,13 +213,13 @@ function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-/** The last tenth of the values by the first tenth. */
+/** Divides the last tenth of the values by the first tenth. */
 function lastToFirst(values: readonly number[]): number {
   const tenth = Math.max(1, Math.round(values.length / 10));
   return rounded(mean(values.slice(-tenth)) / mean(values.slice(0, tenth)));
 }
 
-/** The result for people. */
+/** Writes the result for people. */
 export function pendingTable({ supabase, backlogs }: PendingResult): ResultTable {
   return {
     title: 'A backlog, flushed',

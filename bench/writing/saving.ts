@@ -6,7 +6,7 @@ import type { MemoryCore } from '../../producers/index.ts';
 import { drained } from '../stage.ts';
 import type { BenchTurn } from '../turns.ts';
 
-/** Turns put into the queue at once: BullMQ is fastest around this. */
+/** The number of turns that are put into the queue at once. BullMQ is fastest with about this number. */
 const CHUNK = 500;
 
 /** Puts turns into the queue. */
@@ -14,7 +14,7 @@ export async function enqueue(memory: MemoryCore, turns: readonly BenchTurn[]): 
   for (let start = 0; start < turns.length; start += CHUNK) await memory.saveChats(turns.slice(start, start + CHUNK));
 }
 
-/** Puts turns into the queue and waits until the chat worker is through with them. */
+/** Puts turns into the queue and waits until the chat worker has finished all of them. */
 export async function cache(memory: MemoryCore, queue: Queue, turns: readonly BenchTurn[]): Promise<void> {
   await enqueue(memory, turns);
   await drained(queue);

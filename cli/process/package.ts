@@ -1,10 +1,11 @@
 /**
- * **cli/process/**: what a command needs of processes: signals, child processes, the package it runs from, traces.
+ * **cli/process/**: what commands need to know and do about processes: signals, child processes, the package from which the
+ * command runs, and traces.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-/** What the commands need of this package's package.json. */
+/** The fields of package.json that the commands need. */
 export interface PackageManifest {
   name: string;
   version: string;

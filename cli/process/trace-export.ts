@@ -5,12 +5,12 @@ import { readEnvironment } from '../../shared/settings/environment.ts';
 import { isError } from '../../shared/errors.ts';
 import { createLogger } from '../../shared/telemetry/log.ts';
 
-/** Those that stay, and log; of the others a person reads what they print. */
+/** The commands that keep running and write a log. What the other commands print is read by a person. */
 const SERVICES: ReadonlySet<string> = new Set(['worker', 'api', 'dashboard', 'mcp']);
 
 let end: (() => Promise<void>) | null = null;
 
-/** Sends the spans of this process to where OTEL_EXPORTER_OTLP_ENDPOINT says; without it nothing is even loaded. */
+/** Sends the spans of this process to OTEL_EXPORTER_OTLP_ENDPOINT. Without that variable nothing of it is loaded. */
 export async function beginTraceExport(command: Command): Promise<void> {
   const [name = ''] = namesOf(command);
   const { otlpEndpoint, logLevel } = readSettings(SERVICES.has(name));
@@ -20,13 +20,13 @@ export async function beginTraceExport(command: Command): Promise<void> {
   end = startTraceExport(otlpEndpoint, serviceName, createLogger(logLevel, serviceName));
 }
 
-/** Sends what is left, in bounded time. */
+/** Sends the spans that are left, within a limited time. */
 export async function endTraceExport(): Promise<void> {
   await end?.();
   end = null;
 }
 
-/** A wrong configuration is the command's to complain about. */
+/** A wrong configuration is no error here, because the command itself reports it. */
 function readSettings(logs: boolean): Pick<Config, 'otlpEndpoint' | 'logLevel'> {
   const quiet = { otlpEndpoint: undefined, logLevel: 'silent' as const };
   try {
@@ -39,7 +39,7 @@ function readSettings(logs: boolean): Pick<Config, 'otlpEndpoint' | 'logLevel'> 
   }
 }
 
-/** The command's name below `mnemoq`, then those of its own commands. */
+/** Gives the name of the command below `mnemoq`, and then those of its subcommands. */
 function namesOf(command: Command): string[] {
   return command.parent ? [...namesOf(command.parent), command.name()] : [];
 }

@@ -1,4 +1,7 @@
-/** A terminal sends Ctrl-C to every process of its group, and npm passes on what it got: the same signal comes again at once. */
+/**
+ * A terminal sends Ctrl-C to all processes of a group, and npm, which is one of them, sends it on to its child. So the same signal
+ * can come again within this time although it was given once.
+ */
 const SAME_SIGNAL_MS = 500;
 
 /**
@@ -23,7 +26,7 @@ export async function untilSignal(): Promise<NodeJS.Signals> {
   });
 }
 
-/** Tells the parent that started this process with a channel, if there is one. */
+/** Sends a message to the parent, when the parent started this process with a channel. */
 export function tellParent(message: object): void {
   if (process.connected) process.send?.(message);
 }

@@ -5,30 +5,30 @@ import { CommandEnd, EXIT } from '../terminal/exit.ts';
 import { say } from '../terminal/output.ts';
 
 const PROGRAM = path.join(import.meta.dirname, '..', `main${path.extname(import.meta.filename)}`);
-/** A command that fell over is started again after this, so that a broken one does not spin. */
+/** A command that ended by an error is started again after this time, so that a broken one does not use all of the machine. */
 const RESTART_MS = 1_000;
 
 export interface WorkerProcessesOptions {
-  /** Where they run; the folder of this process without it. */
+  /** The folder in which they run. Without it, they run in the folder of this process. */
   cwd?: string | undefined;
 }
 
-/** Long-running `mnemoq` commands as processes of their own, started again when they fall over, until they are stopped. */
+/** Runs `mnemoq` commands that stay, each as a process of its own. A command that ends by an error is started again. */
 export class WorkerProcesses {
   readonly #environment: NodeJS.ProcessEnv;
   readonly #cwd: string | undefined;
   readonly #running = new Set<ChildProcess>();
   #stopping = false;
 
-  /** `environment` adds to this process's own; undefined takes a variable away. */
+  /** `environment` is added to the environment of this process. The value undefined removes a variable. */
   constructor(environment: Readonly<Record<string, string | undefined>>, { cwd }: WorkerProcessesOptions = {}) {
     this.#environment = { ...process.env, ...environment };
     this.#cwd = cwd;
   }
 
-  /** Starts `mnemoq <args>`; resolves when it says that it is up, with what it says. */
+  /** Starts `mnemoq <args>` and resolves with its first message, which says that it is up. */
   async start(...args: string[]): Promise<unknown> {
-    // Its own process group: Ctrl-C reaches it through stop(), which waits for it, and not twice.
+    // It has its own process group, so Ctrl-C reaches it only once, through stop(), which waits for its end.
     const child = fork(PROGRAM, args, {
       env: this.#environment,
       ...(this.#cwd !== undefined && { cwd: this.#cwd }),
@@ -38,7 +38,7 @@ export class WorkerProcesses {
     this.#running.add(child);
     child.once('exit', () => this.#running.delete(child));
     const ended = once(child, 'exit').then(([code]) => {
-      // Why, it has said itself, on the same standard error.
+      // It has said the reason itself, on the same standard error.
       throw new CommandEnd(code ?? EXIT.failed, `mnemoq ${args.join(' ')} ended before it was up`);
     });
     const [message] = await Promise.race([once(child, 'message'), ended]);

@@ -2,14 +2,14 @@ import { CommanderError } from 'commander';
 import { type ErrorCode, MnemoqError, messageOf } from '../../shared/errors.ts';
 import { say, sayColors } from './output.ts';
 
-/** What the exit code of a command means. */
+/** The exit codes of commands. */
 export const EXIT = {
   ok: 0,
-  /** It ran, and the answer is no: a check failed, a line was refused, nothing was found. */
+  /** The command ran, and its answer is no: a check failed, a line was refused, or nothing was found. */
   failed: 1,
   /** The command, its input or the configuration is wrong. */
   usage: 2,
-  /** Redis, Supabase or IPFS is not there: try again later. */
+  /** Redis, Supabase or IPFS is away. The same command may work later. */
   unavailable: 3,
 } as const;
 
@@ -31,14 +31,14 @@ const CODES: Record<ErrorCode, number> = {
   sealed_data_damaged: EXIT.failed,
 };
 
-/** What to do about it, where the message does not say. */
+/** Says what to do about an error, where its message does not say it. */
 const HINTS: Partial<Record<ErrorCode, string>> = {
   redis_unavailable: 'mnemoq doctor checks every part and says how to mend it',
   supabase_unavailable: 'mnemoq doctor checks every part and says how to mend it',
   ipfs_unavailable: 'mnemoq doctor checks every part and says how to mend it',
 };
 
-/** Ends a command with this exit code and one line about it. */
+/** An error that ends a command with this exit code and one line that says why. */
 export class CommandEnd extends Error {
   readonly exitCode: number;
 
@@ -48,9 +48,9 @@ export class CommandEnd extends Error {
   }
 }
 
-/** Says what went wrong, once, and gives the exit code for it. Only an error that nobody foresaw comes with its stack. */
+/** Says once what went wrong and gives the exit code. The stack is printed only for an error that was not expected. */
 export function report(error: unknown): number {
-  // Commander has said it.
+  // Commander has printed the message already.
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   say(`${sayColors.red('error:')} ${messageOf(error)}`);
   if (error instanceof CommandEnd) return error.exitCode;

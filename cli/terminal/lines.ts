@@ -1,12 +1,12 @@
-/** One line of a text stream, numbered from 1; `text` is null when the line was longer than allowed and not kept. */
+/** One line of a text, numbered from 1. `text` is null when the line was longer than allowed and was not kept. */
 export interface Line {
   number: number;
   text: string | null;
 }
 
 /**
- * Splits a stream of bytes into lines, holding at most one of at most `maxBytes`. Bytes that are not UTF-8 become U+FFFD;
- * a byte order mark at the start, which some editors write, is not part of the first line.
+ * Splits a stream of bytes into lines. It holds at most one line in memory, which has at most `maxBytes`. Bytes that are not UTF-8
+ * become U+FFFD. A byte order mark at the start, which some editors write, is not part of the first line.
  */
 export async function* readLines(chunks: AsyncIterable<Buffer>, maxBytes: number): AsyncGenerator<Line> {
   let number = 0;

@@ -1,16 +1,16 @@
 /**
- * **cli/terminal/**: how a command speaks with a person or a program: output, colours, exit codes, arguments, lines of a
- * file.
+ * **cli/terminal/**: what a command needs to speak with a person or a program: output, colours, exit codes, arguments, and the
+ * lines of a file.
  */
 import { SingleBar, Presets } from 'cli-progress';
 import Table from 'cli-table3';
 import picocolors from 'picocolors';
 
-/** Colours for what is printed, and for what is said: one may go to a terminal and the other to a file. */
+/** The colours for standard output and for standard error: one may go to a terminal and the other to a file. */
 export const colors = colorsOf(process.stdout);
 export const sayColors = colorsOf(process.stderr);
 
-/** Data goes to standard output, everything said about it to standard error. */
+/** Data goes to standard output, and every message about it to standard error. */
 export function print(line: string): void {
   process.stdout.write(`${harmless(line)}\n`);
 }
@@ -19,11 +19,11 @@ export function say(line: string): void {
   process.stderr.write(`${harmless(line)}\n`);
 }
 
-/** Control characters but tab and line feed, unless they begin one of our own colours. */
-// oxlint-disable-next-line no-control-regex -- they are what it is about
+/** Control characters except tab, line feed, and those that begin one of our own colours. */
+// oxlint-disable-next-line no-control-regex -- the expression looks for control characters
 const COMMANDS = /(?!\u001b\[(?:1|2|22|3[1-6]|39)m)[\0-\u0008\u000b-\u001f\u007f-\u009f]/g;
 
-/** What was stored may hold commands to a terminal; they are shown as JSON writes them. */
+/** A stored text may contain commands for a terminal. They are shown in the form in which JSON writes them. */
 function harmless(line: string): string {
   return line.replaceAll(COMMANDS, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
@@ -32,14 +32,14 @@ export function printJson(value: unknown): void {
   print(JSON.stringify(value, null, 2));
 }
 
-/** Every line cli-table3 would draw. */
+/** The names of all lines that cli-table3 would draw. */
 const NO_LINES = Object.fromEntries(
   ['top', 'mid', 'bottom', 'left', 'right'].flatMap((line) =>
     ['', '-left', '-mid', '-right'].map((end) => [`${line}${end}`, '']),
   ),
 );
 
-/** Rows under a head, aligned, for people. */
+/** Writes rows below a head in aligned columns, for people. */
 export function printTable(head: readonly string[], rows: readonly (readonly (string | number | null)[])[]): void {
   const table = new Table({
     head: head.map((title) => colors.bold(title)),
@@ -54,7 +54,7 @@ export function mark(ok: boolean): string {
   return ok ? colors.green('✓') : colors.red('✗');
 }
 
-/** `1 record`, `2 records`. */
+/** Writes a number with its word, such as `1 record` or `2 records`. */
 export function counted(count: number, noun: string, plural = `${noun}s`): string {
   return `${count} ${count === 1 ? noun : plural}`;
 }
@@ -64,7 +64,7 @@ export interface ProgressBar {
   stop(): void;
 }
 
-/** A bar on standard error where that is a terminal; elsewhere one line at the end, so that logs stay readable. */
+/** Shows a bar where standard error is a terminal. Elsewhere it prints one line at the end, so that logs stay readable. */
 export function progressBar(label: string, total: number): ProgressBar {
   if (!process.stderr.isTTY) return plainProgress(label, total);
   const bar = new SingleBar(
@@ -89,7 +89,7 @@ function plainProgress(label: string, total: number): ProgressBar {
   };
 }
 
-/** Node looks at NO_COLOR, TERM and the terminal itself. */
+/** Node decides from NO_COLOR, TERM and the terminal whether there are colours. */
 function colorsOf(stream: NodeJS.WriteStream) {
   return picocolors.createColors(stream.isTTY ? stream.hasColors() : false);
 }

@@ -28,7 +28,7 @@ def ask(path, body=None):
     """One request to Mnemoq; raises HTTPError with a problem (RFC 9457) as its body."""
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
     if body is not None:
-        # 200 when the turn can be read, so that the next request certainly knows it; without it 202, sooner.
+        # The answer is 200 when the turn can be read, so the next request certainly knows it. Without this it is 202, sooner.
         headers["Prefer"] = "wait=20"
     data = None if body is None else json.dumps(body).encode()
     with urlopen(Request(URL + path, data, headers), timeout=30) as response:

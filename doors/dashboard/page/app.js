@@ -1,5 +1,5 @@
 /**
- * **doors/dashboard/page/**: the memory page as the browser runs it, without a build step.
+ * **doors/dashboard/page/**: the memory page. The browser runs these files as they are, without a build step.
  */
 import { html, nothing, render } from '/page/lit-html/lit-html.js';
 import { get } from './state/api.js';
@@ -58,7 +58,7 @@ function callerView() {
   `;
 }
 
-/** A link would become the address, which names the conversation. @param {Event} event */
+/** A plain link would change the address, and the address names the conversation. @param {Event} event */
 function skip(event) {
   event.preventDefault();
   document.getElementById('conversation')?.focus();

@@ -1,4 +1,4 @@
-/** Asks the server this page came from. The browser adds the name and secret it was given. */
+/** Requests to the server from which this page came. The browser adds the name and secret that the user gave it. */
 
 /** @typedef {{ status: number, title: string }} Failure what went wrong; status 0 when nobody answered */
 

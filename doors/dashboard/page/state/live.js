@@ -4,16 +4,16 @@ import { refreshFlow } from '../views/flow.js';
 import { failureOf } from './api.js';
 import { state, update } from './store.js';
 
-/** Looked at this often, in ms, also without events: what is queued and the flushes have none. */
+/** The time between two looks, in ms. The page looks also when no events come: jobs in a queue and flushes have none. */
 const POLL_MS = 4_000;
-/** Events come in bursts; one look after the first of them is enough. */
+/** Several events come together. After this time, in ms, one look shows all of them. */
 const GATHER_MS = 200;
 const EVENTS = ['record.cached', 'records.committed', 'record.pinned', 'record.quarantined'];
 
 let gathering = 0;
 let isStreaming = false;
 
-/** Keeps everything that is shown up to date, as long as the page is being looked at. */
+/** Keeps everything that is shown up to date while the page is visible. */
 export function stayCurrent() {
   if (state.caller?.has_events) listen();
   setInterval(() => {
@@ -31,7 +31,10 @@ export async function refresh() {
   update({ connection: isLost || state.failure?.status === 0 ? 'lost' : isStreaming ? 'live' : 'polling' });
 }
 
-/** A stream that ends the browser opens again by itself; one that is refused stays closed, and looking now and then remains. */
+/**
+ * Follows the events. The browser opens a stream that ended again by itself. A stream that was refused stays closed, and then the
+ * page is kept up to date by the looks alone.
+ */
 function listen() {
   const events = new EventSource('/memory/events');
   const soon = () => {

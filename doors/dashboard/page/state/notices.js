@@ -13,7 +13,7 @@ const FAILURES = [
   [() => true, 'failure.other', null],
 ];
 
-/** What went wrong and what to do next. @param {import('./api.js').Failure} failure @param {(() => unknown) | null} again */
+/** Shows what went wrong and what to do next. @param {import('./api.js').Failure} failure @param {(() => unknown) | null} again */
 export function failureNotice({ status, title }, again) {
   const [, word, hint] =
     FAILURES.find(([test]) => test(status)) ?? /** @type {const} */ ([null, 'failure.other', null]);
@@ -24,7 +24,7 @@ export function failureNotice({ status, title }, again) {
   </div>`;
 }
 
-/** Nothing there, and what to do next. @param {string} title @param {string} [hint] */
+/** Shows that nothing is there, and what to do next. @param {string} title @param {string} [hint] */
 export function emptyNotice(title, hint) {
   return html`<div class="notice">
     <p class="notice-title">${title}</p>
@@ -32,7 +32,7 @@ export function emptyNotice(title, hint) {
   </div>`;
 }
 
-/** Lines where text will be. @param {string} label @param {number} lines */
+/** Shows lines in the place where text will be. @param {string} label @param {number} lines */
 export function loadingNotice(label, lines) {
   return html`<div class="loading" role="status">
     <span class="hidden">${label}</span>

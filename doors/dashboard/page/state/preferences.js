@@ -1,4 +1,4 @@
-/** What a person chose for this browser: theme and language. Without a choice the system's and the browser's. */
+/** The theme and the language that a person chose in this browser. Without a choice they follow the system and the browser. */
 
 /** @typedef {'en' | 'zh-TW'} Language */
 /** @typedef {'light' | 'dark'} Theme */
@@ -30,7 +30,7 @@ export function chooseTheme(chosen) {
   showTheme(chosen);
 }
 
-/** What the style sheets go by; `first-paint.js` sets it first. @param {Theme} shown */
+/** Sets the attribute on which the style sheets depend. `first-paint.js` sets it first. @param {Theme} shown */
 export function showTheme(shown) {
   document.documentElement.dataset['theme'] = shown;
 }
@@ -40,7 +40,7 @@ function read(name) {
   try {
     return localStorage.getItem(`mnemoq.${name}`);
   } catch {
-    return null; // a browser may keep the storage shut
+    return null; // a browser may forbid the storage
   }
 }
 
@@ -49,6 +49,6 @@ function write(name, value) {
   try {
     localStorage.setItem(`mnemoq.${name}`, value);
   } catch {
-    // it holds for this visit
+    // the choice then holds until the page is closed
   }
 }

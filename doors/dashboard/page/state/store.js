@@ -1,5 +1,5 @@
 /**
- * **doors/dashboard/page/state/**: what the page knows, how it asks the server, and what it tells when that fails.
+ * **doors/dashboard/page/state/**: what the page knows, how it asks the server, and what it shows when that fails.
  */
 import { language, theme } from './preferences.js';
 
@@ -21,12 +21,12 @@ import { language, theme } from './preferences.js';
  * @typedef {{ start: string, turns: number, tokens: number, reflections: number }} Bucket
  */
 
-/** How many of the newest records are shown at first, and added by every "earlier". */
+/** The number of newest records that are shown at first, and that each click on "earlier" adds. */
 export const STEP = 50;
-/** The API gives no more at once. */
+/** The most records that the API gives at once. */
 export const MOST = 1000;
 
-/** All the page knows; changed by `update` only. */
+/** Everything that the page knows. Only `update` changes it. */
 export const state = {
   language: language(),
   theme: theme(),
@@ -73,7 +73,7 @@ export const state = {
   seenPending: [],
   /** @type {'live' | 'polling' | 'lost'} */
   connection: 'polling',
-  /** Said to screen readers. */
+  /** A text for screen readers. */
   announcement: '',
 };
 
@@ -81,7 +81,7 @@ let scheduled = false;
 /** @type {() => void} */
 let draw = () => undefined;
 
-/** @param {() => void} callback called after changes, once for all of one turn of the event loop */
+/** @param {() => void} callback is called after changes, once for all changes in one turn of the event loop */
 export function onChange(callback) {
   draw = callback;
 }

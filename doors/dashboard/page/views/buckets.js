@@ -6,14 +6,14 @@ import { state, update } from '../state/store.js';
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 
-/** The longest span, in ms, that is shown in buckets of a size: some dozens of them can be told apart. */
+/** The longest time, in ms, that is shown in buckets of each size: people can tell a few dozens of bars apart. */
 const SIZES = /** @type {const} */ ([
   ['hour', 3 * DAY],
   ['day', 120 * DAY],
   ['week', Infinity],
 ]);
 
-/** Turns and tokens over time, of the time in which the records lie that are shown. @param {string} contextId */
+/** Reads turns and tokens over time, for the time in which the records lie that are shown. @param {string} contextId */
 export async function loadBuckets(contextId) {
   const times = state.records.map(({ created_at: createdAt }) => Date.parse(createdAt));
   if (times.length === 0) return;

@@ -8,7 +8,7 @@ const HEIGHT = 168;
 
 /** @type {uPlot | null} */
 let plot = null;
-/** What was drawn: it is drawn anew only when something of it changes. */
+/** The data that was drawn last. The chart is drawn again only when something in it changes. */
 let drawn = '';
 
 export function chartView() {
@@ -57,7 +57,7 @@ export function chartView() {
   </figure>`;
 }
 
-/** After the page was drawn: a canvas is nothing lit-html can draw. */
+/** Draws the chart after the page was drawn, because lit-html cannot draw on a canvas. */
 export function drawChart() {
   const place = document.getElementById('chart');
   if (!place || state.buckets.length === 0) return forget();
@@ -118,7 +118,7 @@ function optionsFor(place) {
   };
 }
 
-/** So that the first and the last bar are whole. @param {uPlot} _plot @param {number} least @param {number} most @returns {[number, number]} */
+/** Gives a range in which the first and the last bar are not cut. @param {uPlot} _plot @param {number} least @param {number} most @returns {[number, number]} */
 function withMargin(_plot, least, most) {
   const margin = Math.max(3_600, (most - least) * 0.03);
   return [least - margin, most + margin];

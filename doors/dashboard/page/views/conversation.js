@@ -8,12 +8,15 @@ import { named, t } from '../words/words.js';
 
 /** @typedef {import('../state/store.js').MemoryRecord} MemoryRecord */
 
-/** Statuses asked for at once. */
+/** The number of statuses that are asked for at once. */
 const AT_ONCE = 50;
-/** Of these a record does not change any more by itself; a reflection still waits for its pin. */
+/** The statuses that do not change any more by themselves. A committed reflection is not among them: it waits for its pin. */
 const SETTLED = new Set(['pinned', 'failed']);
 
-/** Reads the conversation the address names, such as `#c=trip-taitung`, so that it can be kept, sent and gone back to. */
+/**
+ * Shows the conversation that the address names, such as `#c=trip-taitung`. So an address can be kept and sent, and the button
+ * "back" works.
+ */
 export function followAddress() {
   const contextId = new URLSearchParams(location.hash.slice(1)).get('c');
   if (contextId === state.contextId) return;
@@ -41,7 +44,7 @@ export function chooseConversation(contextId) {
   followAddress();
 }
 
-/** After it was drawn. */
+/** Puts the focus on the conversation after it was drawn. */
 export function focusConversation() {
   requestAnimationFrame(() => document.getElementById('conversation')?.focus());
 }
@@ -51,12 +54,12 @@ export function showEarlier() {
   void refreshConversation();
 }
 
-/** Whether there may be records before the first one shown. */
+/** Whether there may be records before the first one that is shown. */
 export function hasEarlier() {
   return state.records.length >= state.limit && state.limit < MOST;
 }
 
-/** Reads everything that is shown of the chosen conversation anew. */
+/** Reads everything that is shown of the chosen conversation again. */
 export async function refreshConversation() {
   const { contextId, limit } = state;
   if (contextId === null) return;
@@ -66,7 +69,7 @@ export async function refreshConversation() {
       get(`/memory/context/${path}/recent`, { limit, format: 'turns' }),
       get('/page/of/queued', { context_id: contextId }),
     ]);
-    if (contextId !== state.contextId) return; // somebody has chosen another one meanwhile
+    if (contextId !== state.contextId) return; // another conversation was chosen in the meantime
     const known = new Set(recent.items.map((/** @type {MemoryRecord} */ { id }) => id));
     const waiting = queued.items.filter((/** @type {MemoryRecord} */ { id }) => !known.has(id));
     update({ records: recent.items, queued: waiting, loading: false, failure: null });
@@ -76,7 +79,7 @@ export async function refreshConversation() {
   }
 }
 
-/** Asks how far those records have come that may have come further. @param {string} contextId */
+/** Asks for the status of the records whose status can still change. @param {string} contextId */
 async function refreshStatuses(contextId) {
   const asked = state.records.filter(({ id, module }) => !isSettled(id, module)).map(({ id }) => id);
   for (let start = 0; start < asked.length; start += AT_ONCE) {
@@ -99,7 +102,7 @@ function isSettled(id, module) {
   return SETTLED.has(status) || (status === 'committed' && module === 'chat');
 }
 
-/** The last one is enough: a screen reader would read a hundred of them. @param {import('../state/store.js').Status[]} changed */
+/** Announces only the last change, because a screen reader would read a hundred of them. @param {import('../state/store.js').Status[]} changed */
 function announce(changed) {
   const last = changed.at(-1);
   const record = state.records.find(({ id }) => id === last?.id);

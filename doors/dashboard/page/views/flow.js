@@ -7,12 +7,12 @@ import { failureNotice } from '../state/notices.js';
 import { state, update } from '../state/store.js';
 import { counted, named, t } from '../words/words.js';
 
-/** Pending lengths kept for the line. */
+/** The number of pending lengths that are kept for the line. */
 const SEEN = 60;
 /** @type {import('../state/api.js').Failure | null} */
 let failure = null;
 
-/** Pending length and flushes: of all users, so for services only. */
+/** Reads the pending length and the flushes. They are about all users, so only services may see them. */
 export async function refreshFlow() {
   if (state.caller?.user_id !== null) return;
   const [stats, { items: flushes }] = await Promise.all([get('/memory/stats'), get('/page/of/flushes')]);
@@ -58,7 +58,7 @@ export function flowView() {
   </section>`;
 }
 
-/** The pending lengths seen since the page was opened; their last one stands beside it in words. @param {number[]} seen */
+/** Draws the pending lengths since the page was opened. The last one stands beside the line as a number. @param {number[]} seen */
 function sparkline(seen) {
   if (seen.length < 2) return nothing;
   const most = Math.max(1, ...seen);

@@ -8,13 +8,13 @@ import { emptyNotice, failureNotice, loadingNotice } from '../state/notices.js';
 import { state, update } from '../state/store.js';
 import { t } from '../words/words.js';
 
-/** Conversations listed at once. */
+/** The number of conversations in the list. */
 const LISTED = 40;
-/** Typing is waited for so long, in ms. */
+/** The page waits this long, in ms, for further typing. */
 const PAUSE_MS = 150;
 
 let typing = 0;
-/** Answers may come in another order than they were asked for: only that to the last question counts. */
+/** Answers may arrive in another order than their questions were sent, so only the answer to the last question counts. */
 let question = 0;
 
 export async function loadConversations() {
@@ -33,7 +33,7 @@ export async function loadConversations() {
   }
 }
 
-/** Without a date: nothing of it is committed yet, so it is new. @param {import('../state/store.js').Conversation[]} conversations */
+/** A conversation without a date is new, because none of its records is committed yet. @param {import('../state/store.js').Conversation[]} conversations */
 function newestFirst(conversations) {
   return conversations.toSorted((a, b) => (b.last_created_at ?? '9999').localeCompare(a.last_created_at ?? '9999'));
 }
@@ -59,7 +59,7 @@ function pick(contextId) {
 /** @param {KeyboardEvent} event */
 function onKey(event) {
   const { items, active, prefix } = state.picker;
-  if (event.isComposing) return; // Enter and the arrows belong to the input method then
+  if (event.isComposing) return; // while an input method is open, Enter and the arrow keys belong to it
   const moves = /** @type {Record<string, number>} */ ({ ArrowDown: 1, ArrowUp: -1, PageDown: 8, PageUp: -8 });
   const step = moves[event.key];
   if (step !== undefined && items.length > 0) {

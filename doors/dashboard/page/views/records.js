@@ -1,5 +1,5 @@
 /**
- * **doors/dashboard/page/views/**: what the page draws, a file for each part of the picture.
+ * **doors/dashboard/page/views/**: what the page draws, with a file for each part of it.
  */
 import { html, nothing } from '/page/lit-html/lit-html.js';
 import { repeat } from '/page/lit-html/directives/repeat.js';
@@ -14,7 +14,7 @@ import { counted, named, t } from '../words/words.js';
 
 /** @typedef {import('../state/store.js').MemoryRecord} MemoryRecord */
 
-/** Characters of a text shown before it is opened. */
+/** The number of characters of a text that are shown before it is opened. */
 const BEGINNING = 600;
 
 export function conversationView() {
@@ -129,7 +129,10 @@ function toggle(id) {
   else void openTokens(id);
 }
 
-/** Up and down, to the first and the last; Escape closes what is open, and then leads back to the picker. @param {KeyboardEvent} event */
+/**
+ * The arrow keys go up and down, Home and End go to the first and the last record. Escape closes an open record; when none is open
+ * it goes back to the picker.
+ * @param {KeyboardEvent} event */
 function onKey(event) {
   const list = /** @type {HTMLElement} */ (event.currentTarget);
   const buttons = /** @type {HTMLElement[]} */ ([...list.querySelectorAll('.peek')]);

@@ -1,7 +1,7 @@
 import { html } from '/page/lit-html/lit-html.js';
 import { named, t } from '../words/words.js';
 
-/** Where a record of this status is. @type {Record<string, string[]>} */
+/** The places where a record of each status is. @type {Record<string, string[]>} */
 const TIERS = {
   queued: ['queued'],
   cached: ['cached', 'pending'],

@@ -7,7 +7,7 @@ import { named, t } from '../words/words.js';
 
 /** @typedef {import('../state/store.js').Tokens} Tokens @typedef {import('../state/store.js').Part} Part */
 
-/** Colours, one after the other, so that neighbours differ. */
+/** The number of colours, which alternate so that neighbours have different ones. */
 const HUES = 5;
 
 /** @param {string} id */
@@ -90,7 +90,7 @@ function pieceView({ ids, text }, index) {
   >`;
 }
 
-/** Line breaks get a sign of their own (by style), and stay what they are in the text. @param {string} text */
+/** A line break gets a visible sign from the style sheet and stays a line break in the text. @param {string} text */
 function glyphs(text) {
   return text.split(/(\n)/).map((part) => (part === '\n' ? html`<span class="break">${part}</span>` : part));
 }

@@ -1,6 +1,6 @@
 import { state } from '../state/store.js';
 
-/** A moment as people of the chosen language write it, in this browser's time zone. @param {string} iso */
+/** Writes a moment as it is usual in the chosen language, in the time zone of this browser. @param {string} iso */
 export function moment(iso) {
   return new Intl.DateTimeFormat(state.language, { dateStyle: 'medium', timeStyle: 'short' }).format(new Date(iso));
 }
@@ -25,7 +25,7 @@ const UNITS = /** @type {const} */ ([
   ['millisecond', 1],
 ]);
 
-/** A length of time in its largest unit, such as "3 min". @param {number} ms */
+/** Writes a length of time in its largest unit, such as "3 min". @param {number} ms */
 export function span(ms) {
   const [unit, length] = UNITS.find(([, each]) => ms >= each) ?? UNITS[4];
   const style = /** @type {const} */ ({ style: 'unit', unit, unitDisplay: 'short', maximumFractionDigits: 1 });
@@ -33,7 +33,7 @@ export function span(ms) {
   return new Intl.NumberFormat(state.language, style).format(value >= 10 ? Math.round(value) : value);
 }
 
-/** The first characters, never half of one. @param {string} text @param {number} length */
+/** Gives the beginning of a text without cutting a character in half. @param {string} text @param {number} length */
 export function beginning(text, length) {
   if (text.length <= length) return text;
   return `${text.slice(0, length).replace(/[\uD800-\uDBFF]$/, '')}…`;

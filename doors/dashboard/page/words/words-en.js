@@ -1,4 +1,4 @@
-/** English. `words-zh-tw.js` has the same keys. */
+/** The texts in English. `words-zh-tw.js` has the same keys. */
 export const en = {
   'page.title': 'Memory',
   'page.skip': 'Skip to the conversation',

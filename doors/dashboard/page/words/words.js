@@ -1,5 +1,5 @@
 /**
- * **doors/dashboard/page/words/**: everything the page says, in both languages, and how numbers and times are written.
+ * **doors/dashboard/page/words/**: all texts of the page in both languages, and how it writes numbers and times.
  */
 import { state } from '../state/store.js';
 import { en } from './words-en.js';
@@ -10,7 +10,7 @@ const DICTIONARIES = { en, 'zh-TW': zhTW };
 /** @typedef {keyof typeof en} Word */
 
 /**
- * The text for a word in the chosen language, with `{name}` filled in.
+ * Gives the text for a word in the chosen language, with each `{name}` replaced by its value.
  * @param {Word} word
  * @param {Record<string, string | number>} [values]
  */
@@ -18,7 +18,7 @@ export function t(word, values = {}) {
   return DICTIONARIES[state.language][word].replaceAll(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ''));
 }
 
-/** The text for a name the server gave, or the name itself where there is none. @param {string} group @param {string} name */
+/** Gives the text for a name that the server sent, or the name itself where there is no text for it. @param {string} group @param {string} name */
 export function named(group, name) {
   const word = /** @type {Word} */ (`${group}.${name}`);
   return Object.hasOwn(en, word) ? t(word) : name;
