@@ -6,6 +6,7 @@ import { recordId } from '../../shared/identifiers.ts';
 import { validate } from '../../shared/validate.ts';
 import type { Page } from '../parts/page.ts';
 import type { CallParts } from '../parts/call-parts.ts';
+import { portionsOf } from '../parts/portions.ts';
 import { inReadTime, scope } from '../reading/reading.ts';
 import { ASKED_AT_ONCE, cidText, type ListedReflection, withPrevious } from './reflections.ts';
 
@@ -98,8 +99,7 @@ async function toLink(row: ReflectionRow, userId: string | undefined, parts: Cal
  */
 async function headsOf(row: ReflectionRow, { shortTerm, longTerm }: CallParts): Promise<Map<string, RecordHead>> {
   const heads = new Map<string, RecordHead>();
-  for (let from = 0; from < row.source_ids.length; from += ASKED_AT_ONCE) {
-    const ids = row.source_ids.slice(from, from + ASKED_AT_ONCE);
+  for (const ids of portionsOf(row.source_ids, ASKED_AT_ONCE)) {
     const cached = (await shortTerm.find(row.context_id, ids)).filter((record) => record !== null);
     const committed = cached.length === ids.length ? [] : await longTerm.memories.findHeads(ids);
     for (const { id, contextId, userId, module, createdAt } of [...committed, ...cached]) {

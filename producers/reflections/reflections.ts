@@ -13,6 +13,7 @@ import { validate } from '../../shared/validate.ts';
 import { fromCursor, toCursor } from '../reading/context.ts';
 import type { Page } from '../parts/page.ts';
 import type { CallParts } from '../parts/call-parts.ts';
+import { portionsOf } from '../parts/portions.ts';
 import { inReadTime, scope, type ReadOptions, userOf } from '../reading/reading.ts';
 
 /** Reflections of a page when no limit is given. */
@@ -111,8 +112,8 @@ export async function withPrevious(
   const known = new Set(rows.map(({ cid }) => cid));
   const named = rows.flatMap(({ previous_cid: cid }) => (cid === null || known.has(cid) ? [] : [cid]));
   const asked = [...new Set(named)];
-  for (let from = 0; from < asked.length; from += ASKED_AT_ONCE) {
-    for (const cid of await longTerm.reflections.knownCids(asked.slice(from, from + ASKED_AT_ONCE))) known.add(cid);
+  for (const cids of portionsOf(asked, ASKED_AT_ONCE)) {
+    for (const cid of await longTerm.reflections.knownCids(cids)) known.add(cid);
   }
   return rows.map((row) => ({
     ...toReflection(row),
