@@ -11,14 +11,15 @@ export type { Conversation, ConversationsOptions } from './reading/conversations
 export type { RestorationOptions } from './keeping/document-restoration.ts';
 export type { DocumentRestoration } from './keeping/restored-rows.ts';
 export type { ErasureReceipt, ForgetOptions } from './keeping/erasure.ts';
-export type { FlushOptions } from './saving/flushing.ts';
-export type { KnowledgeImportOptions } from './reflections/knowledge-import.ts';
+export type { FlushOptions, FlushReceipt } from './saving/flushing.ts';
+export type { KnowledgeImport } from './reflections/knowledge-import.ts';
 export type { KnowledgeItem, KnowledgeOptions } from './reflections/knowledge.ts';
 export { MemoryCore } from './memory-core.ts';
 export type { Page } from './parts/page.ts';
 export type { WithConversation } from '../shared/records/conversation-id.ts';
 export type { Link, Source, Trace, TraceOptions } from './reflections/provenance.ts';
 export type { QuarantinedRecord, QuarantineOptions } from './saving/quarantine-list.ts';
+export type { RetryOptions, RetryResult } from './saving/quarantine-retry.ts';
 export type {
   ContextPage,
   Inspection,

@@ -3,7 +3,6 @@ import type { Environment } from '../shared/settings/config.ts';
 import { readEnvironment } from '../shared/settings/environment.ts';
 import type { Metrics } from '../shared/telemetry/metrics.ts';
 import type { Followed, FollowOptions } from '../shared/short-term/event-feed.ts';
-import type { FlushResult } from '../shared/queues.ts';
 import {
   type ChatInput,
   type FinetuneInput,
@@ -21,15 +20,15 @@ import { type Conversation, type ConversationsOptions, listConversations } from 
 import { fetchDocuments, type RestorationOptions, restoreDocuments } from './keeping/document-restoration.ts';
 import type { DocumentRestoration } from './keeping/restored-rows.ts';
 import { type ErasureReceipt, forget, type ForgetOptions, liftErasure } from './keeping/erasure.ts';
-import { flushNow, type FlushOptions } from './saving/flushing.ts';
+import { flushNow, type FlushOptions, type FlushReceipt } from './saving/flushing.ts';
 import { type KnowledgeItem, type KnowledgeOptions, listKnowledge } from './reflections/knowledge.ts';
-import { importKnowledge, type KnowledgeImportOptions } from './reflections/knowledge-import.ts';
+import { importKnowledge, type KnowledgeImport } from './reflections/knowledge-import.ts';
 import { newFinetuneJob, newKnowledgeJob, newReflectionJob } from './saving/new-job.ts';
 import type { Page } from './parts/page.ts';
 import { connectCalls, type CallParts } from './parts/call-parts.ts';
 import { type Trace, type TraceOptions, traceReflection } from './reflections/provenance.ts';
 import { listQuarantined, type QuarantinedRecord, type QuarantineOptions } from './saving/quarantine-list.ts';
-import { retryQuarantined } from './saving/quarantine-retry.ts';
+import { retryQuarantined, type RetryOptions, type RetryResult } from './saving/quarantine-retry.ts';
 import {
   type ContextPage,
   inReadTime,
@@ -69,9 +68,6 @@ import { readTrends, type Trends, type TrendsOptions } from './questions/trends.
 import { type Verification, verify } from './reflections/verify.ts';
 import { decodeTokenIds } from './reading/decoding.ts';
 import { type VerifiedReflection, verifyAll, type VerifyAllOptions } from './reflections/verify-all.ts';
-
-/** A retry is one request. */
-const RETRY_WAIT_MS = 30_000;
 
 /**
  * The one way into Mnemoq's memory. A save resolves when Redis has the record. A read gives every record whose worker
@@ -161,22 +157,18 @@ export class MemoryCore {
   }
 
   /**
-   * Takes over a knowledge item of another Mnemoq from its CID alone. The item keeps the id, time and signature that
+   * Takes over a knowledge item of another Mnemoq from its `cid` alone. The item keeps the id, time and signature that
    * its author gave it, and is pinned here. It is filed in the conversation that its document names, unless `contextId`
    * names another one, and belongs to `userId`, by default to nobody. With `trustedKeys` (at most 100 public keys in
-   * base64url) only an item that one of them, or this Mnemoq itself, has signed is taken. `saveOptions` are those of a
-   * save. Importing an item again changes nothing.
+   * base64url) only an item that one of them, or this Mnemoq itself, has signed is taken. The options are those of
+   * `saveReflection`. Importing an item again changes nothing.
    *
    * CID, document, signature and digest are checked before anything is stored. Throws `unverified` naming what does not
    * hold, `invalid_configuration` without IPFS_API_URL, `ipfs_unavailable` when the node cannot fetch the document, and
    * what `saveChat` throws.
    */
-  async importKnowledge(
-    cid: string,
-    options: KnowledgeImportOptions = {},
-    saveOptions: SaveOptions = {},
-  ): Promise<Receipt> {
-    return importKnowledge(cid, options, saveOptions, this.#parts);
+  async importKnowledge(request: KnowledgeImport, options: SaveOptions = {}): Promise<Receipt> {
+    return importKnowledge(request, options, this.#parts);
   }
 
   /**
@@ -359,12 +351,13 @@ export class MemoryCore {
 
   /**
    * Commits everything that is pending now, in batches of `batchSize` rows (MEMORY_FLUSH_BATCH_SIZE by default, at most
-   * 1000), and waits for that, at most `wait` milliseconds (600000 by default and at most). `onProgress` is called with
+   * 1000), and waits for that, at most `wait` milliseconds (`true`, which means 600000, by default and at most);
+   * with `wait: false` it resolves when the flush is queued, and `reason` says so. `onProgress` is called with
    * what is done so far. `success` is false, with a `reason`, when not everything could be committed; what was not is
    * kept and tried again. `failedCount` are records that Supabase refused for their content and that are in quarantine
    * now. Throws `timeout` when the flush has not ended by then; it goes on.
    */
-  async flushRedisToSupabase(options: FlushOptions = {}): Promise<FlushResult & { reason: string | null }> {
+  async flushRedisToSupabase(options: FlushOptions = {}): Promise<FlushReceipt> {
     return flushNow(options, this.#parts);
   }
 
@@ -416,16 +409,12 @@ export class MemoryCore {
 
   /**
    * Tries a record in quarantine again, with a mended row when `row` is given, and waits for the end, at most `wait`
-   * milliseconds (30000 by default, 600000 at most). `committed` is false, with Supabase's reason, when it is refused
-   * again. Throws `not_found` when no record with this id is in quarantine, and `timeout` when the retry has not ended
+   * milliseconds (`true`, which means 30000, by default; 600000 at most); with `wait: false` it resolves when the retry
+   * is queued. `committed` is false, with Supabase's reason, when it is refused again. Throws `not_found` when no record with this id is in quarantine, and `timeout` when the retry has not ended
    * by then.
    */
-  async retryQuarantined(
-    id: string,
-    row?: unknown,
-    wait = RETRY_WAIT_MS,
-  ): Promise<{ committed: boolean; reason: string | null }> {
-    return retryQuarantined(id, row, wait, this.#parts);
+  async retryQuarantined(id: string, options: RetryOptions = {}): Promise<RetryResult> {
+    return retryQuarantined(id, options, this.#parts);
   }
 
   /**

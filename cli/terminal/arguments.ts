@@ -27,6 +27,15 @@ export function cursorOption(): Option {
   return new Option('--cursor <cursor>', 'the next page: the nextCursor of the one before');
 }
 
+/**
+ * How long a command waits for the workers, in milliseconds. Without a number it waits `usual` ms; without the option it
+ * does not wait, unless the call behind the command waits by itself.
+ */
+export function waitOption(description: string, usual = 30_000): Option {
+  const option = new Option('-w, --wait [ms]', `${description}; without a number ${usual / 1_000} s`);
+  return option.preset(String(usual)).argParser(wholeNumber(600_000));
+}
+
 export function fromOption(description = 'from this moment on, ISO 8601 with zone'): Option {
   return new Option('--from <moment>', description);
 }

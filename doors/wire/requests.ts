@@ -14,15 +14,11 @@ import {
 import { identifier, recordId } from '../../shared/identifiers.ts';
 import { conversationsOptions } from '../../producers/reading/conversations.ts';
 import { flushOptions } from '../../producers/saving/flushing.ts';
-import { importOptions } from '../../producers/reflections/knowledge-import.ts';
+import { importRequest } from '../../producers/reflections/knowledge-import.ts';
 import { knowledgeOptions } from '../../producers/reflections/knowledge.ts';
 import { traceOptions } from '../../producers/reflections/provenance.ts';
 import { pageOptions, recentOptions, scope } from '../../producers/reading/reading.ts';
-import {
-  cidText,
-  conversationReflectionsOptions,
-  reflectionsOptions,
-} from '../../producers/reflections/reflections.ts';
+import { conversationReflectionsOptions, reflectionsOptions } from '../../producers/reflections/reflections.ts';
 import { searchOptions } from '../../producers/questions/search.ts';
 import { exportOptions } from '../../producers/questions/training-data.ts';
 import { trendsOptions } from '../../producers/questions/trends.ts';
@@ -103,7 +99,7 @@ export const SAVE_BODIES: ReadonlySet<z.ZodType> = new Set([chatBody, reflection
 export const flushBody = snakeCase(flushOptions.pick({ batchSize: true }), {
   batchSize: 'Most rows in one request to Supabase. Default: MEMORY_FLUSH_BATCH_SIZE.',
 });
-export const importBody = snakeCase(importOptions.omit({ trustedKeys: true }).extend({ cid: cidText }), {
+export const importBody = snakeCase(importRequest.omit({ trustedKeys: true }), {
   cid: { description: 'The address of its document on IPFS.', examples: ['bafkreigh2akiscaildc…'] },
   contextId: { description: 'Where to file it. Default: the conversation its document names.', ...idLength },
   userId: { description: 'Whose it is here. Default: nobody in particular.', ...idLength },

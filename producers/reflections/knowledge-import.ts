@@ -20,12 +20,13 @@ import { savePinned } from '../saving/saving.ts';
 /** A public key in the form in which documents carry it. */
 export const publicKey = z.string().regex(/^[\w-]{43}$/, 'an Ed25519 public key, 32 bytes in base64url');
 
-export const importOptions = z.strictObject({
+export const importRequest = z.strictObject({
+  cid: cidText,
   contextId: identifier.optional(),
   userId: identifier.optional(),
   trustedKeys: listOf(publicKey, 100).optional(),
 });
-export type KnowledgeImportOptions = z.input<typeof importOptions>;
+export type KnowledgeImport = z.input<typeof importRequest>;
 
 /**
  * Takes over a knowledge item that another Mnemoq has published, from its CID alone. CID, document, signature and
@@ -33,13 +34,11 @@ export type KnowledgeImportOptions = z.input<typeof importOptions>;
  * them once more, because anybody may add a job.
  */
 export async function importKnowledge(
-  cid: string,
-  options: KnowledgeImportOptions,
+  request: KnowledgeImport,
   saveOptions: SaveOptions,
   parts: CallParts,
 ): Promise<Receipt> {
-  validate(cidText, cid, 'cid');
-  const { contextId, userId, trustedKeys = [] } = validate(importOptions, options, 'the options');
+  const { cid, contextId, userId, trustedKeys = [] } = validate(importRequest, request, 'the request');
   const known = await findImported(cid, parts);
   if (known) return known;
   const bytes = await ipfsNode(parts.config).fetch(cid, DOCUMENT_BYTES);

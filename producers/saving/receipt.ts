@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { validate } from '../../shared/validate.ts';
 
-/** How long a save with `wait: true` waits. */
-const DEFAULT_WAIT_MS = 30_000;
+/** How long a save or a retry with `wait: true` waits. */
+export const DEFAULT_WAIT_MS = 30_000;
 const LONGEST_WAIT_MS = 600_000;
 
 /** What a save gives back. */
@@ -33,16 +33,21 @@ export interface SaveOptions {
   wait?: boolean | number;
 }
 
-const saveOptions = z.strictObject({
-  wait: z
-    .union([z.boolean(), z.int().min(1).max(LONGEST_WAIT_MS)], `true, false or 1 to ${LONGEST_WAIT_MS} ms`)
-    .optional(),
-});
+/** The option `wait` of every call that has it. */
+export const waitOption = z
+  .union([z.boolean(), z.int().min(1).max(LONGEST_WAIT_MS)], `true, false or 1 to ${LONGEST_WAIT_MS} ms`)
+  .optional();
+const saveOptions = z.strictObject({ wait: waitOption });
 
 /** How long a save waits, in milliseconds; null when it does not wait. */
 export function waitMs(options: SaveOptions): number | null {
   const { wait = false } = validate(saveOptions, options, 'the options');
-  if (wait === true) return DEFAULT_WAIT_MS;
+  return inMs(wait, DEFAULT_WAIT_MS);
+}
+
+/** A wait in milliseconds, where `true` means `usual` of them; null when there is none. */
+export function inMs(wait: boolean | number, usual: number): number | null {
+  if (wait === true) return usual;
   return wait === false ? null : wait;
 }
 

@@ -73,6 +73,7 @@ const USAGE: [create: () => Command, cases: [args: string[], message: RegExp][]]
       [[], /missing required argument 'file'/],
       [['a', 'b'], /too many/],
       [['a', '--idempotency-prefix'], /argument missing/],
+      ...numbers('--wait', 600_000).map(([args, message]): [string[], RegExp] => [['a', ...args], message]),
     ],
   ],
   [
@@ -89,6 +90,7 @@ const USAGE: [create: () => Command, cases: [args: string[], message: RegExp][]]
       [['lost'], /unknown command 'lost'/],
       [['list', 'x'], /too many/],
       [['retry', '-r'], /argument missing/],
+      ...numbers('--wait', 600_000).map(([args, message]): [string[], RegExp] => [['retry', ...args], message]),
     ],
   ],
   [

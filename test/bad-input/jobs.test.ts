@@ -212,7 +212,7 @@ test('a malformed job in quarantine hides no other: both are listed, and have a 
       expect([status, reason]).toEqual(['quarantined', expect.not.stringContaining(MARKER)]);
     }
     const row = { ...quarantined().row, id: added[1]?.id ?? '', text_cache: null };
-    expect(await stack.memory.retryQuarantined(row.id, row)).toEqual({ committed: true, reason: null });
+    expect(await stack.memory.retryQuarantined(row.id, { row })).toEqual({ committed: true, reason: null });
   } finally {
     await stack.stop();
   }

@@ -136,15 +136,17 @@ const badRecents = inside({}, [
   { field: 'format', wrong: 'a name of objects', value: 'constructor' },
   { field: 'max_tokens', wrong: 'of another spelling', value: 10 },
 ]);
-const badWaits = inside(
-  {},
-  ['yes', 0, -1, 1.5, 600_001, null].map((value) => ({ field: 'wait', wrong: `is ${JSON.stringify(value)}`, value })),
-);
+const badWait = ['yes', 0, -1, 1.5, 600_001, null].map((value) => ({
+  field: 'wait',
+  wrong: `is ${JSON.stringify(value)}`,
+  value,
+}));
+const badWaits = inside({}, badWait);
 const badFlushes: BadValue[] = [
   ...badRoots('the options'),
   ...inside({}, [
     ...badCounts('batchSize', 1_000),
-    ...badCounts('wait', 600_000),
+    ...badWait,
     { field: 'onProgress', wrong: 'a text', value: MARKER },
     { field: 'batch_size', wrong: 'of another spelling', value: 1 },
   ]),
@@ -228,17 +230,13 @@ const DOORS: [door: string, bad: readonly BadValue[], call: (memory: MemoryCore,
   ['decode', badIdentifiers('encoding').slice(1), (memory, value) => memory.decode([1], value)],
   ['flushRedisToSupabase', badFlushes, (memory, value) => memory.flushRedisToSupabase(value)],
   ['retryQuarantined', badIds, (memory, value) => memory.retryQuarantined(value)],
-  [
-    'retryQuarantined, wait',
-    badCounts('wait', 600_000),
-    (memory, value) => memory.retryQuarantined(ID, undefined, value),
-  ],
+  ['retryQuarantined, options', badWaits, (memory, value) => memory.retryQuarantined(ID, value)],
   [
     'retryQuarantined, row',
     unreadable('the row', QUARANTINED, 'tokens'),
-    (memory, value) => memory.retryQuarantined(ID, value),
+    (memory, value) => memory.retryQuarantined(ID, { row: value }),
   ],
-  ['retryQuarantined, row', badRows, (memory, value) => memory.retryQuarantined(QUARANTINED.id, value)],
+  ['retryQuarantined, row', badRows, (memory, value) => memory.retryQuarantined(QUARANTINED.id, { row: value })],
 ];
 const doorCases = DOORS.flatMap(([door, bad, call]) =>
   bad.map(({ wrong, field, value }) => ({ door, wrong, field, call, value })),
@@ -293,7 +291,7 @@ describe('a wrong argument', () => {
     await stack.startWorkers('flush');
     await expect(memory.flushRedisToSupabase()).resolves.toMatchObject({ success: true });
     await expect(
-      memory.retryQuarantined(ID, { ...QUARANTINED, context_id: CONTEXT, text_cache: null }),
+      memory.retryQuarantined(ID, { row: { ...QUARANTINED, context_id: CONTEXT, text_cache: null } }),
     ).resolves.toMatchObject({
       committed: true,
     });

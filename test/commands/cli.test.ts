@@ -149,13 +149,30 @@ test('what was stored commands no terminal, and comes whole as JSON', async () =
 
 test('a reflection from standard input is pinned, and verify follows it', async () => {
   const contextId = stack.newContextId();
-  const receipt = json(await cli(['reflect', contextId, '--json'], {}, 'It went well.\n')) as { cid: string };
+  const receipt = json(await cli(['reflect', contextId, '--wait', '--json'], {}, 'It went well.\n')) as { cid: string };
   const verified = await cli(['verify', receipt.cid, '--json']);
   expect([verified.code, json(verified)]).toMatchObject([0, { ok: true, cid: receipt.cid }]);
   const [record] = (await stack.memory.getMemoryContext(contextId)).items;
   expect(record).toMatchObject({ text: 'It went well.', cid: receipt.cid });
   const unknown = await cli(['verify', await computeCid(Buffer.from(contextId)), '--json']);
   expect([unknown.code, json(unknown)]).toMatchObject([1, { ok: false }]);
+});
+
+test('a command that saves returns when the record is queued, and with --wait no later than it says', async () => {
+  const contextId = stack.newContextId();
+  await stack.queue('reflection').pause();
+  const queued = json(await cli(['reflect', contextId, 'a thought', '--json']));
+  expect(queued).toMatchObject({ success: true, contextId, cid: null, note: 'queued' });
+  const waited = json(await cli(['reflect', contextId, 'another', '--wait', '50', '--json']));
+  expect(waited).toMatchObject({ cid: null, note: 'queued; not seen pinned within 50 ms, it will be' });
+  await stack.queue('reflection').resume();
+  await stack.queue('chat').pause();
+  const line = JSON.stringify(turn(contextId, 1));
+  const late = await cli(['import', '-', '--wait', '50', '--json'], {}, line);
+  const reason = 'not every turn was cached within 50 ms; they will be';
+  expect([late.code, json(late)]).toMatchObject([1, { queued: 1, cached: false, reason }]);
+  await stack.queue('chat').resume();
+  await Promise.all([stack.idle('chat'), stack.idle('reflection')]);
 });
 
 test('a refused record is listed, refused again with 1, and committed with 0 when it is mended', async () => {

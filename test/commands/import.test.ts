@@ -49,7 +49,14 @@ describe('import', () => {
         ? await runCli(['import', '-', '--wait', '--json'], { environment, cwd: dir, input: content })
         : await importing([file('turns', content), '--wait', '--json']);
       expect(ended).toMatchObject({ code: 0, stderr: '' });
-      expect(JSON.parse(ended.stdout)).toEqual({ lines: 3, queued: 3, failed: 0, failures: [], cached: true });
+      expect(JSON.parse(ended.stdout)).toEqual({
+        lines: 3,
+        queued: 3,
+        failed: 0,
+        failures: [],
+        cached: true,
+        reason: null,
+      });
       expect(await questions(contextId)).toEqual(['question 0', 'question 1', 'question 2']);
     },
   );

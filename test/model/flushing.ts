@@ -120,7 +120,7 @@ const retry = command(
     const job = await bench.stack.queue('quarantine').getJob(record.id);
     const row = mended ? { ...job?.data.row, text_cache: null } : undefined;
     const [retried] = await Promise.all([
-      bench.stack.memory.retryQuarantined(record.id, row),
+      bench.stack.memory.retryQuarantined(record.id, { row }),
       eventually(() => bench.quarantine()),
     ]);
     expect(retried).toMatchObject({ committed: mended });

@@ -58,7 +58,7 @@ describe.each(WAYS)('from a Mnemoq on the %s Supabase into one on the %s', (from
     const text = `番茄喜歡太陽 ${randomUUID()}`;
     const published = await author.memory.saveKnowledge({ contextId, text, userId: 'ann' }, WAIT);
     const cid = published.cid ?? '';
-    const receipt = await reader.memory.importKnowledge(cid, { userId: 'ben' }, WAIT);
+    const receipt = await reader.memory.importKnowledge({ cid, userId: 'ben' }, WAIT);
     expect(receipt).toMatchObject({ id: published.id, cid, conversationId: contextId, note: 'committed and pinned' });
 
     const [theirs, ours] = [await rowsOf(author, published.id), await rowsOf(reader, published.id)];
@@ -74,7 +74,7 @@ describe.each(WAYS)('from a Mnemoq on the %s Supabase into one on the %s', (from
     expect(detail).toMatch(/^key [0-9a-f]{16} is not one of ours: knowledge of another Mnemoq$/);
 
     await (await reader.queue('reflection').getJob(published.id))?.remove();
-    const again = await reader.memory.importKnowledge(cid, {}, WAIT);
+    const again = await reader.memory.importKnowledge({ cid }, WAIT);
     expect(again).toMatchObject({ id: published.id, cid, note: 'was here already' });
     expect(await rowsOf(reader, published.id)).toEqual(ours);
   });
@@ -84,7 +84,7 @@ describe.each(WAYS)('from a Mnemoq on the %s Supabase into one on the %s', (from
     const published = await author.memory.saveKnowledge({ contextId: author.newContextId(), text }, WAIT);
     const contextId = reader.newContextId();
     const cid = published.cid ?? '';
-    const receipts = await Promise.all([1, 2, 3].map(() => reader.memory.importKnowledge(cid, { contextId }, WAIT)));
+    const receipts = await Promise.all([1, 2, 3].map(() => reader.memory.importKnowledge({ cid, contextId }, WAIT)));
     expect(new Set(receipts.map(({ id }) => id))).toEqual(new Set([published.id]));
     expect((await reader.memory.getMemoryContext(contextId)).items).toMatchObject([{ id: published.id, text, cid }]);
     expect((await rowsOf(reader, published.id)).reflections).toMatchObject([{ context_id: contextId }]);
@@ -96,10 +96,10 @@ describe.each(WAYS)('from a Mnemoq on the %s Supabase into one on the %s', (from
     const cid = published.cid ?? '';
     const { publicKey } = new Signer(Buffer.from(author.environment['MEMORY_SIGNING_KEY'] ?? '', 'base64'));
     const other = new Signer(randomBytes(32)).publicKey;
-    const refused = reader.memory.importKnowledge(cid, { trustedKeys: [other] }, WAIT);
+    const refused = reader.memory.importKnowledge({ cid, trustedKeys: [other] }, WAIT);
     await expect(refused).rejects.toMatchObject({ code: 'unverified', problems: [{ field: 'signing key' }] });
     expect(await rowsOf(reader, published.id)).toEqual({ memories: [], reflections: [] });
-    const taken = await reader.memory.importKnowledge(cid, { trustedKeys: [other, publicKey] }, WAIT);
+    const taken = await reader.memory.importKnowledge({ cid, trustedKeys: [other, publicKey] }, WAIT);
     expect(taken.cid).toBe(cid);
   });
 
@@ -129,7 +129,7 @@ describe.each(WAYS)('from a Mnemoq on the %s Supabase into one on the %s', (from
     };
     const refusal = async (cid: string) => {
       const { promise, resolve } = Promise.withResolvers<{ code: string; problems: { field: string }[] }>();
-      reader.memory.importKnowledge(cid, {}, WAIT).then(() => resolve({ code: 'taken', problems: [] }), resolve);
+      reader.memory.importKnowledge({ cid }, WAIT).then(() => resolve({ code: 'taken', problems: [] }), resolve);
       const { code, problems } = await promise;
       return [code, ...problems.map(({ field }) => field)];
     };
@@ -192,7 +192,7 @@ describe.each(WAYS)('from a Mnemoq on the %s Supabase into one on the %s', (from
     });
 
     test('what is no CID', async () => {
-      await expect(reader.memory.importKnowledge('bafynope')).rejects.toMatchObject({ code: 'invalid_input' });
+      await expect(reader.memory.importKnowledge({ cid: 'bafynope' })).rejects.toMatchObject({ code: 'invalid_input' });
     });
 
     test('the id of another record, which stays as it is', async () => {
@@ -202,7 +202,7 @@ describe.each(WAYS)('from a Mnemoq on the %s Supabase into one on the %s', (from
       const pending = await reader.memory.saveChat(turn, WAIT);
       for (const taken of [id, pending.id]) {
         const cid = await publish(toBytes(documentOf({ id: taken })));
-        await expect(reader.memory.importKnowledge(cid, {}, WAIT)).rejects.toThrow('another record has the id');
+        await expect(reader.memory.importKnowledge({ cid }, WAIT)).rejects.toThrow('another record has the id');
         expect((await rowsOf(reader, taken)).reflections).toEqual([]);
       }
       const { items: records } = await reader.memory.getMemoryContext(contextId);

@@ -38,6 +38,9 @@ describe.each([CHOSEN_SUPABASE])('flush, on the %s Supabase', (supabase) => {
   test('commits 150 pending turns of one conversation, each once', async () => {
     const contextId = stack.newContextId();
     const ids = await cache(...turns(contextId, 150));
+    const asked = await stack.memory.flushRedisToSupabase({ wait: false });
+    expect(asked).toMatchObject({ success: true, flushedCount: 0, reason: 'queued; not waited for' });
+    await stack.queue('flush').drain();
     await stack.startWorkers('flush');
     const result = await stack.memory.flushRedisToSupabase({ batchSize: 40 });
     expect(result).toMatchObject({ success: true, totalPending: 150, flushedCount: 150, failedCount: 0 });
@@ -198,8 +201,11 @@ describe.each([CHOSEN_SUPABASE])('flush, on the %s Supabase', (supabase) => {
     });
     const { tokens } = job?.data.row ?? {};
     // Mended in its tokens as well: the answer's in the place of the question's.
+    const asked = await stack.memory.retryQuarantined(id, { wait: false });
+    expect(asked).toEqual({ committed: false, reason: 'queued; a flush worker tries it' });
+    await stack.idle('quarantine');
     const mended = { ...job?.data.row, text_cache: 'mended', tokens: { ...tokens, user: tokens.assistant } };
-    expect(await stack.memory.retryQuarantined(id, mended)).toEqual({ committed: true, reason: null });
+    expect(await stack.memory.retryQuarantined(id, { row: mended })).toEqual({ committed: true, reason: null });
     expect(await idsInSupabase(contextId)).toEqual([id]);
     expect(await stack.memory.getStatus(id)).toMatchObject({ status: 'committed' });
     // What is read is the mended row, and nothing of it is kept in Redis as uncommitted.
@@ -222,7 +228,7 @@ describe.each([CHOSEN_SUPABASE])('flush, on the %s Supabase', (supabase) => {
     const { row } = (await stack.queue('quarantine').getJob(id))?.data ?? {};
     for (const other of [{ id: randomUUID() }, { context_id: stack.newContextId() }]) {
       const mended = { ...row, text_cache: 'mended', ...other };
-      await expect(stack.memory.retryQuarantined(id, mended)).rejects.toMatchObject({ code: 'invalid_input' });
+      await expect(stack.memory.retryQuarantined(id, { row: mended })).rejects.toMatchObject({ code: 'invalid_input' });
     }
     expect(await idsInSupabase(contextId)).toEqual([]);
     expect((await stack.queue('quarantine').getJob(id))?.data.row).toEqual(row);
@@ -242,7 +248,7 @@ describe.each([CHOSEN_SUPABASE])('flush, on the %s Supabase', (supabase) => {
       });
     };
     const row = { ...(await refused())?.data.row, text_cache: 'mended' };
-    expect(await stack.memory.retryQuarantined(id, row)).toMatchObject({ committed: true });
+    expect(await stack.memory.retryQuarantined(id, { row })).toMatchObject({ committed: true });
     // Its producer delivers it a second time, long after it has left queue and cache.
     await (await stack.queue('chat').getJob(id))?.remove();
     await stack.client.del(`memory:conversation:${contextId}`, `memory:order:${contextId}`);

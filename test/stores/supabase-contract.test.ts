@@ -99,7 +99,7 @@ describe.each(['embedded', 'postgrest'] as const)('what is saved, on the %s Supa
     expect((await rowsOf(contextId)).map(({ id }) => id as string)).toEqual(ids.filter((id) => id !== bad).toSorted());
     const { data } = (await stack.queue('quarantine').getJob(bad)) as Job<QuarantineJob>;
     const mended = { ...data.row, text_cache: null };
-    expect(await stack.memory.retryQuarantined(bad, mended)).toEqual({
+    expect(await stack.memory.retryQuarantined(bad, { row: mended })).toEqual({
       committed: true,
       reason: null,
     });

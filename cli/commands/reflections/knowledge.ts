@@ -5,7 +5,7 @@ import {
   jsonOption,
   limitOption,
   userOption,
-  wholeNumber,
+  waitOption,
 } from '../../terminal/arguments.ts';
 import { colors, print, printJson, printTable, say } from '../../terminal/output.ts';
 import { watchForSilence, withMemory } from '../with-memory.ts';
@@ -22,7 +22,7 @@ interface ImportOptions {
   context?: string;
   user?: string;
   trustedKey?: string[];
-  wait: number;
+  wait?: number;
   json?: true;
 }
 
@@ -54,17 +54,18 @@ export function knowledgeCommand(): Command {
     .addOption(contextOption('the conversation to file it in; the one its document names without it'))
     .addOption(userOption('whose it is here; nobody in particular without it'))
     .option('-t, --trusted-key <key...>', 'take it only if one of these Ed25519 public keys (base64url) has signed it')
-    .option('-w, --wait <ms>', 'how long to wait until it is pinned here', wholeNumber(600_000), 30_000)
+    .addOption(waitOption('wait until it is pinned here, at most this long'))
     .addOption(jsonOption('print the receipt as JSON'))
     .action(async (cid: string, { context, user, trustedKey, wait, json }: ImportOptions) => {
-      const options = {
+      const request = {
+        cid,
         ...(context !== undefined && { contextId: context }),
         ...(user !== undefined && { userId: user }),
         ...(trustedKey && { trustedKeys: trustedKey }),
       };
       const receipt = await withMemory(async (memory) => {
         const silence = watchForSilence('not here yet: is a reflection worker running? (mnemoq worker reflection)');
-        return memory.importKnowledge(cid, options, { wait }).finally(() => silence.stop());
+        return memory.importKnowledge(request, { wait: wait ?? false }).finally(() => silence.stop());
       });
       if (json) return printJson(receipt);
       print(`${receipt.note}: ${receipt.id}`);

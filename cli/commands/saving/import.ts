@@ -8,7 +8,7 @@ import { addAbortSignal, pipeline, Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createGunzip } from 'node:zlib';
 import { Command } from 'commander';
-import { jsonOption } from '../../terminal/arguments.ts';
+import { jsonOption, waitOption } from '../../terminal/arguments.ts';
 import type { ChatInput, MemoryCore } from '../../../producers/index.ts';
 import { bytesOf, turnInput, TURNS_BYTES } from '../../../producers/saving/new-job.ts';
 import { MnemoqError, messageOf } from '../../../shared/errors.ts';
@@ -45,7 +45,7 @@ const LINE_BYTES = 12 * TEXT_BYTES + 10_000;
 const REPORTED = 100;
 
 interface ImportOptions {
-  wait?: true;
+  wait?: number;
   idempotencyPrefix?: string;
   json?: true;
 }
@@ -60,8 +60,10 @@ interface ImportResult {
   queued: number;
   failed: number;
   failures: FailedLine[];
-  /** With --wait: whether every queued turn is cached; false when a job has failed meanwhile. */
+  /** With --wait: whether every queued turn is cached by now; null without it. */
   cached: boolean | null;
+  /** Why `cached` is false; otherwise null. */
+  reason: string | null;
 }
 
 /** Where the bytes come from. */
@@ -74,7 +76,7 @@ export function importCommand(): Command {
       '<file>',
       'lines of {contextId,userId,userMessage,assistantMessage,id?,createdAt?}; - reads standard input',
     )
-    .option('-w, --wait', 'wait until the chat queue is empty: every turn is cached')
+    .addOption(waitOption('wait until every turn is cached, at most this long after the last line'))
     .option(
       '--idempotency-prefix <prefix>',
       'derive ids from this and the line number, so that importing the same file again adds nothing',
@@ -99,11 +101,15 @@ export async function importFile(
 ): Promise<ImportResult> {
   const { idempotencyPrefix: prefix } = options;
   if (prefix !== undefined) validate(identifierUpTo(PREFIX_LENGTH), prefix, '--idempotency-prefix');
-  const result: ImportResult = { lines: 0, queued: 0, failed: 0, failures: [], cached: null };
+  const result: ImportResult = { lines: 0, queued: 0, failed: 0, failures: [], cached: null, reason: null };
   try {
     const { failed: failedBefore = 0 } = (await memory.getStats()).queues.chat;
     await queueLines(file, options, memory, signal, result);
-    if (options.wait) result.cached = (await waitUntilCached(memory, result, options, signal)) <= failedBefore;
+    if (options.wait === undefined) return result;
+    const failed = await waitUntilCached(memory, result, { ...options, wait: options.wait }, signal);
+    if (failed === null) result.reason = `not every turn was cached within ${options.wait} ms; they will be`;
+    else if (failed > failedBefore) result.reason = 'a chat job has failed meanwhile: mnemoq dashboard shows why';
+    result.cached = result.reason === null;
     return result;
   } catch (error) {
     throw described(error, file, result, signal);
@@ -212,21 +218,26 @@ async function roomInQueue(memory: MemoryCore, signal: AbortSignal): Promise<voi
   }
 }
 
-/** Resolves when nothing is left in the queue, with how many jobs it has failed in all. */
+/**
+ * Resolves when nothing is left in the queue, with how many jobs it has failed in all, and with null when there still is
+ * something after `wait` ms.
+ */
 async function waitUntilCached(
   memory: MemoryCore,
   { queued }: ImportResult,
-  { json }: ImportOptions,
+  { json, wait }: { json?: true; wait: number },
   signal: AbortSignal,
-): Promise<number> {
+): Promise<number | null> {
   const bar: ProgressBar | null = json ? null : progressBar('caching', queued);
   const silence = watchForSilence(NO_WORKER);
+  const end = performance.now() + wait;
   try {
     for (let before = Infinity; ; await sleep(POLL_MS, undefined, { signal })) {
       const { chat } = (await memory.getStats()).queues;
       const left = waiting(chat) + (chat['active'] ?? 0) + (chat['delayed'] ?? 0);
       bar?.update(Math.max(0, queued - left));
       if (left === 0) return chat['failed'] ?? 0;
+      if (performance.now() >= end) return null;
       if (left < before) silence.moved();
       before = left;
     }
@@ -250,10 +261,10 @@ function described(error: unknown, file: string, { queued }: ImportResult, signa
   return new MnemoqError('invalid_input', `cannot read ${file}: ${messageOf(error)}${progress}`, { cause: error });
 }
 
-function printResult({ lines, queued, failed, failures, cached }: ImportResult): void {
+function printResult({ lines, queued, failed, failures, cached, reason }: ImportResult): void {
   const state = cached ? 'queued and cached' : 'queued';
   print(`${colors.bold(String(queued))} of ${counted(lines, 'line')} ${state}${failed > 0 ? `, ${failed} bad` : ''}`);
   for (const { line, reason } of failures) say(sayColors.yellow(`line ${line}: ${reason}`));
   if (failed > failures.length) say(sayColors.yellow(`… and ${counted(failed - failures.length, 'more bad line')}`));
-  if (cached === false) say(sayColors.yellow('a chat job has failed meanwhile: mnemoq dashboard shows why'));
+  if (reason !== null) say(sayColors.yellow(reason));
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
-import { cursorOption, jsonOption, limitOption, userOption } from '../../terminal/arguments.ts';
+import { cursorOption, jsonOption, limitOption, userOption, waitOption } from '../../terminal/arguments.ts';
 import type { MemoryCore } from '../../../producers/index.ts';
 import { isError, MnemoqError } from '../../../shared/errors.ts';
 import { EXIT } from '../../terminal/exit.ts';
@@ -11,6 +11,12 @@ interface ListOptions {
   user?: string;
   cursor?: string;
   limit: number;
+  json?: true;
+}
+
+interface RetryOptions {
+  row?: string;
+  wait?: number | true;
   json?: true;
 }
 
@@ -46,14 +52,15 @@ export function quarantineCommand(): Command {
     .description('try records again after mending them or the database; exit code 1 when one is refused again')
     .argument('[id...]', 'which; all without it')
     .option('-r, --row <file>', 'JSON of the mended row, for one id')
+    .addOption(waitOption('how long to wait for the end of each, which it does in any case'))
     .addOption(jsonOption())
-    .action(async (ids: string[], { row: file, json }: { row?: string; json?: true }) => {
+    .action(async (ids: string[], { row: file, wait = true, json }: RetryOptions) => {
       const row = file === undefined ? undefined : readRow(file, ids);
       await withMemory(async (memory) => {
         const listed = ids.length > 0 ? [] : await listAll(memory);
         const results = [];
         for (const id of [...ids, ...listed]) {
-          const retried = ids.length > 0 ? memory.retryQuarantined(id, row) : retryListed(id, memory);
+          const retried = ids.length > 0 ? memory.retryQuarantined(id, { row, wait }) : retryListed(id, wait, memory);
           const result = { id, ...(await retried) };
           results.push(result);
           if (!json) print(`${mark(result.committed)} ${id} ${result.reason ?? 'committed'}`);
@@ -78,9 +85,13 @@ async function listAll(memory: MemoryCore): Promise<string[]> {
 }
 
 /** One of all: what came into the queue malformed, or is out of it meanwhile, keeps no other from its retry. */
-async function retryListed(id: string, memory: MemoryCore): ReturnType<MemoryCore['retryQuarantined']> {
+async function retryListed(
+  id: string,
+  wait: number | true,
+  memory: MemoryCore,
+): ReturnType<MemoryCore['retryQuarantined']> {
   try {
-    return await memory.retryQuarantined(id);
+    return await memory.retryQuarantined(id, { wait });
   } catch (error) {
     if (isError(error, 'invalid_input') || isError(error, 'not_found'))
       return { committed: false, reason: error.message };

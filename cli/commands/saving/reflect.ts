@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { jsonOption, userOption, wholeNumber } from '../../terminal/arguments.ts';
+import { jsonOption, userOption, waitOption } from '../../terminal/arguments.ts';
 import { MnemoqError } from '../../../shared/errors.ts';
 import { TEXT_BYTES } from '../../../shared/records/jobs.ts';
 import { colors, print, printJson, say } from '../../terminal/output.ts';
@@ -15,7 +15,7 @@ interface ReflectOptions {
   idempotencyKey?: string;
   request?: true;
   focus?: string;
-  wait: number;
+  wait?: number;
   json?: true;
 }
 
@@ -30,7 +30,7 @@ export function reflectCommand(): Command {
     .option('--idempotency-key <key>', 'saving again with the same key changes nothing')
     .option('--request', 'ask the reflector for one instead, and do not wait for it')
     .option('--focus <words>', 'with --request: what it should be about')
-    .option('-w, --wait <ms>', 'how long to wait for the CID', wholeNumber(600_000), 30_000)
+    .addOption(waitOption('wait until it is pinned, at most this long'))
     .addOption(jsonOption('print the receipt as JSON'))
     .allowExcessArguments()
     .action(async (contextId: string, text: string | undefined, options: ReflectOptions, command: Command) => {
@@ -49,7 +49,7 @@ export function reflectCommand(): Command {
           ...(options.idempotencyKey !== undefined && { idempotencyKey: options.idempotencyKey }),
         };
         const silence = watchForSilence('not pinned yet: is a reflection worker running? (mnemoq worker reflection)');
-        return memory.saveReflection(input, { wait: options.wait }).finally(() => silence.stop());
+        return memory.saveReflection(input, { wait: options.wait ?? false }).finally(() => silence.stop());
       });
       if (options.json) return printJson(receipt);
       print(`${receipt.note}: ${receipt.id}`);

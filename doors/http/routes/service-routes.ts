@@ -56,9 +56,9 @@ export function serviceRoutes(memory: MemoryCore): Route[] {
         202: { schema: receipt, description: 'Checked, and Redis has it; a worker takes it on.', headers: APPLIED },
       },
       problems: [...BODY_PROBLEMS, ...IMPORT_PROBLEMS],
-      call: async ({ body: { cid, ...options } }, { request, reply }) => {
+      call: async ({ body }, { request, reply }) => {
         const wait = preferredWait(request, reply);
-        const imported = await memory.importKnowledge(cid, options, wait === null ? {} : { wait });
+        const imported = await memory.importKnowledge(body, wait === null ? {} : { wait });
         reply.code(imported.tokenCount === null ? 202 : 200);
         return imported;
       },
