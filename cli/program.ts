@@ -4,6 +4,7 @@
 import { Command } from 'commander';
 import { apiCommand } from './commands/running/api.ts';
 import { contextCommand } from './commands/reading/context.ts';
+import { conversationsCommand } from './commands/reading/conversations.ts';
 import { dashboardCommand } from './commands/running/dashboard.ts';
 import { demoCommand } from './commands/running/demo.ts';
 import { devCommand } from './commands/running/dev.ts';
@@ -41,6 +42,7 @@ const commands = [
   dashboardCommand,
   importCommand,
   contextCommand,
+  conversationsCommand,
   searchCommand,
   reflectCommand,
   flushCommand,

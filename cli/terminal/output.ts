@@ -50,6 +50,11 @@ export function printTable(head: readonly string[], rows: readonly (readonly (st
   print(table.toString().replaceAll(/ +$/gm, ''));
 }
 
+/** Under a page for people: how to get the next one. */
+export function sayMore({ nextCursor }: { nextCursor: string | null }): void {
+  if (nextCursor !== null) say(`more with --cursor ${nextCursor}`);
+}
+
 export function mark(ok: boolean): string {
   return ok ? colors.green('✓') : colors.red('✗');
 }

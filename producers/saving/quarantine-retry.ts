@@ -7,7 +7,7 @@ import type { CallParts } from '../parts/call-parts.ts';
 import { quarantinedOf } from './quarantine-list.ts';
 import { DEFAULT_WAIT_MS, inMs, waitOption } from './receipt.ts';
 
-const retryOptions = z.strictObject({ row: z.unknown(), wait: waitOption });
+const retryOptions = z.strictObject({ row: z.unknown().optional(), wait: waitOption });
 
 export interface RetryOptions {
   /** The mended row, in the shape that the table has. By default the record is tried as it is. */

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Command } from 'commander';
 import { v7 as uuidv7 } from 'uuid';
 import { contextCommand } from '../../cli/commands/reading/context.ts';
+import { conversationsCommand } from '../../cli/commands/reading/conversations.ts';
 import { dashboardCommand } from '../../cli/commands/running/dashboard.ts';
 import { demoCommand } from '../../cli/commands/running/demo.ts';
 import { devCommand } from '../../cli/commands/running/dev.ts';
@@ -47,21 +48,34 @@ const USAGE: [create: () => Command, cases: [args: string[], message: RegExp][]]
   [
     contextCommand,
     [
-      [[], /missing required argument 'contextId'/],
+      [[], /missing required argument 'context'/],
       [['c', 'd'], /too many arguments/],
       ...numbers('--recent', 1000).map(([args, message]): [string[], RegExp] => [['c', ...args], message]),
       ...numbers('--max-tokens', 999_999_999).map(([args, message]): [string[], RegExp] => [['c', ...args], message]),
       [['c', '--recent'], /argument missing/],
       [['c', '-f', 'yaml'], /Allowed choices are turns, messages, tokens/],
       [['c', '-f', 'constructor'], /Allowed choices/],
-      [['c', '--cursor=x'], /unknown option '--cursor=x'/],
+      ...numbers('--limit', 1000).map(([args, message]): [string[], RegExp] => [['c', ...args], message]),
+      [['c', '--cursor=x', '--recent=1'], /--cursor and --limit go without --recent, --max-tokens and --format/],
+      [['c', '--limit=1', '-f', 'turns'], /--cursor and --limit go without/],
+      [['c', '--page=2'], /unknown option '--page=2'/],
+    ],
+  ],
+  [
+    conversationsCommand,
+    [
+      [['c'], /too many arguments/],
+      [['--prefix'], /argument missing/],
+      [['--cursor'], /argument missing/],
+      [['--unknown'], /unknown option '--unknown'/],
+      ...numbers('--limit', 1000),
     ],
   ],
   [flushCommand, [[['now'], /too many/], ...numbers('--batch-size', 1000), ...numbers('--wait', 600_000)]],
   [
     reflectCommand,
     [
-      [[], /missing required argument 'contextId'/],
+      [[], /missing required argument 'context'/],
       [['c', MARKER, 'more'], /expected the text in quotes, as one argument; received 2/],
       [['c', '-s'], /argument missing/],
       ...numbers('--wait', 600_000).map(([args, message]): [string[], RegExp] => [['c', MARKER, ...args], message]),
@@ -112,7 +126,7 @@ const USAGE: [create: () => Command, cases: [args: string[], message: RegExp][]]
     [
       [[], /expected a CID or --all/],
       [['a', '--all'], /expected a CID or --all/],
-      [['a', '--user=x'], /--user and --context go with --all/],
+      [['a', '--context=x'], /--context goes with --all/],
       [['a', 'b'], /too many/],
     ],
   ],
@@ -197,6 +211,9 @@ test.each([
     /expected an object, received a string/,
   ],
   ['a row that is cut off', ['quarantine', 'retry', UNKNOWN_ID, '--row', 'cut.json'], 2, /one JSON object/],
+  ['a cursor that is none', ['context', 'c', '--cursor', 'x'], 2, /cursor/],
+  ['a prefix too long', ['conversations', '--prefix', 'x'.repeat(513)], 2, /prefix: expected at most 512 characters/],
+  ['a reflection before it that is none', ['trace', UNKNOWN_ID, '--cursor', 'x'], 2, /cursor: expected a CID/],
   ['an unknown record', ['status', UNKNOWN_ID], 1, /no record with id/],
   ['an unknown record to inspect', ['inspect', UNKNOWN_ID], 1, /no record with id/],
   ['nothing quarantined by that id', ['quarantine', 'retry', UNKNOWN_ID], 1, /in quarantine/],

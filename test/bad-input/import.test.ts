@@ -262,6 +262,7 @@ describe('an import that is large in one way or another', () => {
       failed: 0,
       failures: [],
       cached: null,
+      reason: null,
     });
   });
 

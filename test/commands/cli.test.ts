@@ -23,6 +23,7 @@ const COMMANDS: Record<string, string[] | null> = {
   dashboard: null,
   import: ['-', '--json'],
   context: ['someone', '--json'],
+  conversations: ['--json'],
   search: ['something', '--json'],
   reflect: ['someone', 'a thought', '--json'],
   flush: ['--json'],
@@ -119,8 +120,10 @@ test('data commands print what the memory holds, as JSON and nothing else', asyn
   const ids = idsOf(await stack.memory.saveChats(turns(contextId, 3)));
   await stack.idle('chat');
   const [id = ''] = ids;
-  const lines = (await cliProcess(['context', contextId, '--json'])).stdout.trimEnd().split('\n');
-  expect(lines.map((line) => JSON.parse(line).id)).toEqual(ids);
+  const page = json(await cliProcess(['context', contextId, '--limit', '2', '--json'])) as { nextCursor: string };
+  expect(page).toMatchObject({ items: [{ id: ids[0] }, { id: ids[1] }], complete: true });
+  const next = await cli(['context', contextId, '--limit', '2', '--cursor', page.nextCursor, '--json']);
+  expect(json(next)).toMatchObject({ items: [{ id: ids[2] }], nextCursor: null, complete: true });
   expect(json(await cli(['context', contextId, '--recent', '2', '--json']))).toMatchObject({
     items: [{ id: ids[1] }, { id: ids[2] }],
   });
@@ -134,6 +137,56 @@ test('data commands print what the memory holds, as JSON and nothing else', asyn
     ok: true,
     checks: expect.arrayContaining([{ name: 'Redis AOF', ok: true, detail: 'on', mend: null }]),
   });
+});
+
+test('conversations are listed by their ids, page by page, those of one user or of everybody', async () => {
+  const prefix = `${stack.newContextId()}-`;
+  const saved = ['a', 'b', 'c'].map((end, n) => turn(`${prefix}${end}`, 1, { userId: n === 1 ? 'ben' : 'ann' }));
+  await stack.memory.saveChats(saved, { wait: true });
+  const ask = async (...args: string[]) => cli(['conversations', '--prefix', prefix, ...args]);
+  const page = json(await ask('--limit', '2', '--json')) as { nextCursor: string };
+  expect(page).toMatchObject({ items: [{ contextId: `${prefix}a` }, { contextId: `${prefix}b` }], complete: true });
+  const next = json(await ask('--cursor', page.nextCursor, '--json'));
+  expect(next).toEqual({
+    items: [{ contextId: `${prefix}c`, lastCreatedAt: null }],
+    nextCursor: null,
+    complete: true,
+  });
+  expect(json(await ask('--user', 'ben', '--json'))).toMatchObject({ items: [{ contextId: `${prefix}b` }] });
+  const { code, stdout, stderr } = await ask('--limit', '1');
+  expect([code, stdout]).toEqual([0, expect.stringContaining(`${prefix}a  not committed yet`)]);
+  expect(stderr).toBe(`more with --cursor ${prefix}a\n`);
+});
+
+test('a user of a read is the only one who is there', async () => {
+  const contextId = stack.newContextId();
+  const saved = ['ann', 'ben'].map((userId, n) => turn(contextId, n, { userId }));
+  const [ann = '', ben = ''] = idsOf(await stack.memory.saveChats(saved, { wait: true }));
+  expect(json(await cli(['context', contextId, '--user', 'ben', '--json']))).toMatchObject({ items: [{ id: ben }] });
+  const recent = await cli(['context', contextId, '--recent', '9', '--user', 'ann', '--json']);
+  expect(json(recent)).toMatchObject({ items: [{ id: ann }] });
+  for (const command of ['status', 'inspect']) {
+    expect(await cli([command, ann, '--user', 'ann', '--json'])).toMatchObject({ code: 0, stderr: '' });
+    expect(await cli([command, ann, '--user', 'ben', '--json'])).toMatchObject({ code: 1, stdout: '' });
+  }
+  const input = { contextId, userId: 'ann', reflectionText: 'a thought' };
+  const { cid } = await stack.memory.saveReflection(input, { wait: true });
+  expect(await cli(['verify', cid ?? '', '--user', 'ann'])).toMatchObject({ code: 0 });
+  expect(await cli(['verify', cid ?? '', '--user', 'ben'])).toMatchObject({ code: 1, stdout: '' });
+});
+
+test('with Supabase away a conversation is refused, and with --allow-partial what Redis has is given', async () => {
+  const contextId = stack.newContextId();
+  await stack.memory.saveChat(turn(contextId, 1), { wait: true });
+  await stack.memory.flushRedisToSupabase();
+  await stack.client.del(`memory:conversation:${contextId}`, `memory:order:${contextId}`); // as after its time to live
+  await stack.memory.saveChat(turn(contextId, 2), { wait: true });
+  stack.proxy.fault = () => ({ status: 503 });
+  const whole = await cli(['context', contextId, '--json']);
+  const partial = await cli(['context', contextId, '--allow-partial', '--json']);
+  stack.proxy.fault = () => null;
+  expect(whole).toMatchObject({ code: 3, stdout: '' });
+  expect(json(partial)).toMatchObject({ items: [{ userMessage: 'question 2' }], complete: false });
 });
 
 test('what was stored commands no terminal, and comes whole as JSON', async () => {

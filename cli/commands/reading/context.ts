@@ -2,25 +2,31 @@
  * **cli/commands/reading/**: commands that show records and what can be counted in them.
  */
 import { Command, Option } from 'commander';
-import { jsonOption, wholeNumber } from '../../terminal/arguments.ts';
+import { cursorOption, jsonOption, limitOption, userOption, wholeNumber } from '../../terminal/arguments.ts';
 import type { ContextFormat, ContextRecord } from '../../../producers/index.ts';
 import { MAX_ROWS } from '../../../shared/long-term/long-term.ts';
-import { colors, counted, print, printJson, say, sayColors } from '../../terminal/output.ts';
+import { colors, counted, print, printJson, say, sayColors, sayMore } from '../../terminal/output.ts';
 import { withMemory } from '../with-memory.ts';
 
 interface ContextOptions {
+  cursor?: string;
+  limit?: number;
   recent?: number;
   maxTokens?: number;
   format?: ContextFormat;
+  user?: string;
+  allowPartial?: true;
   json?: true;
 }
 
 export function contextCommand(): Command {
   return new Command('context')
-    .description('print a conversation, oldest first; all of it, or the newest that fit')
-    .argument('<contextId>', 'the conversation')
-    .option('--recent <count>', 'at most this many of the newest records', wholeNumber(MAX_ROWS))
-    .option('--max-tokens <count>', 'at most this many tokens of the newest records', wholeNumber())
+    .description('print a page of a conversation, oldest first, or the newest records that fit')
+    .argument('<context>', 'the conversation')
+    .addOption(cursorOption())
+    .addOption(limitOption('how many (default: 100)', MAX_ROWS))
+    .option('--recent <count>', 'instead of a page at most this many of the newest records', wholeNumber(MAX_ROWS))
+    .option('--max-tokens <count>', 'instead of a page at most this many tokens of the newest records', wholeNumber())
     .addOption(
       new Option('-f, --format <format>', 'shape of the newest records (default: turns)').choices([
         'turns',
@@ -28,21 +34,23 @@ export function contextCommand(): Command {
         'tokens',
       ]),
     )
-    .addOption(jsonOption('print JSON; the whole conversation as one object a line'))
-    .action((contextId: string, options: ContextOptions) =>
-      (options.recent ?? options.maxTokens ?? options.format)
-        ? printRecent(contextId, options)
-        : printConversation(contextId, options),
-    );
+    .addOption(userOption())
+    .option('--allow-partial', 'give what Redis has when Supabase is away; exit code 3 without it')
+    .addOption(jsonOption())
+    .action(async (contextId: string, options: ContextOptions, command: Command) => {
+      if ((options.recent ?? options.maxTokens ?? options.format) === undefined) return printPage(contextId, options);
+      if ((options.cursor ?? options.limit) !== undefined)
+        command.error('error: --cursor and --limit go without --recent, --max-tokens and --format');
+      return printRecent(contextId, options);
+    });
 }
 
-async function printRecent(
-  contextId: string,
-  { recent, maxTokens, format = 'turns', json }: ContextOptions,
-): Promise<void> {
+async function printRecent(contextId: string, options: ContextOptions): Promise<void> {
+  const { recent, maxTokens, format = 'turns', json } = options;
   await withMemory(async (memory) => {
     const context = await memory.loadRecentContext(contextId, {
       format,
+      ...scopeOf(options),
       ...(recent !== undefined && { limit: recent }),
       ...(maxTokens !== undefined && { maxTokens }),
     });
@@ -53,21 +61,32 @@ async function printRecent(
       else print(JSON.stringify(item));
     }
     say(sayColors.dim(`${counted(context.items.length, 'item')}, ${counted(context.tokenCount, 'token')}`));
+    sayIncomplete(context);
   });
 }
 
-async function printConversation(contextId: string, { json }: ContextOptions): Promise<void> {
+async function printPage(contextId: string, options: ContextOptions): Promise<void> {
+  const { cursor, limit, json } = options;
   await withMemory(async (memory) => {
-    let count = 0;
-    for (let cursor: string | null | undefined; cursor !== null;) {
-      const page = await memory.getMemoryContext(contextId, { limit: 1000, ...(cursor && { cursor }) });
-      const show = json ? (record: ContextRecord) => print(JSON.stringify(record)) : printRecord;
-      page.items.forEach(show);
-      count += page.items.length;
-      cursor = page.nextCursor;
-    }
-    if (!json) say(sayColors.dim(counted(count, 'record')));
+    const page = await memory.getMemoryContext(contextId, {
+      ...scopeOf(options),
+      ...(cursor !== undefined && { cursor }),
+      ...(limit !== undefined && { limit }),
+    });
+    if (json) return printJson(page);
+    page.items.forEach(printRecord);
+    say(sayColors.dim(counted(page.items.length, 'record')));
+    sayMore(page);
+    sayIncomplete(page);
   });
+}
+
+function scopeOf({ user, allowPartial }: ContextOptions): { userId?: string; allowPartial?: boolean } {
+  return { ...(user !== undefined && { userId: user }), ...(allowPartial && { allowPartial }) };
+}
+
+function sayIncomplete({ complete }: { complete: boolean }): void {
+  if (!complete) say(sayColors.yellow('Supabase is away: this is what Redis has'));
 }
 
 function printRecord(record: ContextRecord): void {

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { jsonOption } from '../../terminal/arguments.ts';
+import { jsonOption, userOption } from '../../terminal/arguments.ts';
 import { MemoryCore } from '../../../producers/index.ts';
 import { colors, counted, print, printJson } from '../../terminal/output.ts';
 import { withMemory } from '../with-memory.ts';
@@ -8,10 +8,11 @@ export function inspectCommand(): Command {
   return new Command('inspect')
     .description('a record with its text and its tokens')
     .argument('<id>', "the record's UUID")
+    .addOption(userOption('only if it is a record of this user'))
     .addOption(jsonOption())
-    .action(async (id: string, { json }: { json?: true }) => {
+    .action(async (id: string, { user, json }: { user?: string; json?: true }) => {
       await withMemory(async (memory) => {
-        const inspection = await memory.inspect(id);
+        const inspection = await memory.inspect(id, user === undefined ? {} : { userId: user });
         if (json) return printJson(inspection);
         const { record, tokens, foundIn } = inspection;
         print(`${colors.bold(record.id)}  ${record.module}  ${record.createdAt}  in ${foundIn}  ${tokens.encoding}`);

@@ -7,7 +7,7 @@ import {
   userOption,
   waitOption,
 } from '../../terminal/arguments.ts';
-import { colors, print, printJson, printTable, say } from '../../terminal/output.ts';
+import { colors, print, printJson, printTable, sayMore } from '../../terminal/output.ts';
 import { watchForSilence, withMemory } from '../with-memory.ts';
 
 interface ListOptions {
@@ -44,8 +44,8 @@ export function knowledgeCommand(): Command {
       const page = await withMemory((memory) => memory.listKnowledge(scoped));
       if (json) return printJson(page);
       if (page.items.length === 0) print('no knowledge was shared');
-      else printTable(['CID', 'conversation', 'since', 'text'], page.items.map(toLine));
-      if (page.nextCursor) say(`more: --cursor ${page.nextCursor}`);
+      else printTable(['CID', 'conversation', 'when', 'text'], page.items.map(toLine));
+      sayMore(page);
     });
   command
     .command('import')

@@ -13,7 +13,7 @@ import {
 } from '../../terminal/arguments.ts';
 import type { ReflectionsOptions } from '../../../producers/index.ts';
 import { PINNED_MODULES } from '../../../shared/records/records.ts';
-import { printJson, printTable, say } from '../../terminal/output.ts';
+import { printJson, printTable, say, sayMore } from '../../terminal/output.ts';
 import { withMemory } from '../with-memory.ts';
 
 interface Options {
@@ -60,6 +60,6 @@ export function reflectionsCommand(): Command {
           pinnedAt === null ? `${cid} (not pinned yet)` : cid,
         ]),
       );
-      if (page.nextCursor !== null) say(`more with --cursor ${page.nextCursor}`);
+      sayMore(page);
     });
 }

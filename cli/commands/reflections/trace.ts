@@ -1,12 +1,13 @@
 import { Command } from 'commander';
-import { jsonOption, limitOption, userOption } from '../../terminal/arguments.ts';
+import { cursorOption, jsonOption, limitOption, userOption } from '../../terminal/arguments.ts';
 import type { Link } from '../../../producers/index.ts';
 import { EXIT } from '../../terminal/exit.ts';
-import { counted, mark, print, printJson, say } from '../../terminal/output.ts';
+import { counted, mark, print, printJson, sayMore } from '../../terminal/output.ts';
 import { withMemory } from '../with-memory.ts';
 
 interface Options {
   user?: string;
+  cursor?: string;
   limit: number;
   json?: true;
 }
@@ -16,14 +17,15 @@ export function traceCommand(): Command {
     .description('where a reflection comes from, link by link; exit code 1 when one of them is missing')
     .argument('<reflection>', 'its CID or its id')
     .addOption(userOption('only what is of this user'))
+    .addOption(cursorOption())
     .addOption(limitOption('how many reflections back', 100, 20))
     .addOption(jsonOption())
-    .action(async (reflection: string, { json, user, limit }: Options) => {
-      const options = { limit, ...(user !== undefined && { userId: user }) };
-      const trace = await withMemory((memory) => memory.traceReflection(reflection, options));
+    .action(async (reflection: string, { json, user, ...options }: Options) => {
+      const whose = user === undefined ? {} : { userId: user };
+      const trace = await withMemory((memory) => memory.traceReflection(reflection, { ...options, ...whose }));
       if (json) printJson(trace);
       else for (const link of trace.items) printLink(link);
-      if (!json && trace.nextCursor !== null) say(`it goes on with ${trace.nextCursor}`);
+      if (!json) sayMore(trace);
       process.exitCode = trace.complete ? EXIT.ok : EXIT.failed;
     });
 }

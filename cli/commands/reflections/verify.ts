@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { contextOption, jsonOption, userOption } from '../../terminal/arguments.ts';
-import type { Check, MemoryCore, VerifyAllOptions } from '../../../producers/index.ts';
+import type { Check, MemoryCore, ReadOptions, VerifyAllOptions } from '../../../producers/index.ts';
 import { EXIT } from '../../terminal/exit.ts';
 import { counted, mark, print, printJson, type ProgressBar, progressBar } from '../../terminal/output.ts';
 import { withMemory } from '../with-memory.ts';
@@ -31,24 +31,23 @@ export function verifyCommand(): Command {
     )
     .argument('[cid]', 'CID of a reflection')
     .option('-a, --all', 'every reflection instead of one')
-    .addOption(userOption('with --all: only of this user'))
+    .addOption(userOption('only of this user'))
     .addOption(contextOption('with --all: only of this conversation'))
     .addOption(jsonOption())
     .addHelpText('after', '\nWhat is not pinned yet has nothing to check: it is counted and fails nothing.')
     .action(async (cid: string | undefined, { all, user, context, json }: Options, command: Command) => {
       if ((cid === undefined) !== (all === true)) command.error('error: expected a CID or --all');
-      if (!all && (user ?? context) !== undefined) command.error('error: --user and --context go with --all');
-      if (cid !== undefined) return verifyOne(cid, json);
+      if (!all && context !== undefined) command.error('error: --context goes with --all');
       const scope = {
         ...(user !== undefined && { userId: user }),
         ...(context !== undefined && { contextId: context }),
       };
-      return verifyEach(scope, json);
+      return cid === undefined ? verifyEach(scope, json) : verifyOne(cid, scope, json);
     });
 }
 
-async function verifyOne(cid: string, json: true | undefined): Promise<void> {
-  const verification = await withMemory((memory) => memory.verify(cid));
+async function verifyOne(cid: string, scope: ReadOptions, json: true | undefined): Promise<void> {
+  const verification = await withMemory((memory) => memory.verify(cid, scope));
   if (json) printJson(verification);
   else for (const check of verification.checks) printCheck(check);
   process.exitCode = verification.ok ? EXIT.ok : EXIT.failed;

@@ -4,7 +4,7 @@ import { cursorOption, jsonOption, limitOption, userOption, waitOption } from '.
 import type { MemoryCore } from '../../../producers/index.ts';
 import { isError, MnemoqError } from '../../../shared/errors.ts';
 import { EXIT } from '../../terminal/exit.ts';
-import { mark, print, printJson, printTable, say } from '../../terminal/output.ts';
+import { mark, print, printJson, printTable, sayMore } from '../../terminal/output.ts';
 import { withMemory } from '../with-memory.ts';
 
 interface ListOptions {
@@ -35,7 +35,7 @@ export function quarantineCommand(): Command {
       if (json) return printJson(page);
       if (page.items.length === 0) return print('nothing is in quarantine');
       printTable(
-        ['id', 'conversation', 'user', 'since', 'code', 'reason'],
+        ['id', 'conversation', 'user', 'when', 'code', 'reason'],
         page.items.map(({ id, contextId, userId, quarantinedAt, supabaseCode, reason }) => [
           id,
           contextId,
@@ -45,7 +45,7 @@ export function quarantineCommand(): Command {
           reason,
         ]),
       );
-      if (page.nextCursor !== null) say(`more with --cursor ${page.nextCursor}`);
+      sayMore(page);
     });
   command
     .command('retry')

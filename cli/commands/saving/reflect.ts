@@ -22,7 +22,7 @@ interface ReflectOptions {
 export function reflectCommand(): Command {
   return new Command('reflect')
     .description('save a reflection on a conversation: committed, signed, encrypted unless public, and pinned to IPFS')
-    .argument('<contextId>', 'the conversation')
+    .argument('<context>', 'the conversation')
     .argument('[text]', 'the reflection; read from standard input when left out')
     .addOption(userOption('whose reflection it is'))
     .option('--public', 'pin it in clear, for everybody; private without it')
