@@ -82,8 +82,7 @@ export async function runProgram(): Promise<void> {
 }
 
 /** Makes the program with all commands. */
-export /** The command with all its commands, not run yet. */
-function createProgram(): Command {
+export function createProgram(): Command {
   const program = new Command('mnemoq')
     .description('The memory of an AI agent system, run as queues and workers.')
     .version(readPackage().version)
