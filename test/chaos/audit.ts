@@ -26,7 +26,10 @@ export interface Audited {
   quarantined: number;
 }
 
-/** Holds everything that is stored against the ledger, when nothing moves any more: past Mnemoq where it can be. */
+/**
+ * Compares everything that is stored with the ledger, when nothing moves any more. It looks into the stores itself, without
+ * Mnemoq, wherever that is possible.
+ */
 export class Audit {
   readonly #stage: Stage;
   readonly #ledger: Ledger;
@@ -57,7 +60,7 @@ export class Audit {
     return { rows: rows.size, cachedRecords, conversationsRead, documents, quarantined };
   }
 
-  /** Supabase: every acknowledged record once, as it was said. */
+  /** In Supabase every acknowledged record is there once, as it was said. */
   async #auditRows(): Promise<Map<string, MemoryRecord>> {
     const rows = new Map<string, MemoryRecord>();
     for await (const row of this.#page<MemoryRow>('memories')) {
@@ -76,7 +79,7 @@ export class Audit {
     return rows;
   }
 
-  /** Redis: hashes and orders agree, nothing is left uncommitted but poison. Gives how many records are cached. */
+  /** In Redis hashes and orders agree, and only poisoned records are uncommitted. Returns the number of cached records. */
   async #auditCaches(rows: ReadonlyMap<string, MemoryRecord>): Promise<number> {
     const { redis } = this.#stage;
     let cached = 0;
@@ -92,7 +95,7 @@ export class Audit {
           this.#findings.add('wrongCid', `${record.id} is cached with CID ${record.cid}, its row has ${row.cid}`);
         }
       }
-      // One of the two may have expired between the two questions.
+      // One of the two keys may have expired between the two commands.
       const positions = records.map(positionOf).toSorted();
       const same = JSON.stringify(positions) === JSON.stringify(order);
       if (!same && order.length > 0 && records.length > 0) {
@@ -118,7 +121,7 @@ export class Audit {
     }
   }
 
-  /** Every conversation whole and its newest, as MemoryCore gives them now: what is stored is also what is read. */
+  /** MemoryCore reads every conversation, whole and its newest part: what is stored is also what is read. */
   async #auditReads(rows: ReadonlyMap<string, MemoryRecord>): Promise<number> {
     for (const entry of this.#ledger.entries) {
       const stored = rows.has(entry.id) || (entry.progress !== 'planned' && this.#isRefused(entry));
@@ -133,7 +136,7 @@ export class Audit {
     return contextIds.length;
   }
 
-  /** IPFS: every reflection's document is pinned, under the CID that its bytes have and both tables name. */
+  /** On IPFS the document of every reflection is pinned, under the CID that its bytes have and that both tables name. */
   async #auditDocuments(rows: ReadonlyMap<string, MemoryRecord>): Promise<number> {
     const reflections = new Map<string, ReflectionRow>();
     for await (const row of this.#page<ReflectionRow>('memory_reflections')) reflections.set(row.id, row);
@@ -169,7 +172,7 @@ export class Audit {
     }
   }
 
-  /** Poison and nothing else is in quarantine. */
+  /** Only poisoned records are in quarantine. */
   async #auditQuarantine(): Promise<number> {
     const ids = await this.#stage.redis.zrange('bull:quarantine:failed', '0', '-1');
     for (const id of ids) {
@@ -183,13 +186,13 @@ export class Audit {
     return ids.length;
   }
 
-  /** No job failed that was not meant to; none had an attempt counted for a worker that was stopped or killed. */
+  /** No job has failed that was not meant to fail, and a worker that was stopped or killed has cost no job an attempt. */
   async #auditJobs(): Promise<void> {
     const { redis } = this.#stage;
     for (const queue of ['chat', 'reflection', 'flush'] as const) {
       for (const id of await redis.zrange(`bull:${queue}:failed`, '0', '-1')) {
         const reason = (await redis.hget(`bull:${queue}:${id}`, 'failedReason')) ?? '';
-        // A flush that meets an outage fails where everybody sees it; what it left is still pending.
+        // A flush that meets an outage fails visibly, and its records stay pending.
         if (queue === 'flush' && reason.startsWith('flush stopped (')) continue;
         this.#findings.add('failedJobs', `${queue} ${id}: ${reason}`);
       }
@@ -216,7 +219,7 @@ export class Audit {
     return poison && this.#poisoned;
   }
 
-  /** All rows of a table, past Mnemoq. */
+  /** Reads all rows of a table, without Mnemoq. */
   async *#page<Row extends { id: string }>(table: string): AsyncGenerator<Row> {
     for (let last = '00000000-0000-0000-0000-000000000000'; ;) {
       const { data, error } = await this.#stage.supabase

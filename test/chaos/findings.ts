@@ -1,4 +1,4 @@
-/** What must not be, with the words the report has for it. */
+/** What must not happen, with the words that the report uses for it. */
 export const COUNTS = {
   lost: 'lost',
   duplicated: 'duplicated',
@@ -16,10 +16,10 @@ export const COUNTS = {
 
 export type Count = keyof typeof COUNTS;
 
-/** Kept with their words, per count; the rest is only counted. */
+/** How many findings of each kind are kept in words. The others are only counted. */
 const KEPT = 50;
 
-/** Everything found that should not be, counted and in words. */
+/** Collects everything that should not have happened, counted and in words. */
 export class Findings {
   readonly counts: Record<Count, number>;
   readonly words: Partial<Record<Count, string[]>> = {};

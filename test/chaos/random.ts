@@ -1,4 +1,7 @@
-/** Numbers from 0 up to 1, the same ones for the same seed: FNV-1a over the seed starts a mulberry32. */
+/**
+ * Gives numbers from 0 up to 1, the same ones for the same seed. A hash of the seed (FNV-1a) is the first state of a mulberry32
+ * generator.
+ */
 export type Random = () => number;
 
 export function randomOf(seed: string): Random {

@@ -8,20 +8,20 @@ import type { Survived } from './storm/storm.ts';
 export interface Outcome {
   passed: boolean;
   seed: string;
-  /** The command that does the same again. */
+  /** The command that repeats this run. */
   replay: string;
   appendfsync: string;
   supabase: string;
   saved: { lines: number; acknowledged: number; failedSaves: Record<string, number> };
   reads: { answered: number; failed: number };
   faults: FaultSummary[];
-  /** From the last save to empty queues, nothing pending and everything pinned. */
+  /** The time from the last save until the queues are empty, nothing is pending and everything is pinned. */
   drainMs: number;
   tookMs: number;
   audited: Audited;
   counts: Record<Count, number>;
   words: Partial<Record<Count, string[]>>;
-  /** Where ledger, logs and the append-only file are; null when there was no need to keep them. */
+  /** The folder with the ledger, the logs and the append-only file. It is null when there was no reason to keep them. */
   evidence: string | null;
 }
 
@@ -29,7 +29,7 @@ export interface FaultSummary {
   kind: FaultKind;
   what: string;
   times: number;
-  /** How often nothing was left to be seen at work after it. */
+  /** How often no job was left that could show the recovery. */
   unseen: number;
   medianMs: number | null;
   maxMs: number | null;

@@ -24,32 +24,36 @@ export interface RunOptions {
   seed: string;
   turns: number;
   reflections: number;
-  /** How long the saving takes; longer when the plan has not had every fault by then. */
+  /** How long the saving takes. It takes longer when the plan has not had every fault by then. */
   minutes: number;
   appendfsync: 'always' | 'everysec';
   supabase: 'postgrest' | 'embedded';
-  /** Workers of each kind. */
+  /** The number of workers of each kind. */
   workers: number;
   kinds: readonly FaultKind[];
 }
 
 export interface Watcher {
   say(line: string): void;
-  /** How many saves are acknowledged, of how many. */
+  /** Tells how many of the saves are acknowledged. */
   saved(count: number, of: number): void;
 }
 
-/** Saving goes on this long after the last fault, so that the last recovery shows. */
+/** Saving goes on for this long after the last fault, so that the last recovery is seen. */
 const AFTERMATH_MS = 5_000;
 /**
- * After all faults: a job of a killed worker is taken up after up to a minute, a put-off one waits up to a minute for its
- * next try, an entry of the pending stream is taken over after a minute; and one may come after the other.
+ * The time after the last fault within which everything must be done. The job of a killed worker is taken up after up to a
+ * minute, a job that was put off waits up to a minute for its next try, an entry of the pending stream is taken over after a
+ * minute, and one of these may follow another.
  */
 const DRAIN_MS = 240_000;
 const POLL_MS = 250;
 const POISON = 5;
 
-/** One run from start to audit; null when it was called off. Nothing it started is left, however it ends. */
+/**
+ * Does one run, from the start of the parts to the audit. Returns null when it was called off. Nothing that it has started is
+ * left, however it ends.
+ */
 export async function runChaos(options: RunOptions, watcher: Watcher, signal: AbortSignal): Promise<Outcome | null> {
   const dir = mkdtempSync(path.join(tmpdir(), 'mnemoq-chaos-'));
   const run = new Run(options, watcher, dir, signal);
@@ -74,7 +78,7 @@ class Run {
   readonly #dir: string;
   readonly #signal: AbortSignal;
   readonly #findings = new Findings();
-  /** What was started, and how each is stopped; last first. */
+  /** How to stop each part that was started. The part that was started last is stopped first. */
   readonly #stops: (() => Promise<unknown>)[] = [];
   readonly #startedAt = Date.now();
 
@@ -143,7 +147,7 @@ class Run {
     for (const stop of this.#stops.splice(0).toReversed()) await stop();
   }
 
-  /** For the comparison when the one from before cannot read any more, which is a finding of its own. */
+  /** Makes another reader for the comparison when the first one cannot read any more. That is a finding of its own. */
   async #newReader(stage: Stage, ledger: Ledger): Promise<Reader> {
     this.#findings.add('stuck', 'a MemoryCore that was there during the faults cannot read any more');
     const reader = new Reader(stage.environment, ledger, this.#findings);
@@ -151,7 +155,7 @@ class Run {
     return reader;
   }
 
-  /** Producers repeat what fails until it is saved; one that cannot save long after the last fault is stuck. */
+  /** Producers repeat a save until it succeeds. A producer that cannot save long after the last fault is stuck. */
   async #bounded(producing: Promise<void>, lastsMs: number, ledger: Ledger): Promise<void> {
     const over = new AbortController();
     const late = sleep(lastsMs + DRAIN_MS, 'late' as const, { signal: over.signal }).catch(() => null);
@@ -164,7 +168,7 @@ class Run {
     }
   }
 
-  /** Waits, not for ever, until every queue but the schedule is empty and nothing is pending; says what is not. */
+  /** Waits until every queue but the schedule is empty and nothing is pending. When the time is up, it reports what is left. */
   async #drain(stage: Stage): Promise<void> {
     for (const deadline = Date.now() + DRAIN_MS; ; await sleep(POLL_MS)) {
       const left = await leftOn(stage);

@@ -19,19 +19,25 @@ import type { SupabaseService } from '../support/services/supabase-service.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
 import type { Seen } from './model.ts';
 
-/** The same in every run, so that derived ids, and with them the order of equal times, are the same in a replay. */
+/**
+ * These are the same in every run, so that the ids that are derived from them, and the order of equal times, are the same in a
+ * replay.
+ */
 export const CONTEXTS = ['model a', 'model b'] as const;
-/** Small, so that trimming, floors and refills are at work after a few records. */
+/** This is small, so that trimming, floors and refills are at work after a few records. */
 export const SHORT_TERM_LIMIT = 3;
-/** Far longer than a flush of a few records takes; one that is not through by then waits for something that never comes. */
+/**
+ * This is far longer than a flush of a few records takes. A flush that is not through by then waits for something that never
+ * comes.
+ */
 const FLUSH_DEADLINE_MS = 15_000;
-/** Longer silent than any worker that is alive. */
+/** No worker that is alive is silent for this long. */
 const SILENT_MS = 3_600_000;
 const STREAM = 'memory:pending';
-/** Jobs in hand are locked by it. */
+/** The name under which jobs in hand are locked. */
 const TOKEN = 'model';
 
-/** A flush worker that took a batch and stands still, before or after Supabase has it. */
+/** A flush worker that has taken a batch and stands still, before or after Supabase has the batch. */
 interface HeldBatch {
   consumer: string;
   goOn: () => void;
@@ -44,7 +50,7 @@ interface HeldRefill {
   newest: MemoryRecord[] | null;
 }
 
-/** The real parts, driven one step at a time: what runs next is the model's choice and nobody else's. */
+/** The real parts, driven one step at a time. Only the model decides what runs next. */
 export class Bench {
   readonly stack: Stack;
   readonly parts: WorkerParts;
@@ -65,7 +71,8 @@ export class Bench {
         supabase,
         environment: {
           MEMORY_SHORT_TERM_LIMIT: String(SHORT_TERM_LIMIT),
-          // Short enough to wait for in a run, long enough that a busy machine is not taken for a hanging Supabase.
+          // This is short enough to wait for in a run, and long enough that a busy machine is not mistaken for a Supabase that
+          // hangs.
           MEMORY_SUPABASE_TIMEOUT_MS: '2000',
         },
       }),
@@ -78,7 +85,7 @@ export class Bench {
     await this.stack.stop();
   }
 
-  /** An empty Redis and no rows of earlier runs. */
+  /** Empties Redis and removes the rows of earlier runs. */
   async reset(): Promise<this> {
     this.healSupabase();
     this.#held = null;
@@ -100,13 +107,13 @@ export class Bench {
     this.failSupabase({ fault: () => null, beforeAnswer: () => null });
   }
 
-  /** Ids that are pending and ids that have a row. */
+  /** Returns the ids that are pending and the ids that have a row. */
   async look(): Promise<Seen> {
     const [pending, rows] = await Promise.all([this.pending(), this.rows()]);
     return { pending: new Set(pending), rows: new Set(rows.map(({ id }) => id)) };
   }
 
-  /** Looked up past everything of Mnemoq but its key names. */
+  /** Reads the pending stream without Mnemoq; only the name of the key is Mnemoq's. */
   async pending(): Promise<string[]> {
     const entries = await this.stack.client.xrange(STREAM, '-', '+');
     return entries.map(([, fields]) => fields[fields.indexOf('id') + 1] ?? '');
@@ -118,7 +125,10 @@ export class Bench {
     return data;
   }
 
-  /** Takes the next job, hands it to a worker's own function, and ends it as `startQueueWorker` would; null without a job. */
+  /**
+   * Takes the next job, gives it to the function of its worker, and ends it as `startQueueWorker` does. Returns null when there
+   * is no job.
+   */
   async step(name: QueueName, process: (job: Job) => Promise<unknown>): Promise<Job | null> {
     const job = await this.nextJob(name);
     if (!job) return null;
@@ -135,7 +145,7 @@ export class Bench {
     return (await this.#worker(name).getNextJob(TOKEN, { block: false })) ?? null;
   }
 
-  /** A job whose worker died is put back when its lock has run out. */
+  /** Puts a job back, as BullMQ does when its worker has died and its lock has run out. */
   async crash(job: Job): Promise<void> {
     await job.moveToWait(TOKEN);
   }
@@ -161,7 +171,7 @@ export class Bench {
     return this.step('quarantine', (job) => processQuarantined(job.data, job.attemptsStarted, this.parts));
   }
 
-  /** A flush that must end by itself; `stopAfter` stops it after so many batches, as a shutdown does. */
+  /** Runs a flush, which must end by itself. With `stopAfter` it is stopped after so many batches, as a shutdown does it. */
   async flush(batchSize: number, stopAfter?: number): Promise<FlushOutcome> {
     if (this.#held) await this.silence(this.#held.consumer);
     const stopping = new AbortController();
@@ -180,7 +190,7 @@ export class Bench {
     return outcome;
   }
 
-  /** Lets a flush worker take a batch and stand still before or after Supabase has it; the ids it took. */
+  /** Lets a flush worker take a batch and stand still before or after Supabase has the batch. Returns the ids that it took. */
   async hold(count: number, at: 'before' | 'after'): Promise<string[]> {
     const consumer = `held-${++this.#serial}`;
     const entries = await this.parts.pending.take('', consumer, count);
@@ -207,7 +217,7 @@ export class Bench {
     return entries.map(({ id }) => id);
   }
 
-  /** The worker that stood still goes on, however late. */
+  /** Lets the worker that stood still go on, however late that is. */
   async resume(): Promise<CommitOutcome> {
     if (!this.#held) throw new Error('no worker stands still');
     const { goOn, outcome } = this.#held;
@@ -218,14 +228,14 @@ export class Bench {
     return ended;
   }
 
-  /** The worker that stood still never comes back, and nobody has heard of it for long. */
+  /** Makes the worker that stood still one that never comes back and was not heard of for long. */
   async bury(): Promise<void> {
     if (!this.#held) throw new Error('no worker stands still');
     await this.silence(this.#held.consumer);
     this.#held = null;
   }
 
-  /** As if `consumer` had been silent for an hour: its entries may be taken over. */
+  /** Makes it look as if `consumer` had been silent for an hour, so that its entries may be taken over. */
   async silence(consumer: string): Promise<void> {
     const held = await this.stack.client.xpending(STREAM, PENDING_GROUP, '-', '+', 1000, consumer);
     const ids = (held as [string][]).map(([entry]) => entry);
@@ -233,7 +243,7 @@ export class Bench {
     await this.stack.client.call('XCLAIM', STREAM, PENDING_GROUP, consumer, 0, ...ids, 'IDLE', SILENT_MS, 'JUSTID');
   }
 
-  /** Entries in the hand of nobody who is at work, and yet not free for the next flush. */
+  /** Returns the entries that no working consumer has in hand and that the next flush may not take yet. */
   async stranded(): Promise<string[]> {
     const held = (await this.stack.client.xpending(STREAM, PENDING_GROUP, '-', '+', 1000)) as [
       string,
@@ -261,7 +271,7 @@ export class Bench {
     await this.parts.shortTerm.refill(contextId, refill.token, newest);
   }
 
-  /** A reader with an interlude between its Redis and its Supabase, or after its Supabase. */
+  /** Makes a reader with an interlude between its reads of Redis and of Supabase, or after its read of Supabase. */
   interruptedReader(at: 'before' | 'after', interlude: () => Promise<void>): ContextReader {
     const { shortTerm } = this.parts;
     const { memories } = this.parts.longTerm;
@@ -284,13 +294,16 @@ export class Bench {
     return new ContextReader(shortTerm, interrupted);
   }
 
-  /** Time to live of a conversation's two keys, in ms; -1 for ever, -2 not there. */
+  /**
+   * Returns the time to live of the two keys of a conversation, in ms: -1 for a key that never expires, -2 for one that is not
+   * there.
+   */
   async timeToLive(contextId: string): Promise<number[]> {
     const { keys } = this.parts;
     return Promise.all([keys.conversation(contextId), keys.order(contextId)].map((key) => this.stack.client.pttl(key)));
   }
 
-  /** Two days go by: what has a time to live is gone, and only that. */
+  /** Does what two days do: every key that has a time to live is gone, and no other. */
   async expire(contextId: string): Promise<void> {
     const { keys } = this.parts;
     for (const key of [keys.conversation(contextId), keys.order(contextId)]) {
@@ -298,7 +311,7 @@ export class Bench {
     }
   }
 
-  /** Makes a cached record one that PostgreSQL refuses, as no worker would write it. */
+  /** Turns a cached record into one that PostgreSQL refuses. No worker writes such a record. */
   async spoil(contextId: string, id: string): Promise<void> {
     const key = this.parts.keys.conversation(contextId);
     const cached = JSON.parse((await this.stack.client.hget(key, id)) ?? '');
@@ -311,7 +324,7 @@ export class Bench {
     return { record, entry };
   }
 
-  /** A worker that takes jobs only when it is told to. */
+  /** Makes a worker that takes jobs only when it is told to. */
   #worker(name: QueueName): Worker {
     const known = this.#workers.get(name);
     if (known) return known;
@@ -321,7 +334,7 @@ export class Bench {
   }
 }
 
-/** An insert of records, as opposed to a read. */
+/** Tells an insert of records from a read. */
 export function isInsert({ method, url }: ProxiedRequest): boolean {
   return method === 'POST' && url.startsWith('/rest/v1/memories');
 }

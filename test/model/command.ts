@@ -5,7 +5,7 @@ import type { Model, ModelRecord } from './model.ts';
 
 export type ModelCommand = AsyncCommand<Model, Bench>;
 
-/** A step of the model and the same step of the real parts; after it everything is compared. */
+/** Makes a command of a step of the model and the same step of the real parts. After it everything is compared. */
 export function command<P>(
   name: string,
   choices: Arbitrary<P>,
@@ -24,7 +24,7 @@ export function command<P>(
 
 export const always = (): boolean => true;
 
-/** One of the records this is about, by a number that any list can be asked for. */
+/** Picks one of the records by a number. Any number will do for any list. */
 export function pick(records: readonly ModelRecord[], number: number): ModelRecord {
   const chosen = records[number % records.length];
   if (!chosen) throw new Error('there is nothing to choose from');

@@ -5,9 +5,9 @@ import { type Bench, CONTEXTS, SHORT_TERM_LIMIT } from './bench.ts';
 import { type Model, type ModelRecord, toMicroseconds } from './model.ts';
 
 /**
- * Everything that must be true after every step. None of this changes anything: `loadRecentContext` would refill the cache
- * each time and so hide whatever needs an empty one, so it is a step of its own; here the cache is only asked whether it
- * vouches for its newest records, and held to it when it does.
+ * Checks everything that must be true after every step, and changes nothing. `loadRecentContext` would refill the cache each
+ * time and so hide every fault that needs an empty cache; therefore it is a step of its own. Here the cache is only asked
+ * whether its newest records are certainly the newest, and if it says so, that must be true.
  */
 export async function compare(model: Model, bench: Bench): Promise<void> {
   model.steps += 1;
@@ -48,7 +48,7 @@ async function compareTimeToLive(model: Model, bench: Bench, contextId: string):
   if (!model.hasUncommitted(contextId)) expect(left).not.toContain(-1);
 }
 
-/** The whole conversation page by page, each record once, in order, with its text. */
+/** Reads the whole conversation page by page: each record comes once, in order, with its text. */
 export async function comparePages(model: Model, bench: Bench, contextId: string, limit: number): Promise<void> {
   const read: ContextRecord[] = [];
   for (let cursor: string | null | undefined; cursor !== null;) {
@@ -60,7 +60,7 @@ export async function comparePages(model: Model, bench: Bench, contextId: string
   expectRecords(read, model.conversation(contextId));
 }
 
-/** What the cache vouches for is the newest there is, and it keeps no more committed records than it may. */
+/** What the cache calls complete is the newest there is, and it keeps no more committed records than it may. */
 async function compareCache(model: Model, bench: Bench, contextId: string): Promise<void> {
   const all = model.conversation(contextId).map(({ id }) => id);
   for (let limit = 1; limit <= SHORT_TERM_LIMIT + 2; limit++) {

@@ -19,15 +19,15 @@ const AFTER: Record<string, Fault> = {
   'a 504 after the commit': { status: 504 },
 };
 
-/** Ways a write may fail without any row being at fault. */
+/** The ways in which a write may fail although no row is at fault. */
 export const FAULTS = [...Object.keys(BEFORE), ...Object.keys(AFTER)];
 
-/** Whether Supabase has the rows of a write that failed this way. */
+/** Tells whether Supabase has the rows of a write that failed in this way. */
 export function isDeaf(name: string): boolean {
   return name in AFTER;
 }
 
-/** Fails every insert after the first `passed`; `hits` tells how many it has failed. */
+/** Makes every insert after the first `passed` ones fail. `hits` tells how many have failed. */
 export function faultsFor(name: string, passed: number): { faults: Faults; hits: () => number } {
   let inserts = 0;
   let hits = 0;

@@ -10,7 +10,7 @@ import type { Model } from './model.ts';
 const which = fc.nat({ max: 1000 });
 const batchSize = fc.integer({ min: 1, max: 4 });
 
-/** A flush with nothing in its way takes everything. */
+/** Flushes with nothing in the way, which must take everything. */
 export async function flushAll(model: Model, bench: Bench, batchSize: number): Promise<void> {
   const pending = model.where((record) => record.pending).length;
   const outcome = await bench.flush(batchSize);
@@ -128,7 +128,7 @@ const retry = command(
   },
 );
 
-/** How records leave Redis, and how often each step is chosen beside the others. */
+/** The steps by which records leave Redis, and how often each is chosen beside the others. */
 export const FLUSHING: [weight: number, step: fc.Arbitrary<ModelCommand>][] = [
   [2, flush],
   [1, flushPartly],

@@ -11,9 +11,9 @@ import { SAVING } from './saving.ts';
 import { describeFailure, readReplay } from '../support/inputs/replay.ts';
 import { CHOSEN_SUPABASE } from '../support/services/supabase-service.ts';
 
-/** About as many steps as one run can have and still be shrunk to a few; most choices of a step are not possible. */
+/** A run of about this many steps can still be shrunk to a few. Most of the chosen steps are not possible and are left out. */
 const MOST_STEPS = 60;
-/** For a failing sequence to become a short one; it is reported as far as it got. */
+/** How long a failing sequence is made shorter. Then it is reported as it is. */
 const SHRINKING_MS = 8 * 60_000;
 
 const STEPS = [...SAVING, ...FLUSHING, ...READING].flatMap(([weight, step]) => Array<typeof step>(weight).fill(step));

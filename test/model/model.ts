@@ -1,25 +1,25 @@
 import type { ChatJob } from '../../shared/records/jobs.ts';
 
-/** A record's text as every read must give it back. */
+/** The text of a record as every read must return it. */
 export type ModelText = { userMessage: string; assistantMessage: string } | { text: string };
 
-/** A record as its caller may think of it. The flags are promises of the README, not places in Redis. */
+/** A record as its caller may think of it. The flags stand for promises of the documentation, not for places in Redis. */
 export interface ModelRecord {
   id: string;
   contextId: string;
   createdAt: string;
   text: ModelText;
-  /** The job that saved it; a reflection is delivered once only and keeps none. */
+  /** The job that saved it. A reflection is delivered only once, so its job is not kept. */
   job: ChatJob | null;
   /** Its job waits for a worker. */
   queued: boolean;
   /** The queue still knows its job, so that saving it again changes nothing. */
   jobKept: boolean;
-  /** Its worker was through with it at least once: it must be in every read from now on. */
+  /** Its worker was through with it at least once, so every read must have it from now on. */
   remembered: boolean;
   /** The next flush takes it. */
   pending: boolean;
-  /** Refused by Supabase, waits for a person, and is still read. */
+  /** Supabase has refused it. It waits for a person, and reads still have it. */
   aside: boolean;
   /** Its job waits in quarantine. */
   quarantined: boolean;
@@ -33,7 +33,7 @@ export interface ModelRecord {
 export interface HeldRecord {
   id: string;
   spoiled: boolean;
-  /** False since somebody else has finished what was taken. */
+  /** It is false from the moment when somebody else has finished what was taken. */
   due: boolean;
 }
 
@@ -47,26 +47,26 @@ export interface ModelFlush {
   failedCount: number;
 }
 
-/** What is seen from outside: ids that are pending, and ids that have a row. */
+/** What can be seen from outside: the ids that are pending, and the ids that have a row. */
 export interface Seen {
   pending: ReadonlySet<string>;
   rows: ReadonlySet<string>;
 }
 
 /**
- * Mnemoq without its stores: what must be true of every record after every step. It knows nothing of caches, floors, trimming
- * and times to live, because none of them may show. Where a step may end in more than one way (a flush stopped half
- * way), the model looks which one it was and refuses what no step may do.
+ * Mnemoq without its stores: what must be true of every record after every step. The model knows nothing of caches, floors,
+ * trimming and times to live, because none of them may be noticed. Where a step may end in more than one way (a flush that was
+ * stopped half way), the model looks at how it has ended, and fails for an end that is not allowed.
  */
 export class Model {
   readonly records = new Map<string, ModelRecord>();
-  /** Ids by what their caller calls them: an explicit id or an idempotency key of a conversation. */
+  /** The ids of records by the names that their callers use: an explicit id, or an idempotency key of a conversation. */
   readonly ids = new Map<string, string>();
-  /** What a flush worker took and has not finished. */
+  /** The records that a flush worker has taken and not finished. */
   held: HeldRecord[] | null = null;
-  /** Conversations somebody is refilling. */
+  /** The conversations that somebody is refilling. */
   readonly refilling = new Set<string>();
-  /** Steps so far: makes texts and page sizes differ without another random choice. */
+  /** The number of steps so far. It makes texts and page sizes differ without another random choice. */
   steps = 0;
 
   add(record: Pick<ModelRecord, 'id' | 'contextId' | 'createdAt' | 'text' | 'job'>): ModelRecord {
@@ -92,17 +92,20 @@ export class Model {
       .toSorted();
   }
 
-  /** A conversation as every read must give it: all its workers are through with, in order. */
+  /** Returns a conversation as every read must return it: all records that its workers are through with, in order. */
   conversation(contextId: string): ModelRecord[] {
     return this.where((record) => record.contextId === contextId && record.remembered).toSorted(byTimeThenId);
   }
 
-  /** A conversation of which something is nowhere but in Redis, so that it must not expire. */
+  /** Tells whether something of a conversation is only in Redis, so that it must not expire. */
   hasUncommitted(contextId: string): boolean {
     return this.where((record) => record.contextId === contextId && (record.pending || record.aside)).length > 0;
   }
 
-  /** A worker is through with a turn. Only one that was committed may go either way: a cache may have forgotten it. */
+  /**
+   * A worker is through with a turn. Only a turn that was committed may become pending again or not: the cache may have
+   * forgotten it.
+   */
   deliver(record: ModelRecord, commits: boolean, pendingNow: boolean): void {
     const fresh = !record.remembered || (!record.pending && !record.aside && pendingNow);
     record.remembered = true;
@@ -115,7 +118,7 @@ export class Model {
     }
   }
 
-  /** A flush has ended: nothing that was pending may be gone, and what it says it did is what it did. */
+  /** A flush has ended. Nothing that was pending may be lost, and its counts must be right. */
   settle(seen: Seen, flush: ModelFlush): void {
     let flushed = 0;
     let refused = 0;
@@ -138,8 +141,8 @@ export class Model {
   }
 
   /**
-   * The worker that stood still is through, without a failure. What somebody else has finished meanwhile is no longer its
-   * business, also where it is pending once more.
+   * The worker that stood still is through, without a failure. It no longer decides about a record that somebody else has
+   * finished meanwhile, even if that record is pending once more.
    */
   settleHeld(): void {
     for (const { id, spoiled, due } of this.held ?? []) {
@@ -165,7 +168,7 @@ function byTimeThenId(a: ModelRecord, b: ModelRecord): number {
   return a.id < b.id ? -1 : 1;
 }
 
-/** In a form that compares as text: of Mnemoq, which tells three digits of a second or six, and of PostgREST, which tells none to six. */
+/** Brings a time into a form that compares as text. Mnemoq writes three or six digits of a second, PostgREST none to six. */
 export function toMicroseconds(createdAt: string): string {
   const [, seconds = '', fraction = ''] = /^(.{19})(?:\.(\d+))?(?:Z|\+00:00)$/.exec(createdAt) ?? [];
   return `${seconds}.${fraction.padEnd(6, '0')}`;

@@ -12,7 +12,7 @@ const contextId = fc.constantFrom(...CONTEXTS);
 const limit = fc.integer({ min: 1, max: 6 });
 const at = fc.constantFrom<('before' | 'after')[]>('before', 'after');
 
-/** While somebody refills a conversation, a reader waits up to two seconds for it, which a run has no time for. */
+/** While somebody refills a conversation, a reader waits up to two seconds for that. A run has no time for it. */
 function isFree(model: Readonly<Model>, { contextId }: { contextId: string }): boolean {
   return !model.refilling.has(contextId);
 }
@@ -47,7 +47,7 @@ const readPages = command('readPages', fc.record({ contextId, limit }), always, 
   comparePages(model, bench, contextId, limit),
 );
 
-/** Everything is committed and its cache expires while a reader is between Redis and Supabase, or has just read there. */
+/** Everything is committed and the cache expires while a reader is between Redis and Supabase, or has just read Supabase. */
 const readWhileFlushed = command(
   'readWhileFlushedAndExpired',
   fc.record({ contextId, limit, at, recent: fc.boolean() }),
@@ -89,7 +89,7 @@ const expire = command('expire', fc.record({ contextId }), always, (_, bench, { 
   bench.expire(contextId),
 );
 
-/** What a worker does when Redis is nearly full: it lets go of every cache that Supabase has whole. */
+/** Does what a worker does when Redis is nearly full: it drops every cache of which Supabase has everything. */
 const makeRoom = command('makeRoom', fc.constant(null), always, async (_, bench) => {
   await Array.fromAsync(bench.parts.shortTerm.dropCommitted(100));
 });
@@ -109,14 +109,14 @@ function statusesOf({ quarantined, pending, row, queued, job, remembered }: Mode
   if (quarantined) return ['quarantined'];
   if (pending) return ['cached'];
   if (row && job === null) return ['pinned'];
-  // Saved once more after the queue forgot it: then it waits there, too.
+  // It was saved once more after the queue had forgotten it, so it waits in the queue as well.
   if (row && queued) return ['committed', 'queued'];
   if (row) return ['committed'];
   expect(remembered).toBe(false);
   return ['queued'];
 }
 
-/** How records are read and what happens to caches meanwhile, and how often each step is chosen beside the others. */
+/** The steps by which records are read and caches change, and how often each is chosen beside the others. */
 export const READING: [weight: number, step: fc.Arbitrary<ModelCommand>][] = [
   [3, readRecent],
   [1, readPages],

@@ -7,7 +7,7 @@ import type { Model, ModelRecord } from './model.ts';
 import { kept, KINDS_OF_TEXT, KINDS_OF_TIME, textOf, tokensOf, whenOf } from './texts.ts';
 
 const USER = 'user-1';
-/** Few, so that saving the same again is common. */
+/** There are few names, so that the same thing is often saved again. */
 const NAMES = 8;
 
 const conversation = fc.constantFrom(...CONTEXTS);
@@ -16,7 +16,7 @@ const textKind = fc.nat({ max: KINDS_OF_TEXT - 1 });
 const time = fc.nat({ max: KINDS_OF_TIME - 1 });
 const name = fc.nat({ max: NAMES - 1 });
 
-/** The same id for the same name in every run; ids in no particular order with their names. */
+/** Returns the same id for the same name in every run. The order of the ids is not that of the names. */
 function explicitId(contextId: string, number: number): string {
   const digits = `${CONTEXTS.indexOf(contextId as never)}${(number * 5) % NAMES}`;
   return `018f0000-0000-7000-8000-0000000000${digits}`;
@@ -36,7 +36,8 @@ const save = command(
   async (model, bench, { contextId, name, by, time, text, important }) => {
     const called = `${by} ${name} of ${contextId}`;
     const known = model.records.get(model.ids.get(called) ?? '');
-    // Saved again while the queue knows the job, anything may differ; later it is the same turn, sent once more.
+    // While the queue knows the job, a save with the same name may have another content. Later it is the same turn, sent once
+    // more.
     const when = whenOf(time);
     const fresh = {
       userMessage: textOf(text, `question ${name} ${model.steps}`),
@@ -159,7 +160,7 @@ async function isPending(bench: Bench, { id }: ModelRecord): Promise<boolean> {
   return (await bench.pending()).includes(id);
 }
 
-/** How records come in, and how often each step is chosen beside the others. */
+/** The steps by which records come in, and how often each is chosen beside the others. */
 export const SAVING: [weight: number, step: fc.Arbitrary<ModelCommand>][] = [
   [5, save],
   [5, work],

@@ -9,20 +9,20 @@ import { type JestReport, judge, type Verdict } from './verdict.ts';
 
 const ENVIRONMENT = './test/mutants/environment.mjs';
 
-/** A test file to run in a tree, or some tests of it. */
+/** A test file that runs in a tree, or some tests of that file. */
 export interface TestRun {
   file: string;
   test?: string | undefined;
   limitMs: number;
   environment: Record<string, string>;
   /**
-   * Whether jest ends even where something is still open. Code with a mistake in it need not close what it has opened; code
-   * as it is must.
+   * Whether jest ends although something is still open. Code with a mistake in it need not close what it has opened. The code as
+   * it is must close everything.
    */
   forceExit: boolean;
 }
 
-/** Runs it in a process group of its own, which is gone afterwards however it went. */
+/** Runs the test in a process group of its own, which is gone afterwards, however the test has ended. */
 export async function runJest(
   { dir, temporary }: Tree,
   { file, test, limitMs, environment, forceExit }: TestRun,
@@ -47,7 +47,7 @@ export async function runJest(
   );
   const exited = once(child, 'exit').then(() => 'exited');
   const { pid } = child;
-  // The group is not that of this process, so what ends this process does not reach it.
+  // This process is not in the group, so a signal that ends this process does not reach the group.
   const callOff = pid === undefined ? () => undefined : whenGone('kill -9 "-$1"', String(pid));
   child.once('exit', callOff);
   const stopped = new AbortController();

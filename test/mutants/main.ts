@@ -13,11 +13,11 @@ import { MUTANTS } from './mutants.ts';
 import { Tree } from './tree.ts';
 import type { Verdict } from './verdict.ts';
 
-/** Both Supabases starting on a busy machine, and the test file. */
+/** This includes the start of Supabase on a busy machine. */
 const LIMIT_MS = 240_000;
 /**
- * For the model: the same sequences every time, so that a mutant killed today is killed tomorrow; more of them than in
- * `npm test`, for the first failure ends it, and not shrunk, for nobody reads it.
+ * The settings of the model. The sequences are the same every time, so that a mutant that is killed today is killed tomorrow.
+ * They are more than in `npm test`, because the first failure ends the run. They are not shrunk, because nobody reads them.
  */
 const MODEL = { MODEL_SEED: '1', MODEL_RUNS: '60', MODEL_SHRINK: 'no' };
 const RUN = { limitMs: LIMIT_MS, environment: MODEL };
@@ -27,7 +27,7 @@ interface Trial {
   breaks: string;
   caughtBy: string;
   killed: boolean;
-  /** What the test found, or why it found nothing. */
+  /** What the test has found, or why it has found nothing. */
   finding: string;
   seconds: number;
 }
@@ -62,7 +62,7 @@ try {
   process.exitCode = report(error);
 }
 
-/** The tests must be green on the code as it is, else red says nothing. */
+/** Checks that the tests are green on the code as it is. Otherwise a red test would prove nothing. */
 async function requireGreen(chosen: readonly Mutant[], interrupted: AbortSignal): Promise<void> {
   for (const [file, mutants] of Map.groupBy(chosen, ({ caughtBy }) => caughtBy)) {
     const tests = mutants.map(({ test }) => test);

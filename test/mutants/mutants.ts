@@ -9,8 +9,8 @@ import { SEARCH } from './list/search.ts';
 import { SHORT_TERM } from './list/short-term.ts';
 
 /**
- * Each one is killed by its test; `npm run test:mutants` shows it. That the texts still stand in the code is looked after by
- * `test/house/mutants.test.ts`, in `npm test`.
+ * All known mistakes. `npm run test:mutants` shows that a test sees each of them. `test/house/mutants.test.ts`, which `npm test`
+ * runs, checks that their texts still stand in the code.
  */
 export const MUTANTS: readonly Mutant[] = [
   ...SHORT_TERM,

@@ -1,14 +1,14 @@
-/** What became of a test run. */
+/** How a test run has ended. */
 export type Verdict =
   | { kind: 'green' }
-  /** A test ran and found something wrong. */
+  /** A test has run and found something wrong. */
   | { kind: 'red'; reason: string }
-  /** It was not through when its time was up. */
+  /** It did not end in time. */
   | { kind: 'hung' }
-  /** No test came as far as finding anything: this says nothing about the code. */
+  /** No test came so far that it could find anything. This says nothing about the code. */
   | { kind: 'broken'; reason: string };
 
-/** What `jest --json` writes, as far as it is needed here. */
+/** The part of the output of `jest --json` that is needed here. */
 export interface JestReport {
   numPassedTests: number;
   testResults: {
@@ -17,7 +17,7 @@ export interface JestReport {
   }[];
 }
 
-/** How environment.mjs marks what a hook has thrown. */
+/** The mark that environment.mjs puts before an error of a hook. */
 const HOOK_FAILED = 'HOOK FAILED: ';
 
 /** Tells a test that found something from one that never began, because its file does not load or its parts do not start. */
@@ -37,7 +37,7 @@ export function judge(report: JestReport | null): Verdict {
   return { kind: 'red', reason: innermost(found[0] ?? '') };
 }
 
-/** The model's failure quotes the error that it is about, after the one of the test itself. */
+/** Returns the last error of a message. A failure of the model quotes the error that it is about after the one of the test. */
 function innermost(message: string): string {
   const errors = message.split('\n').filter((line) => /\bError: /.test(line));
   return (errors.at(-1) ?? firstLine(message)).replace(/^[+\s]+/, '');

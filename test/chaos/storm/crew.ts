@@ -6,20 +6,20 @@ import { WORKER_KINDS, type WorkerKind } from '../../../workers/kinds.ts';
 import { oneOf, type Random } from '../random.ts';
 
 const PROGRAM = path.join(import.meta.dirname, '../../../cli/main.ts');
-/** As an orchestrator's back-off begins. */
+/** The first pause of an orchestrator before it starts a container again. */
 const RESTART_MS = 500;
-/** An orchestrator's patience after SIGTERM; the workers of a run are told to take less. */
+/** How long an orchestrator waits after SIGTERM. The workers of a run are told to take less. */
 const GRACE_MS = 20_000;
 
 interface Member {
   name: string;
   kind: WorkerKind;
   child: ChildProcess;
-  /** What the run did to it last; an end without it is the worker's own doing. */
+  /** The signal that the run has sent to it last. A worker that ends without one has ended by itself. */
   sent: NodeJS.Signals | null;
 }
 
-/** Workers as real processes, several of each kind, started again whenever one ends, as an orchestrator would. */
+/** Runs workers as real processes, several of each kind, and starts one again whenever it ends, as an orchestrator does. */
 export class Crew {
   readonly #environment: Record<string, string>;
   readonly #logDir: string;
@@ -27,7 +27,7 @@ export class Crew {
   readonly #members: Member[] = [];
   readonly #timers = new Set<NodeJS.Timeout>();
   #stopping = false;
-  /** Ends that nobody asked for, in words. */
+  /** Describes each end of a worker that nobody asked for. */
   readonly endings: string[] = [];
 
   constructor(environment: Record<string, string>, logDir: string, note: (line: string) => void) {
@@ -49,7 +49,7 @@ export class Crew {
     await Promise.all(this.#members.map(({ child, name }) => isUp(child, name)));
   }
 
-  /** Sends a signal to one worker of a kind, if one runs. */
+  /** Sends a signal to one worker of a kind, if there is one that runs. */
   strike(kind: WorkerKind, signal: 'SIGKILL' | 'SIGTERM', random: Random): void {
     const running = this.#members.filter((member) => member.kind === kind && isRunning(member.child));
     const [first, ...rest] = running;
@@ -61,7 +61,7 @@ export class Crew {
     else void this.#terminate(member);
   }
 
-  /** Ends them all as a deployment would. */
+  /** Ends all of them as a deployment does. */
   async stop(): Promise<void> {
     this.#stopping = true;
     for (const timer of this.#timers) clearTimeout(timer);
@@ -82,7 +82,8 @@ export class Crew {
 
   #fork(kind: WorkerKind, name: string): ChildProcess {
     const log = openSync(path.join(this.#logDir, `${name}.log`), 'a');
-    // Away from the .env of whoever runs this, and out of the process group that Ctrl-C reaches.
+    // The folder is another one, so that no `.env` of the person who runs this is read. The process group is another one, so
+    // that Ctrl-C does not reach it.
     const child = fork(PROGRAM, ['worker', kind], {
       cwd: this.#logDir,
       env: this.#environment,

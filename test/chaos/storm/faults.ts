@@ -5,16 +5,19 @@ import type { Crew } from './crew.ts';
 import { oneOf, type Random, wholeFrom } from '../random.ts';
 import type { Stage } from './stage.ts';
 
-/** What a fault breaks; two that break the same never overlap. */
+/** The part that a fault breaks. Two faults that break the same part never overlap. */
 export type Part = WorkerKind | 'redis' | 'supabase' | 'ipfs';
 
 export interface FaultEntry {
   part: Part;
-  /** In words, for the report. */
+  /** The words for it in the report. */
   what: string;
-  /** Recovery shows in a job of each of these queues that ends well: a turn cached, a flush that commits, a pin. */
+  /**
+   * The recovery shows when a job of each of these queues ends well: a turn is cached, a flush commits something, a document is
+   * pinned.
+   */
   watches: readonly WorkerKind[];
-  /** Breaks it, and gives what mends it. */
+  /** Breaks the part, and returns the function that mends it. */
   start(setting: FaultSetting): Promise<() => Promise<void>>;
 }
 
@@ -24,14 +27,14 @@ export interface FaultSetting {
   random: Random;
 }
 
-/** How long a blow waits for a worker with something in hand. */
+/** How long a blow waits for a worker that has something in hand. */
 const IN_HAND_MS = 4_000;
 const IN_HAND_POLL_MS = 5;
 const ALL: readonly WorkerKind[] = ['chat', 'flush', 'reflection'];
-/** Any CID that is not the one of the file: this is the empty file's. */
+/** A CID that is never the one of the document. It is that of the empty file. */
 const OTHER_CID = 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku';
 
-/** Every way in which a run breaks something. */
+/** All the ways in which a run breaks something. */
 export const FAULTS = {
   'chat-kill': strike('chat', 'SIGKILL', 'kill -9 of a chat worker'),
   'chat-term': strike('chat', 'SIGTERM', 'SIGTERM to a chat worker'),
@@ -108,7 +111,7 @@ export const FAULTS = {
 export type FaultKind = keyof typeof FAULTS;
 export const FAULT_KINDS = Object.keys(FAULTS) as FaultKind[];
 
-/** What befalls a request: before the service sees it, or marked to befall it after. */
+/** What happens to a request: before the service sees it, or after, where it is marked `late`. */
 type Befall = ((request: ProxiedRequest) => Fault | null) & { late?: true };
 
 function after(concerned: (request: ProxiedRequest) => boolean, fault: Fault): Befall {
@@ -136,7 +139,7 @@ function strike(kind: WorkerKind, signal: 'SIGKILL' | 'SIGTERM', what: string): 
   };
 }
 
-/** A worker is struck when its kind has something in hand, if that is soon. */
+/** Waits until workers of this kind have something in hand, but not for long. */
 async function hasJobsInHand({ redis }: Stage, kind: WorkerKind): Promise<void> {
   for (const deadline = Date.now() + IN_HAND_MS; Date.now() < deadline; await sleep(IN_HAND_POLL_MS)) {
     const inHand = await redis.llen(`bull:${kind}:active`).catch(() => 0); // Redis may be away as well

@@ -3,29 +3,32 @@ import { type Random, randomOf, shuffled, wholeFrom } from '../random.ts';
 
 export interface PlannedFault {
   kind: FaultKind;
-  /** From the start of the run. */
+  /** The time from the start of the run. */
   atMs: number;
   forMs: number;
 }
 
 export interface PlanOptions {
   seed: string;
-  /** No fault begins later than this, unless its kind has not been yet. */
+  /** No fault begins later than this, unless its kind has not come yet. */
   lastMs: number;
   kinds: readonly FaultKind[];
 }
 
-/** Shortest and longest, in ms. */
+/** The shortest and the longest fault, in ms. */
 const FAULT_MS = [1_000, 7_000] as const;
-/** Pauses on the two tracks: on the first there is nearly always a fault, the second makes it two now and then. */
+/**
+ * The shortest and the longest pause of each track, in ms. The first track nearly always has a fault; the second adds another
+ * one now and then.
+ */
 const PAUSES_MS: readonly (readonly [min: number, max: number])[] = [
   [500, 3_000],
   [3_000, 12_000],
 ];
 
 /**
- * Which fault begins when, and for how long: a matter of the seed alone. Two tracks, so that up to two overlap, never
- * two that break the same part. Every kind comes once before any comes twice.
+ * Decides from the seed alone which fault begins when, and how long it lasts. There are two tracks, so up to two faults overlap,
+ * but never two that break the same part. Every kind comes once before any kind comes twice.
  */
 export function planFaults({ seed, lastMs, kinds }: PlanOptions): PlannedFault[] {
   const random = randomOf(`${seed} faults`);
@@ -44,7 +47,7 @@ export function planFaults({ seed, lastMs, kinds }: PlanOptions): PlannedFault[]
   }
 }
 
-/** Draws kinds without putting them back until all were drawn; one that would break `busy` waits for its turn. */
+/** Draws kinds from a bag, which is filled again when it is empty. A kind that would break the part `busy` stays in the bag. */
 function bagOf(kinds: readonly FaultKind[], random: Random): (busy: Part | null) => FaultKind {
   let bag: FaultKind[] = [];
   return (busy) => {

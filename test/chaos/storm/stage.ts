@@ -19,36 +19,36 @@ export interface StageOptions {
   supabase: 'postgrest' | 'embedded';
 }
 
-/** A Supabase of the run's own, as far as faults can reach into it. */
+/** The Supabase of a run, as far as faults need to reach into it. */
 interface SupabaseServer {
   url: string;
   serviceKey: string;
-  /** Runs SQL as the superuser; null where there is no way to. */
+  /** Runs SQL as the superuser. It is null for a Supabase that offers no such way. */
   sql: ((text: string) => Promise<unknown>) | null;
-  /** Kills the API and starts it again, on the same URL; null where that cannot be. */
+  /** Kills the API and starts it again on the same URL. It is null for a Supabase whose API is in this process. */
   api: { kill(): Promise<void>; start(): Promise<void> } | null;
   stop(): Promise<void>;
 }
 
-/** Bytes, then HTTP: what stands between Mnemoq and a service. Redis has only the first. */
+/** The two proxies between Mnemoq and a service: the first one passes bytes, the second one HTTP. Redis has only the first. */
 interface Way {
   line: HalfOpenProxy;
   http: FaultProxy;
 }
 
-/** Real parts of a run's own, every way to them through proxies that can fail, and ways past those for the audit. */
+/** The real parts of a run. Mnemoq reaches them through proxies that can fail; the audit reaches them directly. */
 export class Stage {
-  /** With it Mnemoq reaches the parts, by the ways that fail. */
+  /** The settings with which Mnemoq reaches the parts, through the proxies. */
   readonly environment: Record<string, string>;
   readonly redisLine: HalfOpenProxy;
   readonly supabaseWay: Way;
   readonly ipfsWay: Way;
   readonly supabaseServer: SupabaseServer;
-  /** Past the proxies. */
+  /** These reach the parts without the proxies. */
   readonly redis: Redis;
   readonly supabase: SupabaseClient;
   readonly ipfsUrl: string;
-  /** When Redis was last killed; what was acknowledged before it must be there after it. */
+  /** The times at which Redis was killed. What was acknowledged before such a time must be there after it. */
   readonly redisKills: number[] = [];
   readonly #options: StageOptions;
   readonly #ipfs: EmbeddedIpfs;
@@ -104,7 +104,7 @@ export class Stage {
       MEMORY_ENCRYPTION_KEYS: secrets.encryptionKeys,
       MEMORY_SIGNING_KEY: secrets.signingKey,
       MEMORY_LOG_LEVEL: 'info',
-      // Short, so that expiry, trimming, refill and every time limit come many times in a run.
+      // These are short, so that expiry, trimming, refill and every time limit come many times in a run.
       MEMORY_REDIS_TTL_SECONDS: '6',
       MEMORY_SHORT_TERM_LIMIT: '20',
       MEMORY_FLUSH_INTERVAL_MS: '1500',
@@ -117,7 +117,7 @@ export class Stage {
     return new Stage({ options, environment, server, redisLine, supabaseServer, supabaseWay, ipfs, ipfsWay });
   }
 
-  /** Makes Supabase refuse rows of poisoned conversations; false where it cannot be made to. */
+  /** Makes Supabase refuse the rows of poisoned conversations. Returns false for a Supabase that cannot be made to do so. */
   async poison(): Promise<boolean> {
     const { sql } = this.supabaseServer;
     await sql?.(`alter table memories add constraint chaos_poison check (context_id not like '%${POISON}')`);
@@ -136,16 +136,16 @@ export class Stage {
     await this.#server.stop();
   }
 
-  /** On the same port, from the same append-only file. */
+  /** Starts Redis again on the same port, from the same append-only file. */
   async startRedis(): Promise<void> {
     const { dir, appendfsync } = this.#options;
     this.#server = await startRedis(path.join(dir, 'redis'), { port: this.#server.port, appendfsync });
   }
 
-  /** Redis stands still, its connections stay. */
+  /** Stops Redis with SIGSTOP. Its connections stay open. */
   freezeRedis(): void {
     const { process: server } = this.#server;
-    // A stopped process does not hear the signal of its own guard.
+    // A process that is stopped does not hear the signal of its own guard, so it must be woken first.
     this.#thaw = whenGone('kill -CONT "$1"', String(server.pid));
     server.kill('SIGSTOP');
   }

@@ -10,16 +10,19 @@ import { FAULTS, type FaultEntry, type FaultKind, type FaultSetting, type Part }
 import type { PlannedFault } from './plan.ts';
 
 const POLL_MS = 200;
-/** Finished flushes looked at for the first that committed something. */
+/** How many finished flushes are looked at to find the first one that committed something. */
 const FLUSHES = 200;
 
-/** A fault that was, and how long after its end what it broke was seen at work; null when nothing was seen any more. */
+/**
+ * A fault that is over, and the time from its end until the broken part was seen at work. The time is null when that was not
+ * seen.
+ */
 export interface Survived {
   kind: FaultKind;
   recoveredMs: number | null;
 }
 
-/** Carries a plan out, and watches how what was broken gets going again. */
+/** Carries a plan out, and watches how the broken parts recover. */
 export class Storm {
   readonly #setting: FaultSetting;
   readonly #note: (line: string) => void;
@@ -32,7 +35,7 @@ export class Storm {
     this.#note = note;
   }
 
-  /** Resolves when every fault has been and is mended. One whose part is still being mended waits for that. */
+  /** Resolves when every fault has come and is mended. A fault whose part is still being mended waits for that. */
   async carryOut(plan: readonly PlannedFault[], signal: AbortSignal): Promise<void> {
     const start = Date.now();
     for (const fault of plan) {
@@ -45,7 +48,7 @@ export class Storm {
     await Promise.all(this.#parts.values());
   }
 
-  /** What was survived so far; recoveries not seen by now are not waited for. */
+  /** Returns the faults that were survived so far. It does not wait for recoveries that were not seen yet. */
   async survived(): Promise<Survived[]> {
     this.#watching.abort();
     return Promise.all(this.#recoveries);
@@ -55,7 +58,7 @@ export class Storm {
     const fault: FaultEntry = FAULTS[kind];
     this.#note(`${kind} begins`);
     const mend = await fault.start(this.#setting);
-    // A worker struck is struck; everything else lasts.
+    // A blow at a worker has no duration; every other fault lasts.
     if (!kind.endsWith('-kill') || kind === 'redis-kill') await sleep(forMs, null, { signal }).catch(() => undefined);
     await mend();
     this.#note(`${kind} ends`);
@@ -79,7 +82,10 @@ export class Storm {
   }
 }
 
-/** When a job of a queue first ended well since a moment, by the worker's clock; a flush only if it committed something. */
+/**
+ * Returns the time at which the first job of a queue ended well after a moment, by the clock of its worker. A flush counts only
+ * if it committed something.
+ */
 async function firstDone(redis: Redis, queue: WorkerKind, since: number): Promise<number | null> {
   try {
     const done = await redis.zrangebyscore(`bull:${queue}:completed`, since, '+inf', 'WITHSCORES', 'LIMIT', 0, FLUSHES);

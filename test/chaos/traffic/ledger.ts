@@ -3,10 +3,12 @@ import { positionOf } from '../../../shared/records/position.ts';
 import type { RecordText } from '../../../shared/records/tokens.ts';
 import { idOf, type Script } from './script.ts';
 
-/** How far a line has come, as its producer was told or a reader has seen; finished: every read must have it. */
+/**
+ * How far a line has come, by what its producer was told or what a reader has seen. From `finished` on every read must have it.
+ */
 type Progress = 'planned' | 'acknowledged' | 'finished';
 
-/** One record that may be in the memory, and what its producer knows of it. */
+/** One record that may be in the memory, and what its producer knows about it. */
 export interface Entry {
   number: number;
   id: string;
@@ -17,11 +19,11 @@ export interface Entry {
   module: 'chat' | 'reflection';
   poison: boolean;
   progress: Progress;
-  /** When it was acknowledged first; 0 before that. */
+  /** The time at which it was first acknowledged; 0 before that. */
   acknowledgedAt: number;
 }
 
-/** What was promised: every record of the script, and which of them the memory has acknowledged. */
+/** Keeps what was promised: every record of the script, and which of them the memory has acknowledged. */
 export class Ledger {
   readonly #script: Script;
   readonly #entries: Entry[] = [];
@@ -62,7 +64,7 @@ export class Ledger {
     return this.#acknowledged;
   }
 
-  /** Their ids, the liveliest first. */
+  /** The ids of the conversations, the liveliest first. */
   get contextIds(): string[] {
     return [...this.#conversations].toSorted(([, a], [, b]) => b.length - a.length).map(([contextId]) => contextId);
   }
@@ -71,7 +73,7 @@ export class Ledger {
     return this.#byId.get(id);
   }
 
-  /** What must be in every read of a conversation that begins now. */
+  /** Returns what every read of a conversation that begins now must have. */
   finishedOf(contextId: string): Entry[] {
     return (this.#conversations.get(contextId) ?? []).filter(({ progress }) => progress === 'finished');
   }
@@ -80,7 +82,7 @@ export class Ledger {
     return (this.#conversations.get(contextId) ?? []).filter(({ progress }) => progress !== 'planned');
   }
 
-  /** A producer was told that it is saved; `finished` when it has waited for its worker. */
+  /** Records that a producer was told of a save. The save is `finished` when the producer has waited for the worker. */
   acknowledge(number: number, finished: boolean): void {
     const entry = this.#entries[number];
     if (!entry) throw new Error(`the script has no line ${number}`);
@@ -92,12 +94,12 @@ export class Ledger {
     else if (entry.progress === 'planned') entry.progress = 'acknowledged';
   }
 
-  /** Somebody has seen it stored, acknowledged or not: from now on every read must have it. */
+  /** Records that somebody has seen it stored, acknowledged or not: from now on every read must have it. */
   expect(entry: Entry): void {
     entry.progress = 'finished';
   }
 
-  /** What a record must say. */
+  /** Returns the text that a record must have. */
   textOf(entry: Entry): RecordText {
     const line = this.#script.line(entry.number);
     return line.kind === 'turn'
@@ -105,7 +107,7 @@ export class Ledger {
       : { text: line.input.reflectionText };
   }
 
-  /** In what a stored record differs from what was saved under its id; empty when in nothing. */
+  /** Returns the names of the fields in which a stored record differs from what was saved under its id. */
   differences(record: Omit<MemoryRecord, 'tokens' | 'textCache' | 'cid'>, text: RecordText): string[] {
     const entry = this.#byId.get(record.id);
     if (!entry) return ['id'];

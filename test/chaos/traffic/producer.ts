@@ -1,6 +1,7 @@
 /**
- * A program that saves its part of the script, as a service would: several lanes, a pause and the same idempotency key
- * after an error. Told by its parent what to save, it tells it of every acknowledgement, and ends with it.
+ * A program that saves its part of the script as a service does: in several lanes, and after an error it pauses and repeats the
+ * save with the same idempotency key. Its parent tells it what to save, and is told of every acknowledgement. It ends when its
+ * parent is gone.
  */
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,34 +9,34 @@ import { MemoryCore, type Receipt } from '../../../producers/index.ts';
 import { isError, MnemoqError, messageOf } from '../../../shared/errors.ts';
 import { type Line, Script, type ScriptSize } from './script.ts';
 
-/** What a producer is told first. */
+/** The first message to a producer. */
 export interface Assignment {
   size: ScriptSize;
-  /** Every `of`-th line from `part` on is its own. */
+  /** It saves every `of`-th line, beginning with line `part`. */
   part: number;
   of: number;
-  /** When the script began, and how long it takes, in ms. */
+  /** The time at which the script began, and its duration, in ms. */
   startedAt: number;
   lastsMs: number;
-  /** Lines that one before it, which is gone, has saved. */
+  /** The lines that an earlier producer, which is gone, has saved. */
   saved: readonly number[];
 }
 
-/** What it tells. */
+/** The messages of a producer. */
 export type Report =
   | { type: 'acknowledged'; number: number; finished: boolean }
-  /** A save that nothing entitled the memory to refuse. */
+  /** A save that the memory has refused without a reason. */
   | { type: 'refused'; number: number; reason: string }
-  /** A save that failed as one may during a fault. */
+  /** A save that failed as it may during a fault. */
   | { type: 'failed'; code: string }
   | { type: 'done' };
 
 const LANES = 12;
 const PAUSE_MS = 200;
 const WAIT_MS = 4_000;
-/** A lane that finds this many lines overdue saves as many at once. */
+/** A lane that finds lines overdue saves up to this many at once. */
 const BULK = 20;
-/** Errors that tell of a part that is away, and after which the same save is repeated. */
+/** The codes of errors that tell of a part that is away. After such an error the same save is repeated. */
 const TRANSIENT = ['redis_unavailable', 'redis_full', 'timeout'] as const;
 
 const told = once(process, 'message');
@@ -61,7 +62,7 @@ async function lane(): Promise<void> {
   }
 }
 
-/** The next line, or a bulk of plain turns when that many are overdue. */
+/** Takes the next line, or several plain turns when they are overdue. */
 function takeLines(): Line[] {
   const lines: Line[] = [];
   while (next < script.length && lines.length < BULK) {
@@ -109,7 +110,7 @@ async function save(line: Line): Promise<Receipt> {
   return line.kind === 'turn' ? memory.saveChat(line.input, options) : memory.saveReflection(line.input, options);
 }
 
-/** Null when it failed; what should not have failed is told, and repeated all the same. */
+/** Returns null when the save has failed. A save that should not have failed is reported, and repeated all the same. */
 async function attempt<T>([line]: readonly Line[], work: () => Promise<T>): Promise<T | null> {
   try {
     return await work();

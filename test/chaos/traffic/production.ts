@@ -12,13 +12,13 @@ const PROGRAM = path.join(import.meta.dirname, 'producer.ts');
 const PRODUCERS = 2;
 const RESTART_MS = 1_000;
 
-/** The producers as real processes; what they are promised goes into the ledger. */
+/** Runs the producers as real processes. What they are promised goes into the ledger. */
 export class Production {
   readonly #children = new Set<ChildProcess>();
   readonly #ledger: Ledger;
   readonly #findings: Findings;
   #stopping = false;
-  /** Saves that failed with an error that tells of a part that is away, by its code. */
+  /** The number of saves that failed because a part was away, for each code of an error. */
   readonly failedSaves: Record<string, number> = {};
 
   constructor(ledger: Ledger, findings: Findings) {
@@ -26,7 +26,7 @@ export class Production {
     this.#findings = findings;
   }
 
-  /** Resolves when the whole script is saved. A producer that falls over is started again, where it was. */
+  /** Resolves when the whole script is saved. A producer that ends too early is started again, and goes on where it was. */
   async run(size: ScriptSize, lastsMs: number, environment: Record<string, string>, logDir: string): Promise<void> {
     const startedAt = Date.now();
     const parts = Array.from({ length: PRODUCERS }, async (_, part) => {
@@ -47,7 +47,7 @@ export class Production {
     for (const child of this.#children) child.kill('SIGKILL');
   }
 
-  /** One producer from its start to its end; false when it did not come to the end of its part. */
+  /** Runs one producer from its start to its end. Returns false when it did not come to the end of its part. */
   async #produce(assignment: Assignment, environment: Record<string, string>, logDir: string): Promise<boolean> {
     const log = openSync(path.join(logDir, `producer-${assignment.part}.log`), 'a');
     const child = fork(PROGRAM, [], {

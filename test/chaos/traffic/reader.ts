@@ -10,23 +10,23 @@ import { oneOf, type Random, randomOf, wholeFrom } from '../random.ts';
 const READERS = 2;
 const PAUSE_MS = 60;
 const PAGE = 100;
-/** How long a reader may need to find the way back to its parts. */
+/** How long a reader may need until it reaches its parts again. */
 const PATIENCE_MS = 30_000;
-/** A read may fail with these while something is broken. It may never be wrong. */
+/** The codes with which a read may fail while something is broken. A read may never be wrong. */
 const TRANSIENT = ['redis_unavailable', 'supabase_unavailable'] as const;
 
-/** Where a read was made, for the words of a finding. */
+/** Which read it was, for the words of a finding. */
 interface Reading {
   contextId: string;
   how: string;
 }
 
-/** Reads conversations while they are being written, and holds what it sees against the ledger. */
+/** Reads conversations while they are being written, and compares what it sees with the ledger. */
 export class Reader {
   readonly #memory: MemoryCore;
   readonly #ledger: Ledger;
   readonly #findings: Findings;
-  /** Reads that gave an answer, and reads that failed as they may. */
+  /** The number of reads that gave an answer, and of those that failed as they may. */
   readonly reads = { answered: 0, failed: 0 };
 
   constructor(environment: Record<string, string>, ledger: Ledger, findings: Findings) {
@@ -35,7 +35,7 @@ export class Reader {
     this.#findings = findings;
   }
 
-  /** Several at once, until told to stop. */
+  /** Makes several reads at once, until it is told to stop. */
   async run(seed: string, signal: AbortSignal): Promise<void> {
     const lanes = Array.from({ length: READERS }, async (_, lane) => {
       const random = randomOf(`${seed} reader ${lane}`);
@@ -47,7 +47,7 @@ export class Reader {
     await Promise.all(lanes);
   }
 
-  /** A conversation from beginning to end, page by page. */
+  /** Reads a conversation from beginning to end, page by page. */
   async readWhole(contextId: string): Promise<void> {
     const due = this.#ledger.finishedOf(contextId);
     const records: ContextRecord[] = [];
@@ -61,7 +61,7 @@ export class Reader {
     this.#check({ contextId, how: 'whole' }, records, due);
   }
 
-  /** Its newest records. */
+  /** Reads the newest records of a conversation. */
   async readRecent(contextId: string, limit: number): Promise<void> {
     const due = this.#ledger.finishedOf(contextId);
     const { items } = await this.#memory.loadRecentContext(contextId, { limit });
@@ -71,7 +71,7 @@ export class Reader {
     this.#check({ contextId, how: `newest ${limit}` }, items, dueNow);
   }
 
-  /** Whether reads get an answer again, at once or after a while: all parts are there now. */
+  /** Tells whether a read gets an answer, at once or after a while. All parts are there by then. */
   async isAnswered(contextId: string): Promise<boolean> {
     for (const deadline = Date.now() + PATIENCE_MS; Date.now() < deadline; await sleep(PAUSE_MS)) {
       const answered = await this.#memory.loadRecentContext(contextId).catch(() => null);
@@ -91,7 +91,7 @@ export class Reader {
 
   async #readSomething(random: Random): Promise<void> {
     const contextIds = this.#ledger.contextIds;
-    // The liveliest ones more often: there is most to get wrong.
+    // The liveliest conversations are read more often, because most can go wrong in them.
     const contextId = contextIds[Math.floor(contextIds.length * random() ** 2)] ?? '';
     const pick = random();
     if (pick < 0.2) await this.#askForStatus(contextId, random);
@@ -99,7 +99,7 @@ export class Reader {
     else await this.readRecent(contextId, oneOf([1, 5, 20, 50, wholeFrom(1, 200, random)], random));
   }
 
-  /** A record that is further than its queue is finished: from now on every read must have it. */
+  /** Asks for the status of a record. Once it has left its queue, every read must have it from now on. */
   async #askForStatus(contextId: string, random: Random): Promise<void> {
     const [first, ...rest] = this.#ledger.acknowledgedOf(contextId).filter(({ progress }) => progress !== 'finished');
     if (!first) return;
@@ -149,7 +149,7 @@ function textIn({ text, userMessage = '', assistantMessage = '' }: ContextRecord
   return text === undefined ? { user: userMessage, assistant: assistantMessage } : { text };
 }
 
-/** A record in words. */
+/** Describes a record in words. */
 export function named({ number, id, module, acknowledgedAt }: Entry): string {
   const when = acknowledgedAt === 0 ? 'never acknowledged' : `acknowledged ${new Date(acknowledgedAt).toISOString()}`;
   return `${module} of line ${number}, ${id}, ${when}`;

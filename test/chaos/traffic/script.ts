@@ -7,39 +7,42 @@ import { newChatJob, newReflectionJob } from '../../../producers/saving/new-job.
 import { randomOf, wholeFrom } from '../random.ts';
 import { textOf } from './texts.ts';
 
-/** How much is said in a run. */
+/** How much is saved in a run. */
 export interface ScriptSize {
   seed: string;
   turns: number;
   reflections: number;
-  /** Turns that Supabase is made to refuse. */
+  /** The number of turns that Supabase is made to refuse. */
   poison: number;
 }
 
-/** One thing a producer is to save, with how it goes about it. Everything follows from seed and number. */
+/** One thing that a producer saves, and how it saves it. Everything follows from the seed and the number. */
 export type Line = {
-  /** Its place in the script. */
+  /** The place of the line in the script. */
   number: number;
-  /** When it is due, as a part of the time the script takes. */
+  /** The time at which it is due, as a fraction of the duration of the script. */
   due: number;
-  /** Waited for until its worker is through. */
+  /** Whether the producer waits until the worker is through. */
   wait: boolean;
-  /** Tried once: a save that fails is not repeated. */
+  /** Whether it is tried only once: then a save that fails is not repeated. */
   once: boolean;
   poison: boolean;
 } & ({ kind: 'turn'; input: ChatInput } | { kind: 'reflection'; input: ReflectionInput });
 
-/** Conversations with this in their id are refused by a constraint that the run adds to the table. */
+/** A conversation with this in its id is refused by a constraint that the run adds to the table. */
 export const POISON = 'poison';
 
-/** So many lines are due at once: then workers have their hands full when one is killed. */
+/** This many lines are due at once, so that workers have much in hand when one is killed. */
 const BURST = 80;
 const START = Date.UTC(2025, 9, 19);
-/** Lines that have one moment: with fifty conversations and more, a few of each. */
+/** This many lines in a row have the same moment. They belong to many conversations, so each has a few of them. */
 const TIED = 40;
 const AHEAD_S = 100 * 365 * 86_400;
 
-/** What the producers say, line by line in the order in which it is due; they and the audit make it from the same seed. */
+/**
+ * What the producers save, line by line, in the order in which it is due. The producers and the audit make it from the same
+ * seed.
+ */
 export class Script {
   readonly length: number;
   readonly #size: ScriptSize;
@@ -56,7 +59,7 @@ export class Script {
     const share = Math.max(1, Math.ceil(this.length / Math.max(1, reflections)));
     const isReflection = number % share === share - 1 && Math.floor(number / share) < reflections;
     const before = Math.min(reflections, Math.floor(number / share));
-    // What is left of reflections when the turns do not divide evenly comes at the end.
+    // When the turns do not divide evenly, the reflections that are left come at the end.
     const line = isReflection || number - before >= turns ? this.#reflection(number) : this.#turn(number);
     return { ...line, number, due: (number - (number % BURST)) / this.length };
   }
@@ -105,7 +108,10 @@ export class Script {
     };
   }
 
-  /** Uneven: the liveliest of a hundred conversations gets a fifth of everything, half of them hardly anything. */
+  /**
+   * Chooses a conversation unevenly: the liveliest of a hundred gets a fifth of everything, and half of them get hardly
+   * anything.
+   */
   #conversation(pick: number): string {
     return this.#contextId(String(Math.floor(this.#conversations * pick ** 3)));
   }
@@ -128,7 +134,7 @@ function momentOf(number: number, pick: number): string {
   return new Date(at).toISOString();
 }
 
-/** The id Mnemoq will give to a line, whoever saves it and however often. */
+/** Returns the id that Mnemoq gives to a line, whoever saves it and however often. */
 export function idOf(line: Line): string {
   return line.kind === 'turn' ? newChatJob(line.input).id : newReflectionJob(line.input).id;
 }

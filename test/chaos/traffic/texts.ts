@@ -1,6 +1,6 @@
 import { oneOf, type Random, randomOf, wholeFrom } from '../random.ts';
 
-/** Pieces of text that something on the way may cut, escape, normalise or take for something else. */
+/** Pieces of text that something on the way may cut, escape, normalise or misunderstand. */
 const PIECES = [
   'The queue holds what the worker has not seen yet. ',
   'Please remember that the meeting moved to Thursday at nine. ',
@@ -30,12 +30,15 @@ const PIECES = [
 ] as const;
 
 const RUNS = ['a', '記', '🧠', ' ', '=', '-_'] as const;
-/** Bytes of the largest texts: a quarter and a half of what is allowed, for a batch holds many and a commit has a time limit. */
+/**
+ * The sizes of the largest texts in bytes, which are a quarter and a half of what is allowed. A batch holds many records, and
+ * its commit has a time limit.
+ */
 const HUGE = [512 * 1024, 1024 * 1024] as const;
 
 /**
- * What is said under a name: the same for the same seed, and different for every name, so that a wrong text shows. Only the
- * shortest texts there are are no name's own.
+ * Makes the text that is saved under a name: the same one for the same seed, and a different one for every name, so that a wrong
+ * text is noticed. Only the shortest texts are shared by several names.
  */
 export function textOf(seed: string, name: string): string {
   const random = randomOf(`${seed} ${name}`);
