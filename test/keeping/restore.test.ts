@@ -9,6 +9,7 @@ import { Ipfs } from '../../shared/pinning/ipfs.ts';
 import { Signer } from '../../shared/secrets/signing.ts';
 import { runCommand } from '../support/clients/command.ts';
 import { startFaultProxy } from '../support/faults/fault-proxy.ts';
+import { type Postgrest, startPostgrest } from '../support/services/postgrest.ts';
 import { startStack, type Stack } from '../support/services/stack.ts';
 import { CHOSEN_SUPABASE } from '../support/services/supabase-service.ts';
 import { turn } from '../support/inputs/turns.ts';
@@ -23,11 +24,20 @@ afterAll(() => rmSync(dir, { recursive: true }));
 
 describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
   let stack: Stack;
+  /** A Supabase of its own: what is counted here is counted over all conversations. */
+  let own: Postgrest | null = null;
   beforeAll(async () => {
-    stack = await startStack({ supabase, environment: { MEMORY_SHORT_TERM_LIMIT: '5' } });
+    if (supabase === 'postgrest') own = await startPostgrest();
+    stack = await startStack({
+      supabase: own ? { ...own, name: supabase } : supabase,
+      environment: { MEMORY_SHORT_TERM_LIMIT: '5' },
+    });
     await stack.startWorkers();
   });
-  afterAll(() => stack.stop());
+  afterAll(async () => {
+    await stack.stop();
+    await own?.stop();
+  });
 
   const rowsOf = async (userId: string) => {
     const [memories, reflections] = await Promise.all(
@@ -55,7 +65,6 @@ describe.each([CHOSEN_SUPABASE])('on the %s Supabase', (supabase) => {
   };
 
   describe('an empty Redis', () => {
-    // No other test is in this century, so that the counts are of these alone.
     const from = '7002-01-01T00:00:00Z';
     const contexts: string[] = [];
     beforeAll(async () => {
