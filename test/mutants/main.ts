@@ -45,12 +45,9 @@ const program = new Command('mutants')
     }
     const interrupted = new AbortController();
     void untilSignal().then(() => interrupted.abort());
-    await requireGreen(chosen, interrupted.signal);
+    const notGreen = await filesNotGreen(chosen, interrupted.signal);
     const trials: Trial[] = [];
-    for (const mutant of chosen) {
-      trials.push(await tryMutant(mutant, interrupted.signal));
-      if (interrupted.signal.aborted) throw new CommandEnd(EXIT.failed, 'interrupted');
-    }
+    for (const mutant of chosen) trials.push(await tryMutant(mutant, notGreen, interrupted.signal));
     printTrials(trials, json);
     const survivors = trials.filter(({ killed }) => !killed);
     if (survivors.length > 0) throw new CommandEnd(EXIT.failed, `${counted(survivors.length, 'mutant')} not killed`);
@@ -62,21 +59,36 @@ try {
   process.exitCode = report(error);
 }
 
-/** Checks that the tests are green on the code as it is. Otherwise a red test would prove nothing. */
-async function requireGreen(chosen: readonly Mutant[], interrupted: AbortSignal): Promise<void> {
+/**
+ * Runs the tests on the code as it is, and returns the files that are not green, with the reason. A red test of such a file would
+ * prove nothing about a mutant.
+ */
+async function filesNotGreen(chosen: readonly Mutant[], interrupted: AbortSignal): Promise<Map<string, string>> {
+  const notGreen = new Map<string, string>();
   for (const [file, mutants] of Map.groupBy(chosen, ({ caughtBy }) => caughtBy)) {
     const tests = mutants.map(({ test }) => test);
     const test = tests.includes(undefined) ? undefined : [...new Set(tests)].join('|');
     const { verdict, seconds } = await inTree((tree) =>
       runJest(tree, { file, test, ...RUN, forceExit: false }, interrupted),
     );
-    if (verdict.kind !== 'green') throw new CommandEnd(EXIT.failed, `${file} without a mutant: ${inWords(verdict)}`);
-    say(`${mark(true)} ${file} is green without a mutant (${seconds} s)`);
+    throwIfInterrupted(interrupted);
+    const isGreen = verdict.kind === 'green';
+    if (!isGreen) notGreen.set(file, inWords(verdict));
+    say(`${mark(isGreen)} ${file} without a mutant (${seconds} s)${isGreen ? '' : `: ${inWords(verdict)}`}`);
   }
+  return notGreen;
 }
 
-async function tryMutant(mutant: Mutant, interrupted: AbortSignal): Promise<Trial> {
+async function tryMutant(
+  mutant: Mutant,
+  notGreen: ReadonlyMap<string, string>,
+  interrupted: AbortSignal,
+): Promise<Trial> {
   const { name, breaks, caughtBy, test } = mutant;
+  const before = notGreen.get(caughtBy);
+  if (before !== undefined) {
+    return { name, breaks, caughtBy, killed: false, finding: `not green without a mutant: ${before}`, seconds: 0 };
+  }
   const { verdict, seconds } = await inTree(async (tree) => {
     try {
       tree.mutate(mutant);
@@ -85,9 +97,14 @@ async function tryMutant(mutant: Mutant, interrupted: AbortSignal): Promise<Tria
     }
     return runJest(tree, { file: caughtBy, test, ...RUN, forceExit: true }, interrupted);
   });
+  throwIfInterrupted(interrupted);
   const killed = verdict.kind === 'red' || (verdict.kind === 'hung' && mutant.hangs === true);
   say(`${mark(killed)} ${name} (${seconds} s): ${inWords(verdict)}`);
   return { name, breaks, caughtBy, killed, finding: inWords(verdict), seconds };
+}
+
+function throwIfInterrupted({ aborted }: AbortSignal): void {
+  if (aborted) throw new CommandEnd(EXIT.failed, 'interrupted');
 }
 
 async function inTree(run: (tree: Tree) => Promise<Verdict>): Promise<{ verdict: Verdict; seconds: number }> {

@@ -125,7 +125,7 @@ test('rows that another program has written to the microsecond are each read onc
 
 test('the time of a record is that of Redis, also after Redis had been hours ahead', async () => {
   const contextId = stack.newContextId();
-  const [seconds = 0] = await stack.client.time();
+  const seconds = Number((await stack.client.time())[0]);
   const hoursAhead = (hours: number) => String((seconds + hours * 3600) * 1_000_000);
   await stack.client.set('memory:last-time', hoursAhead(0.5));
   await stack.memory.saveChat(keyed(contextId, 0));
