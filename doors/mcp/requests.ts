@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { chatInput, reflectionInput } from '../../shared/records/jobs.ts';
 import { identifier } from '../../shared/identifiers.ts';
 import { conversationsOptions } from '../../producers/reading/conversations.ts';
+import { CURSOR, FROM, LIMIT, MAX_TOKENS, OF_CONTEXT, OF_USER, TO } from '../wire/descriptions.ts';
 import { snakeCase, type Words } from '../wire/snake-case.ts';
 import { recentOptions, scope } from '../../producers/reading/reading.ts';
 import { reflectionsOptions } from '../../producers/reflections/reflections.ts';
@@ -12,11 +13,10 @@ export const RECALLED_TOKENS = 4_000;
 
 const wait = z.boolean().optional();
 const ofUser: Words = {
-  description: "Only this user's records. Leave it out when the connection is bound to one user.",
+  description: `${OF_USER} Leave it out when the connection is bound to one user.`,
   maxLength: 512,
 };
-const ofConversation: Words = { description: 'Only this conversation.', maxLength: 512 };
-const cursor: Words = { description: 'The `next_cursor` of an earlier page; without it the first page.' };
+const ofConversation: Words = { description: OF_CONTEXT, maxLength: 512 };
 const saved = {
   contextId: { description: 'The conversation, under a name you choose and use again.', maxLength: 512 },
   createdAt: 'When it was said: ISO 8601 with zone. Default: now.',
@@ -58,8 +58,8 @@ export const recallRequest = snakeCase(
   {
     contextId: { description: 'The conversation.', maxLength: 512 },
     userId: ofUser,
-    maxTokens: `Most tokens of all records together; the first one that does not fit ends it. Default: ${RECALLED_TOKENS}.`,
-    limit: 'Most records. Default: as many as fit the tokens, up to 1000.',
+    maxTokens: `${MAX_TOKENS} Default: ${RECALLED_TOKENS}.`,
+    limit: `${LIMIT} Default: as many as fit the tokens, up to 1000.`,
     format: 'turns (records with ids and times) or messages (role and content, for a chat model). Default: turns.',
     allowPartial: 'Answer with what is at hand while the long-term database is away. Default: false.',
   },
@@ -68,23 +68,23 @@ export const reflectionsRequest = snakeCase(reflectionsOptions, {
   contextId: ofConversation,
   userId: ofUser,
   module: 'Only records of this kind. Default: any.',
-  from: 'From this moment on: ISO 8601 with zone.',
-  to: 'Before this moment: ISO 8601 with zone.',
+  from: FROM,
+  to: TO,
   cid: 'Only what has this address on IPFS.',
-  cursor,
-  limit: { description: 'Reflections of a page.', default: 100 },
+  cursor: CURSOR,
+  limit: { description: LIMIT, default: 100 },
 });
 export const conversationsRequest = snakeCase(conversationsOptions, {
   userId: ofUser,
   prefix: { description: 'What their names begin with. Default: any.', maxLength: 512 },
-  cursor: { ...cursor, maxLength: 512 },
-  limit: { description: 'Conversations of a page.', default: 100 },
+  cursor: { ...CURSOR, maxLength: 512 },
+  limit: { description: LIMIT, default: 100 },
 });
 export const searchRequest = snakeCase(searchOptions, {
   query: { description: 'A few telling words, in the language in which they were said.', maxLength: 512 },
   contextId: ofConversation,
   userId: ofUser,
-  limit: { description: 'Most records.', default: 10 },
+  limit: { description: LIMIT, default: 10 },
 });
 export const verifyRequest = snakeCase(scope.extend({ cid: z.string().min(1).max(200) }), {
   cid: 'The CID, such as one from save_reflection or list_reflections.',

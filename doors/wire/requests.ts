@@ -22,6 +22,7 @@ import { conversationReflectionsOptions, reflectionsOptions } from '../../produc
 import { searchOptions } from '../../producers/questions/search.ts';
 import { exportOptions } from '../../producers/questions/training-data.ts';
 import { trendsOptions } from '../../producers/questions/trends.ts';
+import { CURSOR, FROM, LIMIT, MAX_TOKENS, OF_CONTEXT, OF_USER, TO } from './descriptions.ts';
 import { snakeCase, type Words } from './snake-case.ts';
 
 /**
@@ -36,10 +37,10 @@ const text = (description: string, example: string): Words => ({
 });
 
 const userFilter: Words = {
-  description: "Only this user's records. A key bound to a user may leave it out; it sees no others anyway.",
+  description: `${OF_USER} A key bound to a user may leave it out; it sees no others anyway.`,
   ...idLength,
 };
-const cursor: Words = { description: 'The `next_cursor` of an earlier page; without it the first page.' };
+
 const allowPartial = 'Answer with what Redis has while Supabase is away, and say so in `complete`. Default: false.';
 
 const recordWords = {
@@ -107,14 +108,14 @@ export const importBody = snakeCase(importRequest.omit({ trustedKeys: true }), {
 
 export const pageQuery = snakeCase(pageOptions, {
   userId: userFilter,
-  cursor,
-  limit: { description: 'Records of a page.', default: 100 },
+  cursor: CURSOR,
+  limit: { description: LIMIT, default: 100 },
   allowPartial,
 });
 export const recentQuery = snakeCase(recentOptions, {
   userId: userFilter,
-  limit: 'Most records. Default: 100, or 1000 when only `max_tokens` is given.',
-  maxTokens: 'Most tokens of all records together, by their stored counts. The first record that does not fit ends it.',
+  limit: `${LIMIT} Default: 100, or 1000 when only \`max_tokens\` is given.`,
+  maxTokens: MAX_TOKENS,
   format: 'Texts by record, messages for a chat model, or token ids. Default: turns.',
   allowPartial,
 });
@@ -150,20 +151,23 @@ export const saveHeaders = z.looseObject({
 });
 export const waitHeaders = saveHeaders.pick({ prefer: true });
 
-const since = { description: 'From this moment on: ISO 8601 with zone.', examples: ['2025-10-01T00:00:00Z'] };
-const until = { description: 'Before this moment: ISO 8601 with zone.', examples: ['2025-11-01T00:00:00Z'] };
-const ofConversation: Words = { description: 'Only this conversation.', ...idLength };
+const since = { description: FROM, examples: ['2025-10-01T00:00:00Z'] };
+const until = { description: TO, examples: ['2025-11-01T00:00:00Z'] };
+const ofConversation: Words = { description: OF_CONTEXT, ...idLength };
 export const conversationsQuery = snakeCase(conversationsOptions, {
   userId: userFilter,
   prefix: { description: 'What their ids begin with.', ...idLength },
-  cursor: { description: 'The `next_cursor` of an earlier page; without it the first page.', ...idLength },
-  limit: { description: 'Conversations of a page.', default: 100 },
+  cursor: { ...CURSOR, ...idLength },
+  limit: { description: LIMIT, default: 100 },
 });
 export const knowledgeQuery = snakeCase(knowledgeOptions, {
-  userId: userFilter,
+  userId: {
+    description: "This user's items and those of nobody in particular. A key bound to a user may leave it out.",
+    ...idLength,
+  },
   query: { description: 'Only items whose text contains this, whatever the case of its letters.', ...idLength },
-  cursor,
-  limit: { description: 'Items of a page.', default: 100 },
+  cursor: CURSOR,
+  limit: { description: LIMIT, default: 100 },
 });
 export const reflectionsQuery = snakeCase(reflectionsOptions, {
   userId: userFilter,
@@ -172,18 +176,18 @@ export const reflectionsQuery = snakeCase(reflectionsOptions, {
   from: since,
   to: until,
   cid: 'Only what has this address on IPFS.',
-  cursor,
-  limit: { description: 'Reflections of a page.', default: 100 },
+  cursor: CURSOR,
+  limit: { description: LIMIT, default: 100 },
 });
 export const traceQuery = snakeCase(traceOptions, {
   userId: userFilter,
-  cursor,
-  limit: { description: 'Reflections to follow.', default: 20 },
+  cursor: CURSOR,
+  limit: { description: LIMIT, default: 20 },
 });
 export const conversationReflectionsQuery = snakeCase(conversationReflectionsOptions, {
   userId: userFilter,
-  cursor,
-  limit: { description: 'Reflections of a page.', default: 100 },
+  cursor: CURSOR,
+  limit: { description: LIMIT, default: 100 },
 });
 export const tracePath = z.strictObject({
   reflection: z
@@ -196,7 +200,7 @@ export const searchQuery = snakeCase(searchOptions, {
   userId: userFilter,
   contextId: ofConversation,
   query: { description: 'Words, in any script.', ...idLength, examples: ['tomato seedlings'] },
-  limit: { description: 'Most records.', default: 10 },
+  limit: { description: LIMIT, default: 10 },
 });
 export const trendsQuery = snakeCase(trendsOptions, {
   userId: userFilter,

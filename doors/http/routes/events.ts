@@ -7,6 +7,7 @@ import { identifier } from '../../../shared/identifiers.ts';
 import type { MemoryCore } from '../../../producers/index.ts';
 import { addRoutes, route } from '../route.ts';
 import { toSnake } from '../../wire/snake-case.ts';
+import { OF_USER } from '../../wire/descriptions.ts';
 
 /** Many proxies close a connection on which nothing was sent for a minute. */
 const HEARTBEAT_MS = 15_000;
@@ -26,7 +27,7 @@ const eventsQuery = z.strictObject({
       'The id of the last event that was seen; 0 for all that are kept. Default: only what happens from now on.',
   }),
   user_id: identifier.optional().meta({
-    description: "Only what concerns this user's records. A key bound to a user may leave it out.",
+    description: `${OF_USER} A key bound to a user may leave it out; it sees no others anyway.`,
     maxLength: 512,
   }),
 });
