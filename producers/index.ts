@@ -3,12 +3,22 @@
  * folder of what its caller wants. How others reach it over a network belongs into `doors/`.
  */
 /** What `import … from 'mnemoq'` gives. */
+export type { Environment } from '../shared/settings/config.ts';
+export { type Encoding, ENCODINGS } from '../shared/records/tokenizer.ts';
+export {
+  type Module,
+  MODULES,
+  PINNED_MODULES,
+  type PinnedModule,
+  VISIBILITIES,
+  type Visibility,
+} from '../shared/records/records.ts';
 export type { ArchiveFailure, ArchiveOptions, ArchivePart } from './keeping/archive.ts';
 export type { CacheRestoration, CacheRestorationOptions } from './keeping/cache-restoration.ts';
 export type { ContextMessage } from '../shared/records/messages.ts';
 export type { ContextFormat, ContextRecord, ContextTokens } from './reading/context.ts';
 export type { Conversation, ConversationsOptions } from './reading/conversations.ts';
-export type { RestorationOptions } from './keeping/document-restoration.ts';
+export type { ArchiveRestorationOptions } from './keeping/document-restoration.ts';
 export type { DocumentRestoration } from './keeping/restored-rows.ts';
 export type { ErasureReceipt, ForgetOptions } from './keeping/erasure.ts';
 export type { FlushOptions, FlushReceipt } from './saving/flushing.ts';
@@ -17,13 +27,13 @@ export type { KnowledgeItem, KnowledgeOptions } from './reflections/knowledge.ts
 export { MemoryCore } from './memory-core.ts';
 export type { Page } from './parts/page.ts';
 export type { WithConversation } from '../shared/records/conversation-id.ts';
-export type { Link, Source, Trace, TraceOptions } from './reflections/provenance.ts';
+export type { Trace, TraceLink, TraceOptions, TraceSource } from './reflections/provenance.ts';
 export type { QuarantinedRecord, QuarantineOptions } from './saving/quarantine-list.ts';
 export type { RetryOptions, RetryResult } from './saving/quarantine-retry.ts';
 export type {
   ContextPage,
   Inspection,
-  PageOptions,
+  ContextPageOptions,
   ReadOptions,
   RecentContext,
   RecentOptions,
@@ -43,15 +53,21 @@ export type { SearchHit, SearchOptions, SearchResult } from './questions/search.
 export type { Stats } from './reading/stats.ts';
 export type { RecordState, RecordStatus } from './reading/status.ts';
 export type { EventHandler } from './parts/subscriptions.ts';
-export type { ExportOptions } from './questions/training-data.ts';
-export type { TrendBucketFigures, Trends, TrendsOptions } from './questions/trends.ts';
-export type { Check, Verification } from './reflections/verify.ts';
+export type { TrainingDataOptions } from './questions/training-data.ts';
+export type { TrendBucket, Trends, TrendsOptions } from './questions/trends.ts';
+export type { Verification, VerificationCheck } from './reflections/verify.ts';
 export type { VerifiedReflection, VerifyAllOptions } from './reflections/verify-all.ts';
-export { type ErrorCode, type FieldProblem, MnemoqError } from '../shared/errors.ts';
-export type { Followed, FollowOptions } from '../shared/short-term/event-feed.ts';
-export type { EventType, MemoryEvent } from '../shared/short-term/events.ts';
+export { type ErrorCode, type FieldProblem, isError, MnemoqError } from '../shared/errors.ts';
+export type { Followed, Following, FollowOptions } from '../shared/short-term/event-feed.ts';
+export {
+  EVENT_TYPES,
+  type EventData,
+  type EventOf,
+  type EventType,
+  type MemoryEvent,
+} from '../shared/short-term/events.ts';
 export type { Reflector, ReflectorContext } from '../shared/process/reflector.ts';
-export { type FlushResult, QUEUES } from '../shared/queues.ts';
+export { type ChatResult, type FlushResult, type QueueName, QUEUES, type ReflectionResult } from '../shared/queues.ts';
 export type {
   ChatInput,
   ChatJob,
@@ -62,4 +78,5 @@ export type {
   ReflectionInput,
   ReflectionJob,
   ReflectionRequest,
+  ReflectorJob,
 } from '../shared/records/jobs.ts';

@@ -2,7 +2,7 @@ import { readArchive } from '../shared/pinning/archive.ts';
 import type { Environment } from '../shared/settings/config.ts';
 import { readEnvironment } from '../shared/settings/environment.ts';
 import type { Metrics } from '../shared/telemetry/metrics.ts';
-import type { Followed, FollowOptions } from '../shared/short-term/event-feed.ts';
+import type { Following, FollowOptions } from '../shared/short-term/event-feed.ts';
 import {
   type ChatInput,
   type FinetuneInput,
@@ -17,7 +17,7 @@ import { type ArchiveOptions, type ArchivePart, countArchive, exportArchive } fr
 import { type CacheRestoration, type CacheRestorationOptions, restoreCache } from './keeping/cache-restoration.ts';
 import type { ContextFormat } from './reading/context.ts';
 import { type Conversation, type ConversationsOptions, listConversations } from './reading/conversations.ts';
-import { fetchDocuments, type RestorationOptions, restoreDocuments } from './keeping/document-restoration.ts';
+import { fetchDocuments, type ArchiveRestorationOptions, restoreDocuments } from './keeping/document-restoration.ts';
 import type { DocumentRestoration } from './keeping/restored-rows.ts';
 import { type ErasureReceipt, forget, type ForgetOptions, liftErasure } from './keeping/erasure.ts';
 import { flushNow, type FlushOptions, type FlushReceipt } from './saving/flushing.ts';
@@ -34,7 +34,7 @@ import {
   inReadTime,
   type Inspection,
   inspectRecord,
-  type PageOptions,
+  type ContextPageOptions,
   readPage,
   readRecent,
   type RecentContext,
@@ -63,7 +63,7 @@ import { search, type SearchOptions, type SearchResult } from './questions/searc
 import { collectStats, type Stats } from './reading/stats.ts';
 import { readStatus, type RecordStatus } from './reading/status.ts';
 import type { EventHandler } from './parts/subscriptions.ts';
-import { countTrainingData, type ExportOptions, exportTrainingData } from './questions/training-data.ts';
+import { countTrainingData, type TrainingDataOptions, exportTrainingData } from './questions/training-data.ts';
 import { readTrends, type Trends, type TrendsOptions } from './questions/trends.ts';
 import { type Verification, verify } from './reflections/verify.ts';
 import { decodeTokenIds } from './reading/decoding.ts';
@@ -175,7 +175,7 @@ export class MemoryCore {
    * A conversation in order, oldest record first, page by page. With `allowPartial` the records in Redis are given when
    * Supabase is away, and `complete` is then false; without it such a read throws `supabase_unavailable`.
    */
-  async getMemoryContext(contextId: string, options: PageOptions = {}): Promise<ContextPage> {
+  async getMemoryContext(contextId: string, options: ContextPageOptions = {}): Promise<ContextPage> {
     return readPage(contextId, options, this.#parts);
   }
 
@@ -281,12 +281,12 @@ export class MemoryCore {
    * is `tokens`, `openai` or `sharegpt`; `module`, `userId`, `contextId`, `from` (inclusive) and `to` (exclusive) say
    * which records. The options are checked before the first line; reading errors are thrown while it is iterated over.
    */
-  exportTrainingData(options: ExportOptions): AsyncIterableIterator<string> {
+  exportTrainingData(options: TrainingDataOptions): AsyncIterableIterator<string> {
     return exportTrainingData(options, this.#parts);
   }
 
   /** How many lines `exportTrainingData` would give with the same options, for a progress bar. */
-  async countTrainingData(options: ExportOptions): Promise<number> {
+  async countTrainingData(options: TrainingDataOptions): Promise<number> {
     return countTrainingData(options, this.#parts);
   }
 
@@ -327,7 +327,7 @@ export class MemoryCore {
    */
   async restoreArchive(
     file: AsyncIterable<Uint8Array>,
-    options: RestorationOptions = {},
+    options: ArchiveRestorationOptions = {},
   ): Promise<DocumentRestoration> {
     return restoreDocuments(readArchive(file), options, this.#parts);
   }
@@ -337,7 +337,10 @@ export class MemoryCore {
    * nobody can know whose the private ones are, nor their keys. Options, result and errors are those of
    * `restoreArchive`.
    */
-  async restoreCids(cids: AsyncIterable<string>, options: RestorationOptions = {}): Promise<DocumentRestoration> {
+  async restoreCids(
+    cids: AsyncIterable<string>,
+    options: ArchiveRestorationOptions = {},
+  ): Promise<DocumentRestoration> {
     return restoreDocuments(fetchDocuments(cids, this.#parts), options, this.#parts);
   }
 
@@ -468,7 +471,7 @@ export class MemoryCore {
    * events. Waits for a Redis that is away; throws `redis_unavailable` only when it is away at the beginning and no
    * `cursor` is given. Throws `invalid_input` for a cursor that no event had.
    */
-  async followEvents(options: FollowOptions): Promise<{ cursor: string; events: AsyncGenerator<Followed> }> {
+  async followEvents(options: FollowOptions): Promise<Following> {
     const { events } = this.#parts;
     const cursor = options.cursor ?? (await inReadTime(events.now(), this.#parts));
     return { cursor, events: events.follow({ ...options, cursor }) };

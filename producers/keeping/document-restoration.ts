@@ -22,7 +22,7 @@ export const restorationOptions = z.strictObject({
   trustedKeys: listOf(publicKey, 100).optional(),
   onProgress: progressHandler<DocumentRestoration>().optional(),
 });
-export type RestorationOptions = z.input<typeof restorationOptions>;
+export type ArchiveRestorationOptions = z.input<typeof restorationOptions>;
 
 /**
  * Makes the rows of both tables again from documents, and pins the documents here. Each document is checked from its
@@ -32,7 +32,7 @@ export type RestorationOptions = z.input<typeof restorationOptions>;
  */
 export async function restoreDocuments(
   documents: AsyncIterable<ArchivedDocument>,
-  options: RestorationOptions,
+  options: ArchiveRestorationOptions,
   parts: CallParts,
 ): Promise<DocumentRestoration> {
   const { trustedKeys = [], onProgress } = validate(restorationOptions, options, 'the options');

@@ -28,7 +28,7 @@ export const exportOptions = z.strictObject({
   to: moment.optional(),
   format: z.enum(['tokens', 'openai', 'sharegpt']),
 });
-export type ExportOptions = z.input<typeof exportOptions>;
+export type TrainingDataOptions = z.input<typeof exportOptions>;
 type Format = z.output<typeof exportOptions>['format'];
 
 /**
@@ -37,13 +37,13 @@ type Format = z.output<typeof exportOptions>['format'];
  * flushes first. Nothing of an erased user or conversation is given, also while the erasure is under way. The options
  * are checked before the first line.
  */
-export function exportTrainingData(options: ExportOptions, parts: CallParts): AsyncIterableIterator<string> {
+export function exportTrainingData(options: TrainingDataOptions, parts: CallParts): AsyncIterableIterator<string> {
   const { format, ...filter } = validate(exportOptions, options, 'the options');
   return lines(format, filter, parts);
 }
 
 /** How many lines there will be, for a progress bar. Records may come and go until they are read. */
-export async function countTrainingData(options: ExportOptions, parts: CallParts): Promise<number> {
+export async function countTrainingData(options: TrainingDataOptions, parts: CallParts): Promise<number> {
   const { format: _any, ...filter } = validate(exportOptions, options, 'the options');
   return inReadTime(parts.longTerm.memories.count(filter), parts);
 }

@@ -29,7 +29,7 @@ export const trendsOptions = z
   });
 export type TrendsOptions = z.input<typeof trendsOptions>;
 
-export interface TrendBucketFigures {
+export interface TrendBucket {
   /** Beginning of the hour, day or week (Monday) in the time zone; ISO 8601 UTC. */
   from: string;
   turns: number;
@@ -45,7 +45,7 @@ export interface TrendBucketFigures {
 }
 
 /** The buckets, oldest first. Those without any record are left out. */
-export interface Trends extends Page<TrendBucketFigures> {
+export interface Trends extends Page<TrendBucket> {
   from: string;
   to: string;
   bucket: keyof typeof BUCKET_MS;
@@ -61,7 +61,7 @@ export async function readTrends(options: TrendsOptions, parts: CallParts): Prom
   return { from, to, bucket, timeZone: zone, items: rows.map(toFigures), nextCursor: null, complete: true };
 }
 
-function toFigures(row: TrendRow): TrendBucketFigures {
+function toFigures(row: TrendRow): TrendBucket {
   const { turns, user_tokens: userTokenCount, assistant_tokens: assistantTokenCount } = row;
   const mean = (sum: number) => (turns === 0 ? null : sum / turns);
   return {

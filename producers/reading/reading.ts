@@ -70,7 +70,7 @@ export const recentOptions = scope.extend({
   format: z.enum(['turns', 'messages', 'tokens']).optional(),
   allowPartial: z.boolean().optional(),
 });
-export type PageOptions = z.input<typeof pageOptions>;
+export type ContextPageOptions = z.input<typeof pageOptions>;
 export type RecentOptions<F extends ContextFormat> = Omit<z.input<typeof recentOptions>, 'format'> & {
   format?: F | undefined;
 };
@@ -89,7 +89,7 @@ export async function inReadTime<T>(work: Promise<T>, { config }: Pick<CallParts
 }
 
 /** One page of a conversation, oldest first. */
-export async function readPage(contextId: string, options: PageOptions, parts: CallParts): Promise<ContextPage> {
+export async function readPage(contextId: string, options: ContextPageOptions, parts: CallParts): Promise<ContextPage> {
   validate(identifier, contextId, 'contextId');
   const { cursor, limit = PAGE, allowPartial = false, userId } = validate(pageOptions, options, 'the options');
   const position = cursor === undefined ? null : fromCursor(cursor);

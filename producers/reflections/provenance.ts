@@ -24,7 +24,7 @@ export type TraceOptions = z.input<typeof traceOptions>;
 const reflectionAddress = z.union([recordId, cidText], 'a CID such as bafkrei…, or a UUID');
 
 /** A record from which a reflection was made; `inspect` gives its text. */
-export interface Source {
+export interface TraceSource {
   id: string;
   /** True when no tier has the record any more, for example after an erasure. Then nothing else is known of it. */
   missing: boolean;
@@ -35,20 +35,20 @@ export interface Source {
 }
 
 /** One reflection of a chain. */
-export interface Link {
+export interface TraceLink {
   cid: string;
   /** True when the reflection has no row any more. Then nothing else is known of it, and the chain ends here. */
   missing: boolean;
   reflection: ListedReflection | null;
   /** The records from which it was made, in the order of its `sourceIds`. */
-  sources: Source[];
+  sources: TraceSource[];
 }
 
 /**
  * Newest first: the reflection that was asked for, the one before it, and so on. Complete when every reflection and
  * every source of them is there.
  */
-export type Trace = Page<Link>;
+export type Trace = Page<TraceLink>;
 
 /** Follows where a reflection comes from: its sources, the reflection before it, the sources of that one, and so on. */
 export async function traceReflection(address: string, options: TraceOptions, parts: CallParts): Promise<Trace> {
@@ -70,7 +70,7 @@ async function trace(
   const byId = recordId.safeParse(address);
   let row = await find(byId.success ? { id: byId.data } : { cid: address });
   if (!row) throw new MnemoqError('not_found', 'no reflection with this CID or id');
-  const items: Link[] = [];
+  const items: TraceLink[] = [];
   let next: string | null = cursor ?? row.cid;
   if (cursor !== null) row = await find({ cid: cursor });
   while (next !== null && items.length < limit) {
@@ -82,9 +82,9 @@ async function trace(
   return { items, nextCursor: next, complete };
 }
 
-async function toLink(row: ReflectionRow, userId: string | undefined, parts: CallParts): Promise<Link> {
+async function toLink(row: ReflectionRow, userId: string | undefined, parts: CallParts): Promise<TraceLink> {
   const [reflections, heads] = await Promise.all([withPrevious([row], parts), headsOf(row, parts)]);
-  const sources = row.source_ids.map((id): Source => {
+  const sources = row.source_ids.map((id): TraceSource => {
     const head = heads.get(id);
     const isTheirs = head && (userId === undefined || head.userId === userId);
     if (!isTheirs) return { id, missing: true, contextId: null, userId: null, module: null, createdAt: null };

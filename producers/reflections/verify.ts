@@ -19,7 +19,7 @@ import {
 import { ipfsNode } from './ipfs-node.ts';
 import { cidText } from './reflections.ts';
 
-export interface Check {
+export interface VerificationCheck {
   name: 'fetched' | 'cid' | 'document' | 'signature' | 'key' | 'row' | 'digest' | 'record' | 'tokens';
   ok: boolean;
   /** What was found, in words. */
@@ -31,7 +31,7 @@ export interface Verification {
   /** True when every check holds. */
   ok: boolean;
   /** In their order. When a check fails on which the others depend, those are left out. */
-  checks: Check[];
+  checks: VerificationCheck[];
 }
 
 export interface VerifyParts {
@@ -67,8 +67,8 @@ export async function verify(cid: string, options: ReadOptions, parts: CallParts
 
 /** Follows a reflection from its CID to its row and its tokens, and says of every link whether it holds. */
 export async function verifyCid(cid: string, parts: VerifyParts): Promise<Verification> {
-  const checks: Check[] = [];
-  const check = async <T>(name: Check['name'], test: () => Promise<CheckResult<T>>): Promise<T | null> => {
+  const checks: VerificationCheck[] = [];
+  const check = async <T>(name: VerificationCheck['name'], test: () => Promise<CheckResult<T>>): Promise<T | null> => {
     const [ok, detail, value] = await test().catch((error): CheckResult => [false, messageOf(error)]);
     checks.push({ name, ok, detail });
     return ok ? (value ?? null) : null;

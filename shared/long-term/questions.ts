@@ -10,14 +10,14 @@ export interface ConversationRow {
   last_at: string;
 }
 
-type TrendBucket = 'hour' | 'day' | 'week';
+type BucketLength = 'hour' | 'day' | 'week';
 
 export interface TrendQuestion {
   userId?: string | undefined;
   contextId?: string | undefined;
   from: string;
   to: string;
-  bucket: TrendBucket;
+  bucket: BucketLength;
   timeZone: string;
 }
 

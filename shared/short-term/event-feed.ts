@@ -23,6 +23,13 @@ export interface Followed<E = MemoryEvent> {
   cursor: string;
 }
 
+/** What `followEvents` gives. */
+export interface Following {
+  /** The place from which it follows, for a later call. */
+  cursor: string;
+  events: AsyncGenerator<Followed>;
+}
+
 export interface FollowOptions {
   /** A cursor, or BEGINNING; without it only what happens from now on. */
   cursor?: string | undefined;

@@ -10,7 +10,7 @@ import type {
   ArchiveFailure,
   ArchiveOptions,
   ArchivePart,
-  ExportOptions,
+  TrainingDataOptions,
   MemoryCore,
 } from '../../../producers/index.ts';
 import { MODULES } from '../../../shared/records/records.ts';
@@ -21,8 +21,8 @@ import { untilSignal } from '../../process/until-signal.ts';
 import { withMemory } from '../with-memory.ts';
 
 interface Options {
-  format: ExportOptions['format'];
-  module?: NonNullable<ExportOptions['module']>;
+  format: TrainingDataOptions['format'];
+  module?: NonNullable<TrainingDataOptions['module']>;
   user?: string;
   context?: string;
   from?: string;
@@ -107,7 +107,7 @@ async function exportCar(
 
 async function writeExport(
   memory: MemoryCore,
-  options: ExportOptions,
+  options: TrainingDataOptions,
   file: string | undefined,
   signal: AbortSignal,
 ): Promise<number> {

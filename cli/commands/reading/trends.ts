@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
 import { contextOption, fromOption, jsonOption, toOption, userOption } from '../../terminal/arguments.ts';
-import type { TrendBucketFigures, TrendsOptions } from '../../../producers/index.ts';
+import type { TrendBucket, TrendsOptions } from '../../../producers/index.ts';
 import { colors, print, printJson, printTable, say } from '../../terminal/output.ts';
 import { withMemory } from '../with-memory.ts';
 
@@ -44,7 +44,7 @@ export function trendsCommand(): Command {
     });
 }
 
-function printChart(buckets: readonly TrendBucketFigures[], bucket: Options['bucket'], timeZone: string): void {
+function printChart(buckets: readonly TrendBucket[], bucket: Options['bucket'], timeZone: string): void {
   const most = Math.max(...buckets.map(({ turns }) => turns), 1);
   const hour = bucket === 'hour' ? ({ hour: '2-digit', minute: '2-digit' } as const) : {};
   const day = { year: 'numeric', month: '2-digit', day: '2-digit' } as const;

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { cursorOption, jsonOption, limitOption, userOption } from '../../terminal/arguments.ts';
-import type { Link } from '../../../producers/index.ts';
+import type { TraceLink } from '../../../producers/index.ts';
 import { EXIT } from '../../terminal/exit.ts';
 import { counted, mark, print, printJson, sayMore } from '../../terminal/output.ts';
 import { withMemory } from '../with-memory.ts';
@@ -30,7 +30,7 @@ export function traceCommand(): Command {
     });
 }
 
-function printLink({ cid, reflection, sources }: Link): void {
+function printLink({ cid, reflection, sources }: TraceLink): void {
   if (!reflection) return print(`${mark(false)} ${cid}  missing`);
   print(`${mark(true)} ${cid}  ${reflection.createdAt}  ${counted(sources.length, 'source')}`);
   for (const { id, missing, module, createdAt } of sources) {

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { contextOption, jsonOption, userOption } from '../../terminal/arguments.ts';
-import type { Check, MemoryCore, ReadOptions, VerifyAllOptions } from '../../../producers/index.ts';
+import type { MemoryCore, ReadOptions, VerificationCheck, VerifyAllOptions } from '../../../producers/index.ts';
 import { EXIT } from '../../terminal/exit.ts';
 import { counted, mark, print, printJson, type ProgressBar, progressBar } from '../../terminal/output.ts';
 import { withMemory } from '../with-memory.ts';
@@ -21,7 +21,7 @@ interface Result {
   /** Not pinned yet, so not checked. */
   unpinned: number;
   /** `checks` are those that do not hold. */
-  failures: { id: string; contextId: string; cid: string; reason: string; checks: Check[] }[];
+  failures: { id: string; contextId: string; cid: string; reason: string; checks: VerificationCheck[] }[];
 }
 
 export function verifyCommand(): Command {
@@ -89,10 +89,10 @@ function printResult({ checked, failed, unpinned, failures }: Result): void {
   print(`${mark(failed === 0)} ${counted(checked, 'reflection')} checked, ${failed} failed${waiting}`);
 }
 
-function reasonOf(failing: readonly Check[]): string {
+function reasonOf(failing: readonly VerificationCheck[]): string {
   return failing.map(({ name, detail }) => `${name}: ${detail}`).join('; ');
 }
 
-function printCheck({ name, ok, detail }: Check): void {
+function printCheck({ name, ok, detail }: VerificationCheck): void {
   print(`${mark(ok)} ${name.padEnd(10)} ${detail}`);
 }

@@ -16,7 +16,7 @@ const reflectionFields = z
     userId,
     cid: z.string().describe('Its address on IPFS, computed before it is pinned.'),
     sha256,
-    signature: z.string().describe('Ed25519, base64.'),
+    signature: z.string().describe('Ed25519, base64url.'),
     visibility: z.enum(['private', 'public']).describe('Whether the document on IPFS is encrypted.'),
     sourceIds: z.array(z.string()).describe('The records it was made from.'),
     previousCid: z
