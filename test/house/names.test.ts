@@ -84,7 +84,7 @@ interface Answer {
 }
 
 /** Fields under which lists stood before they all stood under `items`. */
-const OLD_LISTS = ['records', 'hits', 'buckets', 'links', 'conversations', 'reflections'];
+const OLD_LISTS = new Set(['records', 'hits', 'buckets', 'links', 'conversations', 'reflections']);
 /** What every list answers with. */
 const LIST = ['complete', 'items', 'next_cursor'];
 /** Parameters of reads that have one meaning wherever they are. */
@@ -131,7 +131,7 @@ const parameters: Parameter[] = [
       .map(({ name, required = false, description = '' }) => ({ at, name, required, description })),
   ),
   ...operations.flatMap(({ at, requestBody }) => {
-    const body = requestBody?.content['application/json']?.schema as Schema | undefined;
+    const body = requestBody?.content['application/json']?.schema;
     return fieldsOf(at, body ?? {});
   }),
   ...tools.flatMap(({ at, input }) => fieldsOf(at, input)),
@@ -216,7 +216,7 @@ describe('over HTTP and MCP', () => {
     const old = answers.flatMap((answer) =>
       objectsOf(answer)
         .flatMap(listsOf)
-        .filter((name) => OLD_LISTS.includes(name))
+        .filter((name) => OLD_LISTS.has(name))
         .map((name) => `${answer.at}: ${name}`),
     );
     expect(old).toEqual([]);
