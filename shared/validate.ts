@@ -23,7 +23,8 @@ export function validate<T>(
   );
   const untold = examined.problems.length - problems.length;
   if (untold > 0) text.push(`and ${untold} more`);
-  throw new MnemoqError('invalid_input', `${what} is not valid: ${text.join('; ')}`, { problems });
+  const are = what.endsWith('s') ? 'are' : 'is';
+  throw new MnemoqError('invalid_input', `${what} ${are} not valid: ${text.join('; ')}`, { problems });
 }
 
 /**

@@ -124,8 +124,9 @@ function refusal(code: ProblemCode, detail: string): Read {
 }
 
 function inSnakeCase({ field, ...rest }: FieldProblem): FieldProblem {
-  // The name of a field that does not exist, and another name of a conversation, are repeated as the client wrote them.
-  const isAsWritten = rest.expected === 'no such field' || isAlias(field);
+  // The name of a field that does not exist, of a header, and another name of a conversation are repeated as the client wrote
+  // them.
+  const isAsWritten = rest.expected === 'no such field' || field.includes('-') || isAlias(field);
   return { field: isAsWritten ? field : snakeName(field), ...rest };
 }
 

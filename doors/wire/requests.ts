@@ -95,8 +95,6 @@ export const knowledgeBody = snakeCase(knowledgeInput, {
   ...knowledgeWords,
   text: text('What is to be shared.', 'Blue is the most liked colour.'),
 });
-/** The bodies in which the conversation may also have the names that the original guide has for it. */
-export const SAVE_BODIES: ReadonlySet<z.ZodType> = new Set([chatBody, reflectionBody, finetuneBody, knowledgeBody]);
 export const flushBody = snakeCase(flushOptions.pick({ batchSize: true }), {
   batchSize: 'Most rows in one request to Supabase. Default: MEMORY_FLUSH_BATCH_SIZE.',
 });
@@ -105,6 +103,15 @@ export const importBody = snakeCase(importRequest.omit({ trustedKeys: true }), {
   contextId: { description: 'Where to file it. Default: the conversation its document names.', ...idLength },
   userId: { description: 'Whose it is here. Default: nobody in particular.', ...idLength },
 });
+
+/** The bodies in which the conversation may have one of the names of the original guide. */
+export const SAVE_BODIES: ReadonlySet<z.ZodType> = new Set([
+  chatBody,
+  reflectionBody,
+  finetuneBody,
+  knowledgeBody,
+  importBody,
+]);
 
 export const pageQuery = snakeCase(pageOptions, {
   userId: userFilter,

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { MAX_ROWS } from '../../shared/long-term/long-term.ts';
 import type { TrendRow } from '../../shared/long-term/questions.ts';
 import { identifier } from '../../shared/identifiers.ts';
-import { moment } from '../../shared/moments.ts';
+import { moment, toSortable } from '../../shared/moments.ts';
 import { timeZone } from '../../shared/settings/time-zone.ts';
 import { validate } from '../../shared/validate.ts';
 import type { Page } from '../parts/page.ts';
@@ -22,10 +22,14 @@ export const trendsOptions = z
     bucket: z.enum(['hour', 'day', 'week']),
     timeZone: timeZone.optional(),
   })
-  .refine(({ from, to }) => from < to, { path: ['to'], message: 'a moment after from' })
-  .refine(({ from, to, bucket }) => Date.parse(to) - Date.parse(from) <= (MAX_ROWS - 1) * BUCKET_MS[bucket], {
-    path: ['to'],
-    message: `at most ${MAX_ROWS - 1} buckets after from`,
+  .superRefine(({ from, to, bucket }, context) => {
+    const expected =
+      toSortable(from) >= toSortable(to)
+        ? 'a moment after from'
+        : Date.parse(to) - Date.parse(from) > (MAX_ROWS - 1) * BUCKET_MS[bucket]
+          ? `at most ${MAX_ROWS - 1} buckets after from`
+          : null;
+    if (expected !== null) context.addIssue({ code: 'custom', path: ['to'], message: expected, input: to });
   });
 export type TrendsOptions = z.input<typeof trendsOptions>;
 

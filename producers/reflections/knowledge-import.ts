@@ -10,7 +10,8 @@ import {
 } from '../../shared/pinning/reflection-document.ts';
 import { ownPublicKeys, signerOnce } from '../../shared/secrets/signing.ts';
 import { countTokens } from '../../shared/records/tokens.ts';
-import { listOf, validate } from '../../shared/validate.ts';
+import { validateSave } from '../../shared/records/conversation-id.ts';
+import { listOf } from '../../shared/validate.ts';
 import { ipfsNode } from './ipfs-node.ts';
 import type { CallParts } from '../parts/call-parts.ts';
 import { cidText } from './reflections.ts';
@@ -38,7 +39,7 @@ export async function importKnowledge(
   saveOptions: SaveOptions,
   parts: CallParts,
 ): Promise<Receipt> {
-  const { cid, contextId, userId, trustedKeys = [] } = validate(importRequest, request, 'the request');
+  const { cid, contextId, userId, trustedKeys = [] } = validateSave(importRequest, request, 'the request');
   const known = await findImported(cid, parts);
   if (known) return known;
   const bytes = await ipfsNode(parts.config).fetch(cid, DOCUMENT_BYTES);

@@ -21,6 +21,7 @@ afterAll(async () => {
   await stack.stop();
 });
 
+const JSON_TYPE = { 'content-type': 'application/json' };
 const turn = { context_id: 'c', user_id: 'u', user_message: TEXT, assistant_message: TEXT };
 
 async function send(method: string, path: string, headers: Record<string, string>, body?: string) {
@@ -49,7 +50,22 @@ describe('a body', () => {
   });
 });
 
-const JSON_TYPE = { 'content-type': 'application/json' };
+test.each([
+  ['another one in the body', 'a', { idempotency_key: 'b' }],
+  ['513 characters', 'x'.repeat(513), {}],
+])('the header Idempotency-Key with %s is refused under its own name', async (_name, header, more) => {
+  const body = JSON.stringify({ ...turn, ...more });
+  const { status, text } = await send('POST', '/memory/chat', { ...JSON_TYPE, 'idempotency-key': header }, body);
+  expect([status, JSON.parse(text)]).toMatchObject([400, { problems: [{ field: 'Idempotency-Key' }] }]);
+});
+
+test('a time that is not after another one is told as it came', async () => {
+  const range = 'from=2026-12-01T00:00:00Z&to=2026-01-01T00:00:00Z';
+  const { status, text } = await send('GET', `/memory/trends?${range}&bucket=day`, {});
+  const problem = { field: 'to', expected: 'a moment after from', received: '"2026-01-01T00:00:00.000Z"' };
+  expect([status, JSON.parse(text)]).toMatchObject([400, { problems: [problem] }]);
+});
+
 test.each([
   ['a body that is no JSON', 'POST', '/memory/chat', JSON_TYPE, `{"user_message":"${TEXT}"`, 400],
   ['a body of another type', 'POST', '/memory/chat', { 'content-type': 'text/plain' }, TEXT, 415],

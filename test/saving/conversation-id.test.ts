@@ -53,6 +53,9 @@ describe.each(ALIASES)('%s', (alias) => {
     const unequal = await post('/memory/chat', { ...said, context_id: 'another', [alias]: context_id });
     expect(unequal).toMatchObject({ status: 400, json: { code: 'invalid_input', problems: [{ field: alias }] } });
     expect((await post('/memory/chat', { ...said, [alias]: 7 })).json).toMatchObject({ problems: [{ field: alias }] });
+    const cid = 'bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy';
+    const importing = await post('/memory/knowledge/import', { cid, [alias]: 7 });
+    expect(importing).toMatchObject({ status: 400, json: { problems: [{ field: alias }] } });
     const reading = await post('/memory/reflection/request', { [alias]: context_id });
     expect([reading.status, reading.json['code']]).toEqual([400, 'invalid_input']);
   });
