@@ -29,7 +29,7 @@ export function exposeState(metrics: Metrics, parts: ConditionParts): void {
   const quarantined = gauge('mnemoq_quarantined_records', 'Records in quarantine, which wait for a person');
   const jobs = gauge('mnemoq_queue_jobs', 'Jobs in a queue, by state', ['queue', 'state']);
   const jobAge = gauge(
-    'mnemoq_queue_oldest_waiting_age_seconds',
+    'mnemoq_queue_oldest_age_seconds',
     'How long ago the job that is next in a queue was added; 0 when none waits',
     ['queue'],
   );

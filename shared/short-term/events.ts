@@ -38,8 +38,8 @@ export interface EventData {
     visibility: Visibility;
     pinnedAt: string;
   };
-  /** `code` is the SQLSTATE or HTTP status with which Supabase refused the record. */
-  'record.quarantined': OfRecord & { module: Module; code: string };
+  /** `supabaseCode` is the SQLSTATE or HTTP status with which Supabase refused the record. */
+  'record.quarantined': OfRecord & { module: Module; supabaseCode: string };
   /** The follower was away for so long, or so slow, that events which it has not seen are no longer kept. */
   'events.missed': Record<string, never>;
 }
@@ -66,8 +66,8 @@ export function committedRecord({ id, userId, module }: MemoryRecord): EventData
   return { id, userId, module };
 }
 
-export function quarantinedEvent(record: MemoryRecord, code: string): EventData['record.quarantined'] {
-  return { ...ofRecord(record), module: record.module, code };
+export function quarantinedEvent(record: MemoryRecord, supabaseCode: string): EventData['record.quarantined'] {
+  return { ...ofRecord(record), module: record.module, supabaseCode };
 }
 
 type Pin = Omit<EventData['record.pinned'], 'userId' | 'module'> & {

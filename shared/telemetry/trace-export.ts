@@ -29,8 +29,8 @@ export const TOLD_ATTRIBUTES: readonly string[] = [
   'mnemoq.outcome',
   'mnemoq.cid',
   'mnemoq.flush.pending',
-  'mnemoq.flush.committed',
-  'mnemoq.flush.refused',
+  'mnemoq.flush.flushed',
+  'mnemoq.flush.failed',
   'error.type',
 ];
 

@@ -97,7 +97,7 @@ test('a refused record is told as quarantined, with the code, and as committed o
       : null;
   await stack.memory.flushRedisToSupabase();
   expect((await events('record.quarantined')).map(({ data }) => data)).toEqual([
-    { id, contextId, userId: 'user-1', module: 'chat', code: '22021' },
+    { id, contextId, userId: 'user-1', module: 'chat', supabaseCode: '22021' },
   ]);
   expect(await events('records.committed')).toEqual([]);
   stack.proxy.fault = () => null;

@@ -130,7 +130,7 @@ test('one trace runs from the save over HTTP to the commit, and nothing that any
   const flushes = collector.spans.filter(({ name }) => name === 'process flush');
   expect(span(chat.traceId, 'commit')).toMatchObject({
     attributes: { 'mnemoq.record.id': id, 'mnemoq.outcome': 'committed' },
-    links: [{ spanId: flushes.find(({ attributes }) => attributes['mnemoq.flush.committed'] === 1)?.spanId }],
+    links: [{ spanId: flushes.find(({ attributes }) => attributes['mnemoq.flush.flushed'] === 1)?.spanId }],
   });
   expect(flushes.map(({ traceId }) => traceId)).not.toContain(chat.traceId);
   expect(tree(spansOf(important.traceId))).toContain('mnemoq-chat: process chat > commit');

@@ -30,8 +30,8 @@ export async function processFlush(
   parts.logger.info({ reason, ...result }, 'flush');
   describeSpan({
     'mnemoq.flush.pending': result.totalPending,
-    'mnemoq.flush.committed': result.flushedCount,
-    'mnemoq.flush.refused': result.failedCount,
+    'mnemoq.flush.flushed': result.flushedCount,
+    'mnemoq.flush.failed': result.failedCount,
     ...(failure && { 'error.type': failure.kind }),
   });
   if (!failure) return result;
