@@ -8,7 +8,7 @@ import { conversationsCommand } from './commands/reading/conversations.ts';
 import { dashboardCommand } from './commands/running/dashboard.ts';
 import { demoCommand } from './commands/running/demo.ts';
 import { devCommand } from './commands/running/dev.ts';
-import { doctorCommand } from './commands/running/doctor.ts';
+import { doctorCommand } from './commands/running/doctor/doctor.ts';
 import { exportCommand } from './commands/keeping/export.ts';
 import { flushCommand } from './commands/saving/flush.ts';
 import { forgetCommand } from './commands/keeping/forget.ts';

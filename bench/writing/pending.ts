@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { progressBar } from '../../cli/terminal/output.ts';
 import type { MemoryCore } from '../../producers/index.ts';
@@ -9,36 +8,21 @@ import { ShortTerm } from '../../shared/short-term/short-term.ts';
 import { kill, startWorkerProcess } from '../../test/support/clients/worker-process.ts';
 import { generateRecords, rememberAll } from './pending-record.ts';
 import { readProcessLoad } from '../process-load.ts';
-import { readRedisLoad, type RedisLoad, usecBetween, usedMemory } from '../redis-load.ts';
+import { usedMemory } from '../redis-load.ts';
 import { type ResultTable, times } from '../report.ts';
 import type { Place, Stage } from '../stage.ts';
 import { latencies, median, rounded, timed } from '../statistics.ts';
+import { MIB, type Portion, watch, emptied, mean, lastToFirst } from './pending-portions.ts';
 
-/** The time between two looks at a flush. */
-const POLL_MS = 50;
-/** The number of parts in which a flush is measured. The first two tenths and the last two are compared. */
-const PORTIONS = 20;
 /** The number of records that are remembered and flushed before anything is measured, so that neither side is cold. */
 const WARM_UP = 5_000;
 const SAMPLES = 200;
 const LIMIT = 20;
-const MIB = 1024 ** 2;
 
 /** A backlog with which Redis is filled and which is then flushed. */
 interface Backlog {
   records: number;
   conversations: number;
-}
-
-interface Portion {
-  /** The number of records that were still pending when the part began. */
-  pending: number;
-  usecPerRecord: number;
-  /** The time of the thread of Redis, and its most expensive commands. */
-  redisUsecPerRecord: number;
-  commands: Record<string, number>;
-  workerCpuUsecPerRecord: number | null;
-  workerRssMiB: number | null;
 }
 
 interface BacklogResult extends Backlog {
@@ -157,66 +141,6 @@ async function measureCalls(
     recentMs: await p50(() => memory.loadRecentContext(contextId, { limit: LIMIT })),
     pageMs: await p50(() => memory.getMemoryContext(contextId, { limit: LIMIT })),
   };
-}
-
-/** Watches a flush until its end, one part after the other. */
-async function watch(pid: number, pending: Pending, redis: Redis): Promise<Portion[]> {
-  const total = await pending.length();
-  const bar = progressBar(`flushing ${total}`, total);
-  const portions: Portion[] = [];
-  let before = await look(pid, total, redis);
-  while (before.left > 0) {
-    await sleep(POLL_MS);
-    const left = await pending.length();
-    if (left > 0 && before.left - left < total / PORTIONS) continue;
-    const now = await look(pid, left, redis);
-    portions.push(between(before, now));
-    before = now;
-    bar.update(total - left);
-  }
-  bar.stop();
-  return portions;
-}
-
-async function emptied(pending: Pending): Promise<void> {
-  while ((await pending.length()) > 0) await sleep(POLL_MS);
-}
-
-interface Look {
-  at: number;
-  left: number;
-  redis: RedisLoad;
-  worker: ReturnType<typeof readProcessLoad>;
-}
-
-async function look(pid: number, left: number, redis: Redis): Promise<Look> {
-  return { at: performance.now(), left, redis: await readRedisLoad(redis), worker: readProcessLoad(pid) };
-}
-
-function between(before: Look, now: Look): Portion {
-  const count = before.left - now.left;
-  const usecs = usecBetween(before.redis, now.redis);
-  // Redis counts commands within scripts once more on their own, so only the commands that clients send are added up.
-  const outer = usecs.filter(([name]) => /^(eval|xautoclaim|xreadgroup|xclaim|hmget|xpending)/.test(name));
-  return {
-    pending: before.left,
-    usecPerRecord: rounded((1000 * (now.at - before.at)) / count),
-    redisUsecPerRecord: rounded(outer.reduce((sum, [, usec]) => sum + usec, 0) / count),
-    commands: Object.fromEntries(usecs.slice(0, 8).map(([name, usec]) => [name, rounded(usec / count)])),
-    workerCpuUsecPerRecord:
-      now.worker && before.worker && rounded((1000 * (now.worker.cpuMs - before.worker.cpuMs)) / count),
-    workerRssMiB: now.worker && rounded(now.worker.rssBytes / MIB),
-  };
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
-}
-
-/** Divides the last tenth of the values by the first tenth. */
-function lastToFirst(values: readonly number[]): number {
-  const tenth = Math.max(1, Math.round(values.length / 10));
-  return rounded(mean(values.slice(-tenth)) / mean(values.slice(0, tenth)));
 }
 
 /** Writes the result for people. */

@@ -1,16 +1,16 @@
 /**
- * **cli/commands/**: the commands, in folders by what their user wants; each says what it takes and calls the code that
- * does it.
+ * **cli/commands/**: the commands, in folders by what their user wants. A command declares its arguments and options and calls
+ * the code that does the work.
  */
 import { MemoryCore } from '../../producers/index.ts';
 import { readEnvironment } from '../../shared/settings/environment.ts';
 import { isError, MnemoqError } from '../../shared/errors.ts';
 import { say, sayColors } from '../terminal/output.ts';
 
-/** After this long without a sign of life it is time to say what is being waited for. */
+/** After this time in which nothing has moved, the command says what it waits for. */
 const SILENCE_MS = 5_000;
 
-/** Runs a command's work with a connected MemoryCore and lets go of it whatever happens. */
+/** Runs the work of a command with a connected MemoryCore, which is closed at the end, whatever happens. */
 export async function withMemory<T>(work: (memory: MemoryCore) => Promise<T>): Promise<T> {
   const memory = connect();
   try {
@@ -22,7 +22,7 @@ export async function withMemory<T>(work: (memory: MemoryCore) => Promise<T>): P
 
 function connect(): MemoryCore {
   try {
-    // What goes wrong the command says itself, once; the log of its connections is for those who ask for it.
+    // The command itself says once what goes wrong. The log of its connections is only for those who switch it on.
     return new MemoryCore({ MEMORY_LOG_LEVEL: 'silent', ...readEnvironment() });
   } catch (error) {
     if (!isError(error, 'invalid_configuration')) throw error;
@@ -31,7 +31,7 @@ function connect(): MemoryCore {
   }
 }
 
-/** Says what to look at when nothing moves for a while; `moved` is to be called when something does. */
+/** Says what to look at when nothing has moved for a while. The caller calls `moved` whenever something has. */
 export function watchForSilence(hint: string): { moved(): void; stop(): void } {
   const timer = setTimeout(() => say(`${sayColors.yellow('…')} ${hint}`), SILENCE_MS);
   return { moved: () => void timer.refresh(), stop: () => clearTimeout(timer) };

@@ -9,7 +9,7 @@ import { conversationsCommand } from '../../cli/commands/reading/conversations.t
 import { dashboardCommand } from '../../cli/commands/running/dashboard.ts';
 import { demoCommand } from '../../cli/commands/running/demo.ts';
 import { devCommand } from '../../cli/commands/running/dev.ts';
-import { doctorCommand } from '../../cli/commands/running/doctor.ts';
+import { doctorCommand } from '../../cli/commands/running/doctor/doctor.ts';
 import { flushCommand } from '../../cli/commands/saving/flush.ts';
 import { importCommand } from '../../cli/commands/saving/import.ts';
 import { inspectCommand } from '../../cli/commands/reading/inspect.ts';

@@ -1,5 +1,5 @@
 /**
- * **cli/commands/keeping/**: commands for what is done to records long after they were saved.
+ * **cli/commands/keeping/**: commands that export, restore, erase or encrypt anew what was saved long ago.
  */
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
@@ -32,7 +32,7 @@ interface Options {
   withKeys?: true;
 }
 
-/** Documents told one by one; the rest are only counted. */
+/** The number of documents that are named one by one. The others are only counted. */
 const TOLD = 100;
 
 export function exportCommand(): Command {
@@ -70,7 +70,7 @@ export function exportCommand(): Command {
       void untilSignal().then(() => interrupted.abort());
       if (car !== undefined) {
         const { format: _lines, ...filter } = options;
-        const archive = { ...filter, withKeys: withKeys === true } as ArchiveOptions; // chat is refused there
+        const archive = { ...filter, withKeys: withKeys === true } as ArchiveOptions; // exportArchive itself refuses chat
         return withMemory((memory) => exportCar(memory, archive, car, interrupted.signal));
       }
       const lines = await withMemory((memory) => writeExport(memory, options, output, interrupted.signal));
@@ -113,7 +113,7 @@ async function writeExport(
 ): Promise<number> {
   const total = await memory.countTrainingData(options);
   if (file === undefined) return writeLines(memory.exportTrainingData(options), process.stdout, signal);
-  // Never over a file that is there: it may be the export of yesterday.
+  // It never overwrites a file, which may be the export of yesterday.
   const out = createWriteStream(file, { flags: 'wx', mode: 0o600 });
   await once(out, 'open');
   const bar = progressBar('exporting', total);
@@ -125,7 +125,7 @@ async function writeExport(
     await once(out, 'close');
     return lines;
   } catch (error) {
-    // Half an export looks like a whole one.
+    // The incomplete file is removed, because it would look like a complete one.
     await rm(file);
     throw error;
   } finally {

@@ -11,7 +11,7 @@ import { colors, counted, print, printJson, progressBar, say, sayColors } from '
 import { untilSignal } from '../../process/until-signal.ts';
 import { withMemory } from '../with-memory.ts';
 
-/** A CID is 59 characters long, and a comment may follow it on a line of its own. */
+/** The longest line. A CID has 59 characters, and the file may also contain comments on lines of their own. */
 const LINE_BYTES = 10_000;
 
 interface Options {
@@ -110,7 +110,7 @@ async function open(
   }
 }
 
-/** Empty lines and comments are passed over. */
+/** Empty lines and comments are ignored. */
 async function* cidsOf(source: AsyncIterable<Buffer>): AsyncGenerator<string> {
   for await (const { number, text } of readLines(source, LINE_BYTES)) {
     if (text === null) throw new MnemoqError('invalid_input', `line ${number}: expected a CID, received a longer line`);

@@ -1,5 +1,5 @@
 /**
- * **cli/commands/reading/**: commands that show records and what can be counted in them.
+ * **cli/commands/reading/**: commands that show records, and numbers about them.
  */
 import { Command, Option } from 'commander';
 import { cursorOption, jsonOption, limitOption, userOption, wholeNumber } from '../../terminal/arguments.ts';

@@ -26,7 +26,7 @@ export function inspectCommand(): Command {
     });
 }
 
-/** Tokens as alternately coloured pieces. A character may span tokens: then its pieces show as one. */
+/** Shows tokens as pieces with alternating colours. A character may consist of several tokens, which then show as one piece. */
 function paint(memory: MemoryCore, ids: readonly number[], encoding: Parameters<MemoryCore['decode']>[1]): string {
   const paints = [colors.cyan, colors.yellow];
   const pieces: string[] = [];

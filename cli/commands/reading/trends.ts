@@ -14,7 +14,7 @@ interface Options {
   json?: true;
 }
 
-/** How far back each bucket looks unless told otherwise, in days: about thirty bars. */
+/** The number of days that each bucket shows when no other time is given: about thirty bars. */
 const DAYS = { hour: 1, day: 30, week: 210 } as const;
 const DAY_MS = 86_400_000;
 const BAR_LENGTH = 30;

@@ -26,7 +26,7 @@ interface ImportOptions {
   json?: true;
 }
 
-/** Of a text, what fits into a line of a table. */
+/** Gives the part of a text that fits into a line of a table. */
 const SHOWN = 60;
 
 export function knowledgeCommand(): Command {

@@ -5,7 +5,7 @@ import { EXIT } from '../../terminal/exit.ts';
 import { counted, mark, print, printJson, type ProgressBar, progressBar } from '../../terminal/output.ts';
 import { withMemory } from '../with-memory.ts';
 
-/** Failures kept for `--json`; the rest are only counted. */
+/** The number of failures that `--json` lists. The others are only counted. */
 const LISTED = 1_000;
 
 interface Options {
@@ -18,9 +18,9 @@ interface Options {
 interface Result {
   checked: number;
   failed: number;
-  /** Not pinned yet, so not checked. */
+  /** The number of reflections that were not checked, because they are not pinned yet. */
   unpinned: number;
-  /** `checks` are those that do not hold. */
+  /** The documents with failures. `checks` contains only the checks that fail. */
   failures: { id: string; contextId: string; cid: string; reason: string; checks: VerificationCheck[] }[];
 }
 

@@ -1,31 +1,21 @@
-import { createReadStream } from 'node:fs';
 import path from 'node:path';
 import { Command } from 'commander';
 import { jsonOption } from '../../terminal/arguments.ts';
 import { requireEmbeddedPackages } from '../../../embedded/packages.ts';
 import { type EmbeddedParts, startEmbeddedParts } from '../../../embedded/parts.ts';
-import {
-  type ChatInput,
-  type FlushResult,
-  MemoryCore,
-  type Receipt,
-  type ReflectionInput,
-} from '../../../producers/index.ts';
+import { type ChatInput, type FlushResult, MemoryCore, type ReflectionInput } from '../../../producers/index.ts';
 import { loadConfig } from '../../../shared/settings/config.ts';
 import { readEnvironment } from '../../../shared/settings/environment.ts';
 import { VARIABLE_NAMES } from '../../../shared/settings/variables.ts';
-import { MAX_ROWS } from '../../../shared/long-term/long-term.ts';
 import { WORKER_KINDS } from '../../../workers/kinds.ts';
 import { CommandEnd, EXIT } from '../../terminal/exit.ts';
-import { readLines } from '../../terminal/lines.ts';
-import { colors, counted, mark, print, printJson, printTable, progressBar, say } from '../../terminal/output.ts';
+import { colors, counted, mark, print, printJson, printTable, say } from '../../terminal/output.ts';
 import { untilSignal } from '../../process/until-signal.ts';
 import { WorkerProcesses } from '../../process/worker-processes.ts';
+import { readSample, saveAll, flushAll, countRows, sameTexts } from './demo-steps.ts';
 
-/** Tokens the recalled context may have. */
+/** The most tokens that the recalled context may have. */
 const BUDGET = 1_500;
-/** Saves waited for at once. */
-const IN_FLIGHT = 16;
 
 interface Check {
   name: string;
@@ -59,7 +49,7 @@ export function demoCommand(): Command {
       requireEmbeddedPackages();
       say('starting Redis, Supabase and IPFS …');
       const parts = await startEmbeddedParts(path.join(dataDir, 'demo'));
-      // The same demo everywhere: neither the user's settings nor the .env of this folder reach it.
+      // The demo is the same everywhere, so the settings of the user and the .env of this folder do not reach it.
       const environment = { ...parts.environment, MEMORY_LOG_LEVEL: 'warn' };
       const unset = Object.fromEntries(Object.values(VARIABLE_NAMES).map((name) => [name, undefined]));
       const workers = new WorkerProcesses({ ...unset, ...environment }, { cwd: parts.environment['MNEMOQ_DATA_DIR'] });
@@ -81,7 +71,7 @@ export function demoCommand(): Command {
 async function runDemo(memory: MemoryCore, workers: WorkerProcesses, parts: EmbeddedParts): Promise<DemoResult> {
   say('starting the chat, reflection and flush workers …');
   await Promise.all(WORKER_KINDS.map((kind) => workers.start('worker', kind)));
-  // Every run has conversations of its own, so that what earlier runs left does not count.
+  // Every run has its own conversations, so that records of earlier runs are not counted.
   const run = Date.now().toString(36);
   const own = <T extends { contextId: string }>(each: T): T => ({ ...each, contextId: `${each.contextId}-${run}` });
   const turns = (await readSample<ChatInput>('turns.jsonl')).map(own);
@@ -151,75 +141,6 @@ async function runDemo(memory: MemoryCore, workers: WorkerProcesses, parts: Embe
     },
   ];
   return { ok: checks.every(({ ok }) => ok), ...result, checks };
-}
-
-async function readSample<T>(name: string): Promise<T[]> {
-  const file = path.join(import.meta.dirname, '../../sample', name);
-  return Array.fromAsync(readLines(createReadStream(file), 1_000_000), ({ text }) => JSON.parse(text ?? '') as T);
-}
-
-async function saveAll<T>(
-  label: string,
-  inputs: readonly T[],
-  save: (input: T) => Promise<Receipt>,
-): Promise<Receipt[]> {
-  const bar = progressBar(label, inputs.length);
-  const receipts: Receipt[] = [];
-  for (let start = 0; start < inputs.length; start += IN_FLIGHT) {
-    receipts.push(...(await Promise.all(inputs.slice(start, start + IN_FLIGHT).map(save))));
-    bar.update(receipts.length);
-  }
-  bar.stop();
-  return receipts;
-}
-
-async function flushAll(memory: MemoryCore): Promise<FlushResult> {
-  const { pendingQueueLength } = await memory.getStats();
-  const bar = progressBar('turns flushed', pendingQueueLength);
-  const { reason: _none, ...flush } = await memory.flushRedisToSupabase({
-    onProgress: ({ flushedCount, totalPending }) => bar.update(flushedCount, totalPending),
-  });
-  bar.stop();
-  return flush;
-}
-
-/** Counts with a plain request to the REST API, not with Mnemoq's own code. */
-async function countRows({ environment }: EmbeddedParts, contextIds: readonly string[]): Promise<number> {
-  const key = environment['SUPABASE_SERVICE_ROLE_KEY'] ?? '';
-  const list = contextIds.map((id) => `"${id}"`).join(',');
-  const response = await fetch(
-    `${environment['SUPABASE_URL']}/rest/v1/memories?select=id&context_id=in.(${encodeURIComponent(list)})`,
-    {
-      headers: { apikey: key, authorization: `Bearer ${key}`, prefer: 'count=exact' },
-    },
-  );
-  return Number(response.headers.get('content-range')?.split('/')[1]);
-}
-
-async function sameTexts(
-  memory: MemoryCore,
-  contextIds: readonly string[],
-  turns: readonly ChatInput[],
-  reflections: readonly ReflectionInput[],
-): Promise<boolean> {
-  const input = [...turns, ...reflections].toSorted((a, b) => ((a.createdAt ?? '') < (b.createdAt ?? '') ? -1 : 1));
-  const answers = await Promise.all(
-    contextIds.map(async (contextId) => {
-      const expected = input.filter((each) => each.contextId === contextId).map(textsOf);
-      const { items: records } = await memory.getMemoryContext(contextId, { limit: MAX_ROWS });
-      return JSON.stringify(records.map(textsOf)) === JSON.stringify(expected);
-    }),
-  );
-  return answers.every(Boolean);
-}
-
-function textsOf(each: {
-  userMessage?: string;
-  assistantMessage?: string;
-  text?: string;
-  reflectionText?: string;
-}): unknown[] {
-  return [each.userMessage ?? null, each.assistantMessage ?? null, each.text ?? each.reflectionText ?? null];
 }
 
 function printResult({ ok, checks }: DemoResult): void {

@@ -1,5 +1,5 @@
 /**
- * **cli/commands/running/**: commands that run something for as long as it is needed, or look at what runs.
+ * **cli/commands/running/**: commands that run a part of Mnemoq until they are stopped, or look at what runs.
  */
 import { rmSync, writeFileSync } from 'node:fs';
 import { Command } from 'commander';
@@ -16,7 +16,7 @@ import { colors, print, say, sayColors } from '../../terminal/output.ts';
 import { untilSignal } from '../../process/until-signal.ts';
 import { WorkerProcesses } from '../../process/worker-processes.ts';
 
-/** What the embedded parts decide. All else is the user's to set. */
+/** The variables that the embedded parts decide. The user may set all others. */
 const ADDRESSES = ['REDIS_URL', 'SUPABASE_URL', 'SUPABASE_SERVICE_ROLE_KEY', 'IPFS_API_URL', 'MNEMOQ_DATA_DIR'];
 
 const EXAMPLE_TURN = JSON.stringify({
@@ -26,13 +26,13 @@ const EXAMPLE_TURN = JSON.stringify({
   assistant_message: 'Ferns and mint do.',
 });
 
-/** Where the doors are. */
+/** The addresses of the API and the dashboard. */
 interface Doors {
   api: { url: string };
   dashboard: { url: string; queuesUrl: string };
 }
 
-/** The variable without which there is nothing to do for a worker. */
+/** The variable without which a worker has nothing to do. */
 const WANTED_BY = { webhook: 'MEMORY_WEBHOOK_URL', reflector: 'MEMORY_REFLECTOR_URL' } as const;
 
 export function devCommand(): Command {
@@ -62,7 +62,7 @@ export function devCommand(): Command {
 
 async function run(parts: EmbeddedParts, signal: Promise<unknown>): Promise<void> {
   const file = devEnvironmentFile(parts.environment['MNEMOQ_DATA_DIR'] ?? '');
-  rmSync(file, { force: true }); // of a run that a power cut ended
+  rmSync(file, { force: true }); // it may be left from a run that a power cut ended
   const given = readEnvironment();
   const { apiPort, dashboardPort } = loadConfig(given, []);
   const environment = { ...parts.environment, ...settingsOf(given) };
@@ -73,7 +73,7 @@ async function run(parts: EmbeddedParts, signal: Promise<unknown>): Promise<void
     MEMORY_API_PORT: String(given['MEMORY_API_PORT'] || (await freePort(apiPort))),
     MEMORY_DASHBOARD_PORT: String(given['MEMORY_DASHBOARD_PORT'] || (await freePort(dashboardPort))),
     ...environment,
-    MEMORY_HEALTH_PORT: '0', // one port for five processes
+    MEMORY_HEALTH_PORT: '0', // five processes cannot share one port
   });
   try {
     say('starting the workers, the HTTP API and the dashboard …');
@@ -88,7 +88,7 @@ async function run(parts: EmbeddedParts, signal: Promise<unknown>): Promise<void
   }
 }
 
-/** What the user has set himself, in the environment or in `.env`, besides addresses. */
+/** Gives the variables that the user has set, in the environment or in `.env`, except addresses. */
 function settingsOf(given: Environment): Record<string, string> {
   const names = Object.values(VARIABLE_NAMES).filter((name) => !ADDRESSES.includes(name) && given[name]);
   return Object.fromEntries(names.map((name) => [name, given[name] ?? '']));

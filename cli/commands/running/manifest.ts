@@ -5,22 +5,22 @@ import { jsonOption } from '../../terminal/arguments.ts';
 import { printJson } from '../../terminal/output.ts';
 import { type PackageManifest, packageFile, readPackage } from '../../process/package.ts';
 
-/** The memory is what the other modules of an agent system call, so a loader that starts with the lowest takes it first. */
+/** The other modules of an agent system call the memory, so a loader that starts with the lowest number loads it first. */
 const LOAD_PRIORITY = 0;
 
-/** What a module loader registers: where the module is and what it needs. */
+/** The entry with which a module loader registers the module: where it is and what it needs. */
 interface ModuleManifest {
   name: string;
-  /** The package's folder, absolute. */
+  /** The absolute path of the folder of the package. */
   path: string;
   /** The entry to import, relative to `path`. */
   main: string;
-  /** Packages it needs at run time, by name. */
+  /** The names of the packages that it needs at run time. */
   dependencies: string[];
-  /** `module`: an ES module. */
+  /** The kind of the module: `module` is an ES module. */
   type: string;
   description: string;
-  /** Lower loads earlier. */
+  /** A module with a lower number is loaded earlier. */
   load_priority: number;
 }
 
@@ -39,7 +39,7 @@ function toManifest(
   return {
     name,
     path: folder,
-    // A clone in which nothing was built runs from its sources.
+    // A clone of the repository that was not built runs from its sources.
     main: existsSync(path.join(folder, built)) ? built : source,
     dependencies: Object.keys(dependencies),
     type,

@@ -31,7 +31,7 @@ async function serveHttp(): Promise<void> {
 }
 
 async function serveStdio(user: string | undefined): Promise<void> {
-  // Standard output is the protocol's: what a library has to say goes the other way.
+  // Standard output belongs to the protocol, so messages of libraries go to standard error.
   globalThis.console = new Console(process.stderr);
   const signal = untilSignal();
   const door = startMcpStdio(readEnvironment(), readPackage().version, user);

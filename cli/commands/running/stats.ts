@@ -3,7 +3,7 @@ import { jsonOption } from '../../terminal/arguments.ts';
 import { colors, mark, print, printJson, printTable } from '../../terminal/output.ts';
 import { withMemory } from '../with-memory.ts';
 
-/** The counts worth a column; BullMQ has more. */
+/** The states of jobs that get a column. BullMQ knows more. */
 const COLUMNS = ['waiting', 'active', 'delayed', 'completed', 'failed'];
 
 export function statsCommand(): Command {

@@ -18,7 +18,7 @@ export function workerCommand(): Command {
     .action(async (kind: WorkerKind) => {
       const signal = untilSignal();
       const worker = await Promise.race([startWorker(kind, readEnvironment()), signal]);
-      if (typeof worker === 'string') process.exit(EXIT.ok); // still waiting for Redis: nothing is in hand
+      if (typeof worker === 'string') process.exit(EXIT.ok); // it still waits for Redis, so it has begun no job
       tellParent({ kind });
       await signal;
       const left = await worker.stop();

@@ -1,12 +1,6 @@
 /**
- * **cli/commands/saving/**: commands that put something in or move it on.
+ * **cli/commands/saving/**: commands that save records or move saved records on.
  */
-import { constants, createReadStream, openSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import { Socket } from 'node:net';
-import { addAbortSignal, pipeline, Readable } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { createGunzip } from 'node:zlib';
 import { Command } from 'commander';
 import { jsonOption, waitOption } from '../../terminal/arguments.ts';
 import type { ChatInput, MemoryCore } from '../../../producers/index.ts';
@@ -18,30 +12,19 @@ import { validateSave } from '../../../shared/records/conversation-id.ts';
 import { validate } from '../../../shared/validate.ts';
 import { CommandEnd, EXIT } from '../../terminal/exit.ts';
 import { readLines } from '../../terminal/lines.ts';
-import {
-  colors,
-  counted,
-  print,
-  printJson,
-  type ProgressBar,
-  progressBar,
-  say,
-  sayColors,
-} from '../../terminal/output.ts';
+import { colors, counted, print, printJson, progressBar, say, sayColors } from '../../terminal/output.ts';
 import { untilSignal } from '../../process/until-signal.ts';
-import { watchForSilence, withMemory } from '../with-memory.ts';
+import { withMemory } from '../with-memory.ts';
+import { open, decompress } from './import-source.ts';
+import { roomInQueue, waitUntilCached } from './import-queue.ts';
 
-/** Turns put into the queue at once: BullMQ is fastest around this. */
+/** The number of turns that are put into the queue at once. BullMQ is fastest with about this number. */
 const CHUNK = 500;
-/** Leaves room for a colon and any line number in an idempotency key. */
+/** The longest prefix. It leaves room in an idempotency key for a colon and any line number. */
 const PREFIX_LENGTH = 490;
-/** Jobs waiting at most: an import must not fill Redis faster than the workers empty the queue. */
-const MAX_WAITING = 5_000;
-const POLL_MS = 100;
-const NO_WORKER = 'turns are waiting and none is taken: is a chat worker running? (mnemoq worker chat)';
-/** Room for two longest texts, each character escaped, and the rest of the line. */
+/** The longest line: two of the longest texts in which each character is escaped, and the rest of the line. */
 const LINE_BYTES = 12 * TEXT_BYTES + 10_000;
-/** Bad lines reported one by one; the rest are only counted. */
+/** The number of bad lines that are reported one by one. The others are only counted. */
 const REPORTED = 100;
 
 interface ImportOptions {
@@ -55,19 +38,16 @@ interface FailedLine {
   reason: string;
 }
 
-interface ImportResult {
+export interface ImportResult {
   lines: number;
   queued: number;
   failed: number;
   failures: FailedLine[];
-  /** With --wait: whether every queued turn is cached by now; null without it. */
+  /** With --wait: whether every queued turn is cached by now. It is null without --wait. */
   cached: boolean | null;
-  /** Why `cached` is false; otherwise null. */
+  /** The reason why `cached` is false. Otherwise it is null. */
   reason: string | null;
 }
-
-/** Where the bytes come from. */
-type Source = Readable & { bytesRead: number };
 
 export function importCommand(): Command {
   return new Command('import')
@@ -156,37 +136,6 @@ async function queueLines(
   }
 }
 
-async function open(file: string, signal: AbortSignal): Promise<{ source: Source; size: number }> {
-  if (file === '-') return { source: addAbortSignal(signal, process.stdin as unknown as Source), size: 0 };
-  const about = await stat(file);
-  if (about.isDirectory()) throw new Error('it is a folder');
-  if (about.isFIFO()) return { source: openPipe(file, signal), size: 0 };
-  return { source: createReadStream(file, { signal }), size: about.size };
-}
-
-/** Opening a pipe into which nobody writes yet would wait in a thread of Node's, and the process could not even exit. */
-function openPipe(file: string, signal: AbortSignal): Source {
-  const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
-  return addAbortSignal(signal, new Socket({ fd, readable: true, writable: false }));
-}
-
-/** Gzip is known by its first two bytes (RFC 1952), whatever the file is called. */
-async function decompress(source: AsyncIterable<Buffer>): Promise<AsyncIterable<Buffer>> {
-  const chunks = source[Symbol.asyncIterator]();
-  let start = Buffer.alloc(0);
-  while (start.length < 2) {
-    const { done, value } = await chunks.next();
-    if (done) break;
-    start = Buffer.concat([start, value]);
-  }
-  const all = async function* () {
-    yield start;
-    for (let next = await chunks.next(); !next.done; next = await chunks.next()) yield next.value;
-  };
-  if (start[0] !== 0x1f || start[1] !== 0x8b) return all();
-  return pipeline(Readable.from(all()), createGunzip(), () => undefined); // whoever reads it gets its error
-}
-
 function parseLine(line: number, text: string | null, prefix: string | undefined): ChatInput | FailedLine {
   if (text === null) return { line, reason: `expected at most ${LINE_BYTES} bytes, received a longer line` };
   let value: unknown;
@@ -202,53 +151,6 @@ function parseLine(line: number, text: string | null, prefix: string | undefined
   } catch (error) {
     return { line, reason: messageOf(error) };
   }
-}
-
-async function roomInQueue(memory: MemoryCore, signal: AbortSignal): Promise<void> {
-  const silence = watchForSilence(NO_WORKER);
-  try {
-    for (let before = Infinity; ; await sleep(POLL_MS, undefined, { signal })) {
-      const now = waiting((await memory.getStats()).queues.chat);
-      if (now < MAX_WAITING) return;
-      if (now < before) silence.moved();
-      before = now;
-    }
-  } finally {
-    silence.stop();
-  }
-}
-
-/**
- * Resolves when nothing is left in the queue, with how many jobs it has failed in all, and with null when there still is
- * something after `wait` ms.
- */
-async function waitUntilCached(
-  memory: MemoryCore,
-  { queued }: ImportResult,
-  { json, wait }: { json?: true; wait: number },
-  signal: AbortSignal,
-): Promise<number | null> {
-  const bar: ProgressBar | null = json ? null : progressBar('caching', queued);
-  const silence = watchForSilence(NO_WORKER);
-  const end = performance.now() + wait;
-  try {
-    for (let before = Infinity; ; await sleep(POLL_MS, undefined, { signal })) {
-      const { chat } = (await memory.getStats()).queues;
-      const left = waiting(chat) + (chat['active'] ?? 0) + (chat['delayed'] ?? 0);
-      bar?.update(Math.max(0, queued - left));
-      if (left === 0) return chat['failed'] ?? 0;
-      if (performance.now() >= end) return null;
-      if (left < before) silence.moved();
-      before = left;
-    }
-  } finally {
-    silence.stop();
-    bar?.stop();
-  }
-}
-
-function waiting(counts: Record<string, number>): number {
-  return (counts['waiting'] ?? 0) + (counts['prioritized'] ?? 0) + (counts['paused'] ?? 0);
 }
 
 function described(error: unknown, file: string, { queued }: ImportResult, signal: AbortSignal): Error {

@@ -73,7 +73,10 @@ export function quarantineCommand(): Command {
   return command;
 }
 
-/** Before the first retry: one that is refused again goes to the end of the list, which would never be reached. */
+/**
+ * Lists all of them before the first retry. A record that is refused again goes to the end of the list, so a list that is read
+ * during the retries might never end.
+ */
 async function listAll(memory: MemoryCore): Promise<string[]> {
   const ids = new Set<string>();
   for (let cursor: string | null | undefined; cursor !== null;) {
@@ -84,7 +87,7 @@ async function listAll(memory: MemoryCore): Promise<string[]> {
   return [...ids];
 }
 
-/** One of all: what came into the queue malformed, or is out of it meanwhile, keeps no other from its retry. */
+/** Retries one record of all. A job that is malformed, or that has left the queue, must not keep the others from their retry. */
 async function retryListed(
   id: string,
   wait: number | true,
@@ -102,9 +105,9 @@ async function retryListed(
 function readRow(file: string, ids: readonly string[]): unknown {
   if (ids.length !== 1) throw new MnemoqError('invalid_input', '--row: expected exactly one id with it');
   try {
-    return JSON.parse(readFileSync(file, 'utf8').replace(/^\uFEFF/, '')); // some editors write a byte order mark
+    return JSON.parse(readFileSync(file, 'utf8').replace(/^\uFEFF/, '')); // some editors write a byte order mark at the start at the start
   } catch {
-    // The cause of a syntax error quotes what is in the file.
+    // A syntax error is not passed on as the cause, because it quotes the content of the file.
     throw new MnemoqError('invalid_input', `--row: expected a file with one JSON object, ${file} is not`);
   }
 }

@@ -5,7 +5,7 @@ import { TEXT_BYTES } from '../../../shared/records/jobs.ts';
 import { colors, print, printJson, say } from '../../terminal/output.ts';
 import { watchForSilence, withMemory } from '../with-memory.ts';
 
-/** White space at the end of standard input is not part of the text; nobody means this much of it. */
+/** White space at the end of standard input is not part of the text. Nobody writes more of it than this on purpose. */
 const LINE_END_BYTES = 1_000;
 
 interface ReflectOptions {
@@ -34,7 +34,7 @@ export function reflectCommand(): Command {
     .addOption(jsonOption('print the receipt as JSON'))
     .allowExcessArguments()
     .action(async (contextId: string, text: string | undefined, options: ReflectOptions, command: Command) => {
-      // Commander's own refusal quotes them, and a text without quotes is the likely mistake.
+      // The refusal of commander would quote the arguments. The likely mistake is a text without quotation marks.
       const { length } = command.args;
       if (length > 2) command.error(`error: expected the text in quotes, as one argument; received ${length - 1}`);
       if (options.request) return request(contextId, text, options, command);
