@@ -204,6 +204,9 @@ describe.each([CHOSEN_SUPABASE])('flush, on the %s Supabase', (supabase) => {
     const asked = await stack.memory.retryQuarantined(id, { wait: false });
     expect(asked).toEqual({ committed: false, reason: 'queued; a flush worker tries it' });
     await stack.idle('quarantine');
+    // From now on the conversation is known to be cached from its beginning, so that reads need no Supabase.
+    await stack.memory.loadRecentContext(contextId);
+    expect(await stack.client.hexists(`memory:conversation:${contextId}`, 'floor')).toBe(1);
     const mended = { ...job?.data.row, text_cache: 'mended', tokens: { ...tokens, user: tokens.assistant } };
     expect(await stack.memory.retryQuarantined(id, { row: mended })).toEqual({ committed: true, reason: null });
     expect(await idsInSupabase(contextId)).toEqual([id]);
