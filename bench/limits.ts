@@ -1,8 +1,8 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
-import { report } from '../cli/terminal/exit.ts';
+import { InvalidArgumentError, Option } from 'commander';
 import { longConversationTable, measureLongConversation } from './reading/long-conversation.ts';
 import { measurePending, pendingTable } from './writing/pending.ts';
-import { type Measurement, measurement, runMeasurements } from './run.ts';
+import { runBench } from './program.ts';
+import { type Measurement, measurement } from './run.ts';
 import { measureTrends, trendsTable } from './reading/trends.ts';
 
 interface Sizes {
@@ -16,28 +16,21 @@ const MEASUREMENTS: Record<string, (sizes: Sizes) => Measurement> = {
   pending: ({ pending, turns }) => measurement((stage) => measurePending(stage, pending, turns), pendingTable),
   trends: ({ records }) => measurement((stage) => measureTrends(stage, records), trendsTable),
 };
-const NOTE =
-  'Everything runs on this one machine and takes from each other: ratios are taken within one run, flat means near 1.';
-
-const program = new Command('bench:limits')
-  .description(
+await runBench({
+  name: 'bench:limits',
+  description:
     'measure whether time and memory stay flat with very much pending, very long conversations and very many records',
-  )
-  .option('--json', 'print all numbers as one JSON object')
-  .addOption(new Option('--only <name...>', 'measure only these').choices(Object.keys(MEASUREMENTS)))
-  .option('--pending <count>', 'pending records; a million needs 3 GB for Redis and 10 GB of disk', size, 1_000_000)
-  .option('--turns <count>', 'turns of the long conversation', size, 100_000)
-  .option('--records <count>', 'records whose trends are computed; a million need 3 GB of disk', size, 1_000_000)
-  .action(async ({ json, only, ...sizes }: Sizes & { json?: true; only?: string[] }) => {
-    const chosen = Object.entries(MEASUREMENTS).filter(([name]) => only?.includes(name) ?? true);
-    const measurements = Object.fromEntries(chosen.map(([name, make]) => [name, make(sizes)]));
-    await runMeasurements(measurements, { json, asked: sizes, note: NOTE });
-  });
+  measurements: MEASUREMENTS,
+  options: [
+    sizeOption('pending', 'pending records; a million needs 3 GB for Redis and 10 GB of disk', 1_000_000),
+    sizeOption('turns', 'turns of the long conversation', 100_000),
+    sizeOption('records', 'records whose trends are computed; a million need 3 GB of disk', 1_000_000),
+  ],
+  note: 'Everything runs on this one machine and takes from each other: ratios are taken within one run, flat means near 1.',
+});
 
-try {
-  await program.parseAsync();
-} catch (error) {
-  process.exitCode = report(error);
+function sizeOption(name: keyof Sizes, description: string, fallback: number): Option {
+  return new Option(`--${name} <count>`, description).argParser(size).default(fallback);
 }
 
 function size(value: string): number {

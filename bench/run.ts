@@ -15,7 +15,7 @@ interface Measured {
 
 export type Measurement = (stage: Stage) => Promise<Measured>;
 
-export interface RunOptions {
+interface RunOptions {
   /** True when all numbers are printed as one JSON object. */
   json: boolean | undefined;
   /** The options of this run, which are printed with the numbers. */
