@@ -105,7 +105,7 @@ async function retryListed(
 function readRow(file: string, ids: readonly string[]): unknown {
   if (ids.length !== 1) throw new MnemoqError('invalid_input', '--row: expected exactly one id with it');
   try {
-    return JSON.parse(readFileSync(file, 'utf8').replace(/^\uFEFF/, '')); // some editors write a byte order mark at the start at the start
+    return JSON.parse(readFileSync(file, 'utf8').replace(/^\uFEFF/, '')); // some editors write a byte order mark at the start
   } catch {
     // A syntax error is not passed on as the cause, because it quotes the content of the file.
     throw new MnemoqError('invalid_input', `--row: expected a file with one JSON object, ${file} is not`);
