@@ -20,26 +20,26 @@ export const FORMS: readonly Form[] = [
   {
     name: 'chaos',
     shows: 'nothing is lost, doubled or out of order while every part is killed, stopped and cut off for eight minutes',
-    minutes: 11,
+    minutes: 10,
     limitMinutes: 25,
     run: { program: ['test/chaos/main.ts'] },
   },
   {
     name: 'cluster',
     shows: 'nothing is lost and workers go on when nodes of a Redis Cluster are killed and others take over',
-    minutes: 2,
+    minutes: 1,
     run: { tests: ['test/deep/cluster.test.ts'] },
   },
   {
     name: 'kills',
     shows: 'what killed workers and servers had in hand is done once, in the time that BullMQ and Redis take for it',
-    minutes: 6,
+    minutes: 4,
     run: { tests: ['test/deep/kills.test.ts', 'test/deep/outages.test.ts'] },
   },
   {
     name: 'package',
     shows: 'the packed package is installed, imported, compiled against and run',
-    minutes: 2,
+    minutes: 1,
     run: { tests: ['test/deep/package.test.ts'] },
   },
   {
@@ -65,7 +65,7 @@ export const FORMS: readonly Form[] = [
   {
     name: 'model',
     shows: 'ten times as many random sequences of steps as in npm test agree with the plain model',
-    minutes: 4,
+    minutes: 3,
     run: { tests: ['test/model/model.test.ts'] },
     environment: { MODEL_RUNS: '250' },
   },
@@ -73,7 +73,7 @@ export const FORMS: readonly Form[] = [
     name: 'limits',
     shows:
       'the benchmark of large backlogs, long conversations and many records runs to its end at a tenth of its sizes',
-    minutes: 6,
+    minutes: 4,
     run: { program: ['bench/limits.ts', '--pending', '100000', '--turns', '10000', '--records', '100000'] },
   },
   {
@@ -112,7 +112,7 @@ export const FORMS: readonly Form[] = [
   {
     name: 'mutants',
     shows: 'each known mistake in the code turns a test of npm test red',
-    minutes: 30,
+    minutes: 20,
     limitMinutes: 90,
     run: { program: ['test/mutants/main.ts'] },
   },
