@@ -1,10 +1,10 @@
-import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { type RunningCli, startCli } from '../support/clients/cli.ts';
 import { type CommandResult, runCommand } from '../support/clients/command.ts';
+import { living, livingDescendants } from '../support/living-processes.ts';
 import { eventually } from '../support/faults/eventually.ts';
 import { turns } from '../support/inputs/turns.ts';
 
@@ -34,20 +34,6 @@ async function cli(args: readonly string[], input = ''): Promise<CommandResult> 
   return runCommand(args, { cwd: dir, input });
 }
 
-function processes(): { pid: number; ppid: number; args: string }[] {
-  const { stdout } = spawnSync('ps', ['-A', '-o', 'pid=,ppid=,stat=,args='], { encoding: 'utf8' });
-  const lines = [...stdout.matchAll(/^ *(\d+) +(\d+) +(\S+) +(.*)$/gm)];
-  const living = lines.filter(([, , , state]) => !state?.startsWith('Z'));
-  return living.map(([, pid, ppid, , args = '']) => ({ pid: Number(pid), ppid: Number(ppid), args }));
-}
-
-function livingDescendants(parents: readonly number[]): number[] {
-  const children = processes().filter(({ ppid }) => parents.includes(ppid));
-  const pids = children.map(({ pid }) => pid).filter((pid) => !parents.includes(pid));
-  return pids.length === 0 ? [] : [...pids, ...livingDescendants(pids)];
-}
-
-const living = (pids: readonly number[]) => processes().filter(({ pid }) => pids.includes(pid));
 const environmentFile = () => path.join(dir, '.mnemoq', 'dev.env');
 
 test('dev runs everything, commands beside it find it, and Ctrl-C leaves no process and keeps the data', async () => {
