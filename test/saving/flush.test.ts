@@ -103,7 +103,6 @@ describe.each([CHOSEN_SUPABASE])('flush, on the %s Supabase', (supabase) => {
   test('whose answer was lost after Supabase had committed ends with one row each, and reads stay right', async () => {
     const contextId = stack.newContextId();
     const ids = await cache(...turns(contextId, 10));
-    await stack.memory.loadRecentContext(contextId); // the cache knows that it is complete
     await stack.startWorkers('flush');
     stack.proxy.beforeAnswer = (request) => (isInsert(request) ? 'reset' : null);
     expect((await stack.memory.flushRedisToSupabase()).success).toBe(false);
@@ -199,7 +198,6 @@ describe.each([CHOSEN_SUPABASE])('flush, on the %s Supabase', (supabase) => {
       committed: false,
       reason: expect.stringMatching(REFUSAL),
     });
-    await stack.memory.loadRecentContext(contextId); // the cache knows that it is complete
     const { tokens } = job?.data.row ?? {};
     // Mended in its tokens as well: the answer's in the place of the question's.
     const asked = await stack.memory.retryQuarantined(id, { wait: false });
