@@ -64,6 +64,7 @@ function commandOf({ run }: Form): string[] {
     '--disable-warning=ExperimentalWarning',
     'node_modules/jest/bin/jest.js',
     ...(deep ? ['--config', 'test/deep/jest.config.mjs'] : []),
+    ...(run.forcesExit ? ['--forceExit'] : []),
     '--runTestsByPath',
     ...run.tests,
   ];

@@ -8,7 +8,7 @@ export interface Form {
   /** It is ended when it takes longer; without a number `limitOf` gives it one. */
   limitMinutes?: number;
   /** A program with its arguments, or test files; those outside `test/deep/` are ones that `npm test` runs as well. */
-  run: { program: readonly string[] } | { tests: readonly string[] };
+  run: { program: readonly string[] } | { tests: readonly string[]; forcesExit?: true };
   environment?: Readonly<Record<string, string>>;
 }
 
@@ -28,7 +28,9 @@ export const FORMS: readonly Form[] = [
     name: 'cluster',
     shows: 'nothing is lost and workers go on when nodes of a Redis Cluster are killed and others take over',
     minutes: 1,
-    run: { tests: ['test/deep/cluster.test.ts'] },
+    // A worker whose node hung while it waited for a job may keep timers for ever, after it was told to stop and has given up
+    // its connections. What the tests say is complete by then.
+    run: { tests: ['test/deep/cluster.test.ts'], forcesExit: true },
   },
   {
     name: 'kills',
