@@ -168,8 +168,12 @@ function byTimeThenId(a: ModelRecord, b: ModelRecord): number {
   return a.id < b.id ? -1 : 1;
 }
 
-/** Brings a time into a form that compares as text. Mnemoq writes three or six digits of a second, PostgREST none to six. */
+/**
+ * Brings a time into a form that compares as text. Mnemoq writes three or six digits of a second, PostgREST and the embedded
+ * Supabase write none to six.
+ */
 export function toMicroseconds(createdAt: string): string {
-  const [, seconds = '', fraction = ''] = /^(.{19})(?:\.(\d+))?(?:Z|\+00:00)$/.exec(createdAt) ?? [];
-  return `${seconds}.${fraction.padEnd(6, '0')}`;
+  const [, day, time, fraction = ''] = /^(\S{10})[T ]([\d:]{8})(?:\.(\d+))?(?:Z|\+00|\+00:00)$/.exec(createdAt) ?? [];
+  if (time === undefined) throw new Error(`${createdAt} is no time in UTC`);
+  return `${day}T${time}.${fraction.padEnd(6, '0')}`;
 }
